@@ -1,0 +1,48 @@
+"""Fast gradient sign method: one step of the full radius along the steepest direction.
+
+    x_adv = clip(x + eps * sign(grad_x L(x, y)))
+
+Source: Goodfellow, Shlens & Szegedy (2015), arXiv 1412.6572; "FGS" and, towards a target, "TGS" in
+the information-bottleneck papers. With `norm="l2"` the sign becomes the normalised gradient. One
+step is not a test of robustness: it is here because the papers report it, and because an attack
+that takes many steps must not do worse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from narrows.attacks._base import FixedEps, Query
+from narrows.attacks.losses import resolve_loss
+from narrows.attacks.norms import steepest
+
+__all__ = ["FGSM"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGSM(FixedEps):
+    """Fast gradient sign method, targeted where a target is given.
+
+    Args:
+        eps: radius, in units of the [0, 1] image range.
+        loss: `"cross_entropy"` or `"margin"`.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(2, 2, bias=False)
+        >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        >>> x, y = torch.tensor([[0.6, 0.5]]), torch.tensor([0])
+        >>> FGSM(eps=0.1)(model, x, y).success
+        tensor([True])
+    """
+
+    loss: str = "cross_entropy"
+
+    def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Take the one step."""
+        rows = torch.arange(len(x), device=x.device)
+        gradient = query.ascend(x, rows, resolve_loss(self.loss)).gradient
+        return self.clip(x + self.eps * steepest(gradient, self.norm), x)

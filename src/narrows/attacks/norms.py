@@ -1,0 +1,56 @@
+"""Geometry of the threat models: sizes, steepest directions, projections, random starts.
+
+Every function treats the first axis as the batch and all others as one image.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from narrows.types import Norm
+
+__all__ = ["per_image", "project", "random_start", "size", "steepest"]
+
+_TINY = 1e-12
+
+
+def per_image(value: Tensor, like: Tensor) -> Tensor:
+    """View one number per image, `[n]`, so that it broadcasts against `like: [n, ...]`."""
+    return value.view(-1, *(1,) * (like.dim() - 1))
+
+
+def size(delta: Tensor, norm: Norm) -> Tensor:
+    """Norm of each image's perturbation: `[n, ...] -> [n]`."""
+    flat = delta.flatten(1)
+    return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
+
+
+def steepest(gradient: Tensor, norm: Norm) -> Tensor:
+    """Direction of size one in `norm` along which a linear function rises fastest.
+
+    Where the gradient is exactly zero so is the direction.
+    """
+    if norm == "linf":
+        return gradient.sign()
+    # Scaled first: the square of a tiny gradient underflows, its direction does not.
+    scaled = gradient / per_image(size(gradient, "linf"), gradient).clamp_min(torch.finfo().tiny)
+    return scaled / per_image(size(scaled, "l2"), gradient).clamp_min(_TINY)
+
+
+def project(delta: Tensor, norm: Norm, eps: float) -> Tensor:
+    """Nearest perturbation of size at most `eps`."""
+    if norm == "linf":
+        return delta.clamp(-eps, eps)
+    return delta * (eps / per_image(size(delta, "l2"), delta).clamp_min(_TINY)).clamp_max(1.0)
+
+
+def random_start(x: Tensor, norm: Norm, eps: float, generator: torch.Generator) -> Tensor:
+    """Perturbation drawn uniformly from the ball of radius `eps`: `[n, ...]`."""
+    if norm == "linf":
+        unit = torch.rand(x.shape, dtype=x.dtype, device=x.device, generator=generator)
+        return (2 * unit - 1) * eps
+    direction = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
+    radius = torch.rand(len(x), dtype=x.dtype, device=x.device, generator=generator)
+    radius = radius ** (1 / x[0].numel()) * eps
+    return steepest(direction, "l2") * per_image(radius, x)
