@@ -1,0 +1,1 @@
+"""Train classifiers through an information bottleneck and find out what it is worth."""

@@ -66,7 +66,7 @@ class ModelOutput(NamedTuple):
 
 
 class Term(NamedTuple):
-    """One regulariser: its `value` (scalar, unweighted, so that logs stay comparable) and weight."""
+    """One regulariser: its `value` (scalar, unweighted: logs stay comparable) and its weight."""
 
     value: Tensor
     weight: Tensor | float

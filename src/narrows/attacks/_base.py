@@ -3,7 +3,7 @@
 The base owns the checks of the input, evaluation mode, the random numbers, chunks that fit the
 memory, dropping images that are misclassified anyway, expectation over a stochastic model's noise,
 the count of forward and backward passes, and the verdict: success is decided again on the images
-that are returned, and for a stochastic model on a fresh and larger set of draws than the attack saw.
+that are returned, and for a stochastic model on a fresh and larger set of draws than the attack's.
 """
 
 from __future__ import annotations
@@ -57,6 +57,11 @@ class Query:
             return logits_of(self._model, x)
         repeated = logits_of(self._model, x.repeat(self._draws, *(1,) * (x.dim() - 1)))
         return average_logits(repeated.unflatten(0, (self._draws, len(x))))
+
+    def single_draw(self, x: Tensor) -> Tensor:
+        """Logits `[b, C]` of one draw of the model's noise."""
+        self.forwards += len(x)
+        return logits_of(self._model, x)
 
     def fooled(self, logits: Tensor, rows: Tensor) -> Tensor:
         """Whether each of `logits: [b, C]` is what the attack wants: `[b]` bool."""
@@ -245,17 +250,14 @@ class _Verdict(NamedTuple):
 
 def _verify(query: Query, x: Tensor, draws: int) -> _Verdict:
     """Decide success on `draws` fresh draws: the expected vote, and the share of wrong draws."""
-    labels, total, wrong = query.labels, 0.0, 0.0
     rows = torch.arange(len(x), device=x.device)
+    drawn = []
     for _ in range(draws):
-        query.forwards += len(x)
-        logits = logits_of(query._model, x)
-        _check_logits(logits, labels)
-        total = total + logits.softmax(1)
-        wrong = wrong + query.fooled(logits, rows).double()
-    if draws == 1:  # argmax of the logits themselves: a saturated softmax has ties
-        return _Verdict(wrong > 0, wrong)
-    return _Verdict(query.fooled(total, rows), wrong / draws)
+        drawn.append(query.single_draw(x))
+        _check_logits(drawn[-1], query.labels)
+    wrong = torch.stack([query.fooled(logits, rows) for logits in drawn]).double().mean(0)
+    # A single draw is not averaged: argmax of the logits has no ties where a softmax saturates.
+    return _Verdict(query.fooled(average_logits(torch.stack(drawn).squeeze(0)), rows), wrong)
 
 
 def _check_logits(logits: Tensor, labels: Tensor) -> None:
