@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from narrows.errors import InputError
-from narrows.types import ModelOutput
+from narrows.types import Latent, ModelOutput
 
-__all__ = ["as_output", "average_logits", "logits_of"]
+__all__ = ["as_output", "average_logits", "logits_of", "pack", "unpack"]
 
 
 def as_output(result: object) -> ModelOutput:
@@ -42,3 +43,23 @@ def average_logits(logits: Tensor) -> Tensor:
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:
     """Logits `[batch, classes]` of any classifier, averaged over draws where it returns several."""
     return average_logits(as_output(model(x)).logits)
+
+
+def pack(output: ModelOutput) -> dict[str, Tensor]:
+    """Flatten an output to named tensors, leaving out what it does not have."""
+    parts = {"logits": output.logits}
+    if output.latent is not None:
+        fields = output.latent._asdict().items()
+        parts |= {f"latent.{name}": value for name, value in fields if value is not None}
+    return parts | {f"activations.{name}": value for name, value in output.activations.items()}
+
+
+def unpack(parts: Mapping[str, Tensor]) -> ModelOutput:
+    """Inverse of `pack`."""
+    groups: dict[str, dict[str, Tensor]] = {"latent": {}, "activations": {}}
+    for name, value in parts.items():
+        group, _, key = name.partition(".")
+        if key:
+            groups[group][key] = value
+    latent = Latent(**groups["latent"]) if groups["latent"] else None
+    return ModelOutput(parts["logits"], latent, groups["activations"])

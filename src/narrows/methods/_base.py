@@ -1,0 +1,119 @@
+"""What a training method is: a prediction loss, named regularisers, and perhaps a critic.
+
+    loss = mean prediction_loss(output, y) + sum_i weight_i * regulariser_i(output, batch)
+
+A method is a module, so that critics and learned priors move, save and load with it. It never
+touches optimisers or data: `loss = method(model, x, y)` fits any training loop. Numbers that may
+differ between the members of a stack (beta above all) are buffers, so that they stack too.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from narrows.errors import ConfigError, InputError
+from narrows.models.outputs import as_output
+from narrows.types import Batch, Latent, LossTerms, ModelOutput, Term
+
+__all__ = ["Method", "Sizes", "negative_log_likelihood"]
+
+
+class Sizes(NamedTuple):
+    """What a method may have to know of a network before it can be built."""
+
+    inputs: int
+    latent: int
+    classes: int
+
+
+def negative_log_likelihood(logits: Tensor, y: Tensor) -> Tensor:
+    """-log p(y|z) per input, averaged over draws: `[..., batch, classes], [batch] -> [batch]`."""
+    log_p = logits.log_softmax(-1)
+    index = y.expand(logits.shape[:-1]).unsqueeze(-1)
+    loss = -log_p.gather(-1, index).squeeze(-1)
+    return loss if loss.dim() == 1 else loss.flatten(0, -2).mean(0)
+
+
+class Method(nn.Module, ABC):
+    """Base of every training method; subclasses are final and keep to one file.
+
+    Args:
+        beta: weight of the compression, at least 0: minimise prediction loss + beta * I(X;Z).
+
+    Attributes:
+        latent: the kind of latent the method trains, for networks that are built to suit it.
+        default_betas: the grid that a sweep uses when none is given.
+    """
+
+    latent: ClassVar[Any] = "deterministic"
+    default_betas: ClassVar[tuple[float, ...]] = (0.0,)
+    beta: Tensor
+
+    def __init__(self, beta: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= beta < math.inf:
+            raise ConfigError(f"beta must be finite and at least 0, got {beta}")
+        self.register_buffer("beta", torch.tensor(float(beta)))
+
+    @classmethod
+    def build(cls, beta: float, sizes: Sizes, **options: Any) -> Self:
+        """Build the method for a network of `sizes`; those that don't need them ignore them."""
+        return cls(beta=beta, **options)
+
+    def forward(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Scalar loss of `model` on inputs `x: [batch, ...]` in [0, 1] and labels `y: [batch]`."""
+        batch = Batch(x, y)
+        return self.terms(self.observe(model, batch), batch).total
+
+    def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
+        """Run the model once; a method that needs more than its output overrides this."""
+        return as_output(model(batch.x))
+
+    def terms(self, output: ModelOutput, batch: Batch) -> LossTerms:
+        """The loss in its parts, from what `observe` returned."""
+        return LossTerms(
+            self.prediction_loss(output, batch.y).mean(), self.regulariser(output, batch)
+        )
+
+    def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
+        """Loss per input `[batch]`: cross-entropy unless a method says otherwise."""
+        return negative_log_likelihood(output.logits, y)
+
+    def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
+        """Named scalar terms with their weights; none by default."""
+        return {}
+
+    @property
+    def critic_steps(self) -> int:
+        """Critic updates before each model update; 0 where there is no adversary."""
+        return 0
+
+    def critic_parameters(self) -> Iterator[nn.Parameter]:
+        """What the critic's own optimiser owns; nothing where there is no adversary."""
+        return iter(())
+
+    def critic_loss(self, output: ModelOutput, batch: Batch) -> Tensor:
+        """Scalar that the critic descends, given a detached output."""
+        raise InputError(f"{type(self).__name__} has no critic")
+
+    def _latent(self, output: ModelOutput) -> Latent:
+        if output.latent is None:
+            raise InputError(
+                f"{type(self).__name__} needs a model with a latent: use Bottleneck(encoder, "
+                "decoder), or tap(model, [...], latent='layer name') on a network of your own"
+            )
+        return output.latent
+
+    def __repr__(self) -> str:
+        """How to build it again."""
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return f"beta={self.beta.item():g}" if self.beta.dim() == 0 else "beta=stacked"

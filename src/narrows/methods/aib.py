@@ -1,0 +1,209 @@
+"""Adversarial information bottleneck: a critic estimates I(X;Z), the encoder makes it small.
+
+    min_{encoder, decoder} max_T  E[-log q(y|z)] + beta * V(T)
+    V(T) = E_{p(x,z)} T(x_S, z) - log E_{p(x) p(z)} exp T(x_S, z)
+
+Source: Zhai & Zhang (2021), arXiv 2103.00381, eq. 6, eq. 7 and Algorithm 1.
+V is the Donsker-Varadhan lower bound of I(X_S;Z) <= I(X;Z), where x_S keeps the p inputs with the
+largest gradient of z and sets the others to zero. Each step ascends V in T, then descends the
+whole loss in the model.
+
+What the paper leaves open, and what is chosen here:
+
+- the pairs of p(x) p(z): z_i goes with the x of the next image in the (shuffled) batch. That is a
+  second minibatch for the price of one; no pair is ever a joint one.
+- the saliency of an input: |d sum_k z_k / d x_i|, one backward pass.
+- T: one hidden layer on x_S and z together, then further ones; `hidden` gives the widths. The
+  part of the first layer that reads x is computed once for joint and marginal pairs.
+- the critic's gradient of log E exp T divides by a moving average of E exp T, which takes the
+  minibatch bias out of it (Belghazi et al. 2018, arXiv 1801.04062, eq. 12).
+- p: a quarter of the inputs, at least 16 (all of them where there are fewer).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from narrows.errors import ConfigError, InputError
+from narrows.methods._base import Method, Sizes
+from narrows.models.mlp import mlp
+from narrows.models.outputs import as_output, pack, unpack
+from narrows.types import Batch, ModelOutput, Term
+
+__all__ = ["AIB", "Critic"]
+
+_SELECTED = "aib.selected_inputs"
+_Pullback = tuple[Tensor, Callable[[Tensor], tuple[Tensor]], dict[str, Tensor]]
+
+
+class Critic(nn.Module):
+    """T(x, z), evaluated on the pairs of a batch and on mismatched ones: `[batch]` each.
+
+    Args:
+        inputs: number of input features, after flattening.
+        latent: K, features of z.
+        hidden: widths of the hidden layers.
+    """
+
+    def __init__(self, inputs: int, latent: int, hidden: Sequence[int] = (128, 128)) -> None:
+        super().__init__()
+        self.read_x = mlp([inputs, hidden[0]])
+        self.read_z = nn.Linear(latent, hidden[0], bias=False)
+        nn.init.xavier_uniform_(self.read_z.weight)
+        self.head = nn.Sequential(nn.ReLU(), *mlp([*hidden, 1]))
+
+    def forward(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """T on joint pairs `(x_i, z_i)` and on marginal pairs `(x_{i-1}, z_i)`."""
+        from_x, from_z = self.read_x(x.flatten(1)), self.read_z(z)
+        pairs = torch.cat([from_x + from_z, from_x.roll(1, 0) + from_z])
+        joint, marginal = self.head(pairs).squeeze(1).chunk(2)
+        return joint, marginal
+
+
+class AIB(Method):
+    """Adversarial information bottleneck.
+
+    Args:
+        beta: weight of the critic's estimate of I(X;Z).
+        inputs: number of input features (784 for MNIST), which sizes the critic.
+        latent: number of units of z.
+        hidden: widths of the critic's hidden layers.
+        steps: k, critic steps before each model step.
+        selected: p, how many inputs of each image the critic sees; `None` for a quarter of them.
+        averaging: rate at which the moving average of E exp T forgets.
+
+    Raises:
+        InputError: for a model without a latent, or with a samples axis on it.
+
+    Example:
+        >>> model = ...  # doctest: +SKIP
+        >>> method = AIB(beta=0.1, inputs=784, latent=10)  # doctest: +SKIP
+        >>> critic = torch.optim.Adam(method.critic_parameters(), 2e-4)  # doctest: +SKIP
+        >>> method.critic_step(model, x, y, critic)  # doctest: +SKIP
+        >>> method(model, x, y).backward()  # doctest: +SKIP
+    """
+
+    default_betas: ClassVar[tuple[float, ...]] = (1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+    log_partition: Tensor
+
+    def __init__(
+        self,
+        beta: float,
+        inputs: int,
+        latent: int,
+        hidden: Sequence[int] = (128, 128),
+        steps: int = 1,
+        selected: int | None = None,
+        averaging: float = 0.01,
+    ) -> None:
+        super().__init__(beta)
+        self.inputs, self.latent_size, self.hidden = inputs, latent, tuple(hidden)
+        self.selected = min(inputs, max(16, inputs // 4)) if selected is None else selected
+        if not 1 <= self.selected <= inputs:
+            raise ConfigError(f"selected must lie in 1..{inputs} (the inputs), got {selected}")
+        if steps < 1 or not 0 < averaging <= 1 or not self.hidden:
+            raise ConfigError(
+                "AIB needs steps >= 1, averaging in (0, 1] and at least one hidden layer, got "
+                f"steps={steps}, averaging={averaging}, hidden={self.hidden}"
+            )
+        self.steps, self.averaging = steps, averaging
+        self.critic = Critic(inputs, latent, self.hidden)
+        self.register_buffer("log_partition", torch.tensor(math.nan))
+
+    @classmethod
+    def build(cls, beta: float, sizes: Sizes, **options) -> Self:
+        """Build it with a critic that fits the network."""
+        return cls(beta, inputs=sizes.inputs, latent=sizes.latent, **options)
+
+    @property
+    def critic_steps(self) -> int:
+        """How often T is updated, k in Algorithm 1."""
+        return self.steps
+
+    def critic_parameters(self) -> Iterator[nn.Parameter]:
+        """The weights of T."""
+        return self.critic.parameters()
+
+    def critic_step(
+        self, model: nn.Module, x: Tensor, y: Tensor, optimiser: torch.optim.Optimizer
+    ) -> Tensor:
+        """Steps 3 to 5 of Algorithm 1, for a training loop of your own; returns the loss of T."""
+        batch = Batch(x, y)
+        output = self.observe(model, batch)
+        latent = self._latent(output)
+        detached = output._replace(latent=latent._replace(z=latent.z.detach()))
+        optimiser.zero_grad()
+        loss = self.critic_loss(detached, batch)
+        loss.backward()
+        optimiser.step()
+        return loss.detach()
+
+    def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
+        """Run the model and keep, beside its output, x with all but p salient inputs at zero."""
+        if self.selected == self.inputs:
+            return _with_selected(as_output(model(batch.x)), batch.x)
+
+        def encode(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            output = as_output(model(x))
+            return self._latent(output).z, pack(output)
+
+        # torch.func, not autograd.grad: it works inside the vectorised step of a stack too.
+        z, pull, parts = cast(_Pullback, torch.func.vjp(encode, batch.x, has_aux=True))
+        with torch.no_grad():
+            (gradient,) = pull(torch.ones_like(z))
+        return _with_selected(unpack(parts), keep_largest(batch.x, gradient, self.selected))
+
+    def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
+        """The Donsker-Varadhan bound in nats, whose gradient reaches the encoder through z."""
+        joint, marginal = self._pairs(output)
+        return {"donsker_varadhan": Term(joint.mean() - _log_mean_exp(marginal), self.beta)}
+
+    def critic_loss(self, output: ModelOutput, batch: Batch) -> Tensor:
+        """Minus the bound, with the partition's gradient taken against its moving average."""
+        joint, marginal = self._pairs(output)
+        log_mean = _log_mean_exp(marginal)
+        with torch.no_grad():
+            new, old = log_mean.detach(), self.log_partition
+            mixed = torch.logaddexp(
+                old + math.log1p(-self.averaging) if self.averaging < 1 else old - math.inf,
+                new + math.log(self.averaging),
+            )
+            self.log_partition.copy_(torch.where(old.isnan(), new, mixed))
+        return (log_mean - self.log_partition).exp() - joint.mean()
+
+    def _pairs(self, output: ModelOutput) -> tuple[Tensor, Tensor]:
+        z = self._latent(output).z
+        if z.dim() != 2:
+            raise InputError(
+                f"AIB needs one code [batch, {self.latent_size}] an input, got {tuple(z.shape)}"
+            )
+        return self.critic(output.activations[_SELECTED], z)
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return (
+            f"{super().extra_repr()}, inputs={self.inputs}, latent={self.latent_size}, "
+            f"hidden={self.hidden}, steps={self.steps}, selected={self.selected}, "
+            f"averaging={self.averaging}"
+        )
+
+
+def keep_largest(x: Tensor, score: Tensor, count: int) -> Tensor:
+    """Keep the `count` features of each image with the largest |score|, set the others to 0."""
+    magnitude = score.flatten(1).abs()
+    kept = magnitude.topk(count, dim=1, sorted=False).indices
+    mask = torch.zeros_like(magnitude).scatter(1, kept, 1.0)
+    return x * mask.view(x.shape)
+
+
+def _with_selected(output: ModelOutput, selected: Tensor) -> ModelOutput:
+    return output._replace(activations={**output.activations, _SELECTED: selected})
+
+
+def _log_mean_exp(values: Tensor) -> Tensor:
+    return values.logsumexp(0) - math.log(len(values))

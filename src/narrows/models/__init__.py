@@ -1,0 +1,15 @@
+"""Networks: `Bottleneck(encoder, decoder)`, `tap(module, layers)`, and those of the papers."""
+
+from narrows.models.bottleneck import Bottleneck, as_classifier, latent_mode
+from narrows.models.networks import NETWORKS, NetworkConfig, build_network
+from narrows.models.tap import tap
+
+__all__ = [
+    "NETWORKS",
+    "Bottleneck",
+    "NetworkConfig",
+    "as_classifier",
+    "build_network",
+    "latent_mode",
+    "tap",
+]

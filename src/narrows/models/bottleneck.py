@@ -1,0 +1,127 @@
+"""Encoder, latent, decoder: the shape that every bottleneck method trains.
+
+p(z|x) = delta(z - f(x))              latent="deterministic"
+p(z|x) = N(mu(x), diag sigma(x)^2)    latent="gaussian", the encoder returns [mu, raw sigma]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from narrows.errors import ConfigError, InputError
+from narrows.models.gaussian import draw, split_parameters
+from narrows.models.outputs import as_output, average_logits
+from narrows.types import Latent, ModelOutput
+
+__all__ = ["Bottleneck", "LatentKind", "Mode", "as_classifier", "latent_mode"]
+
+LatentKind = Literal["deterministic", "gaussian"]
+Mode = Literal["sample", "mean"]
+
+
+class Bottleneck(nn.Module):
+    """A classifier with a latent between an encoder and a decoder of the user's choice.
+
+    Args:
+        encoder: `x [batch, ...] -> [batch, K]`, or `[batch, 2 K]` for a Gaussian latent.
+        decoder: `z [batch, K] -> logits [batch, classes]`.
+        latent: `"deterministic"` or `"gaussian"`.
+        mode: `"sample"` draws z from p(z|x), `"mean"` passes its mean on. No difference for a
+            deterministic latent. An attribute, so it can be changed at any time.
+        samples: draws an input; `None` means one, without a samples axis in the output.
+
+    Example:
+        >>> import torch
+        >>> model = Bottleneck(nn.Linear(4, 6), nn.Linear(3, 2), latent="gaussian")
+        >>> output = model(torch.rand(5, 4))
+        >>> output.logits.shape, output.latent.mean.shape
+        (torch.Size([5, 2]), torch.Size([5, 3]))
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        *,
+        latent: LatentKind = "deterministic",
+        mode: Mode = "sample",
+        samples: int | None = None,
+    ) -> None:
+        super().__init__()
+        if latent not in get_args(LatentKind):
+            raise ConfigError(f"latent must be 'deterministic' or 'gaussian', got {latent!r}")
+        self.encoder = encoder
+        self.decoder = decoder
+        self.latent: LatentKind = latent
+        self.mode: Mode = mode
+        self.samples = samples
+
+    def forward(self, x: Tensor) -> ModelOutput:
+        """Logits and latent; a leading samples axis on both where `samples` is set."""
+        latent = self.encode(x)
+        if latent.z.dim() <= 2:
+            return ModelOutput(self.decoder(latent.z), latent)
+        logits = self.decoder(latent.z.flatten(0, 1))
+        return ModelOutput(logits.unflatten(0, latent.z.shape[:2]), latent)
+
+    def encode(self, x: Tensor) -> Latent:
+        """The latent alone, without running the decoder."""
+        code = self.encoder(x)
+        if self.latent == "deterministic":
+            return Latent(z=code, mean=code)
+        if code.shape[-1] % 2:
+            raise InputError(
+                "the encoder of a Gaussian latent returns means and scales side by side, "
+                f"so an even number of features; got {code.shape[-1]}"
+            )
+        mean, scale = split_parameters(code)
+        z = mean if self.mode == "mean" else draw(mean, scale, self.samples)
+        return Latent(z, mean, scale)
+
+    def extra_repr(self) -> str:
+        """Show the latent, not only the two halves."""
+        return f"latent={self.latent!r}, mode={self.mode!r}, samples={self.samples}"
+
+
+@contextmanager
+def latent_mode(model: nn.Module, mode: Mode, samples: int | None = None) -> Iterator[None]:
+    """Set the mode of every bottleneck inside `model` for a while."""
+    found = [module for module in model.modules() if isinstance(module, Bottleneck)]
+    before: list[tuple[Bottleneck, Mode, int | None]] = [
+        (module, module.mode, module.samples) for module in found
+    ]
+    try:
+        for module in found:
+            module.mode, module.samples = mode, samples
+        yield
+    finally:
+        for module, old_mode, old_samples in before:
+            module.mode, module.samples = old_mode, old_samples
+
+
+class _Classifier(nn.Module):
+    def __init__(self, model: nn.Module, mode: Mode, samples: int | None) -> None:
+        super().__init__()
+        self.model = model
+        self.mode: Mode = mode
+        self.samples = samples
+
+    def forward(self, x: Tensor) -> Tensor:
+        with latent_mode(self.model, self.mode, self.samples):
+            return average_logits(as_output(self.model(x)).logits)
+
+
+def as_classifier(model: nn.Module, samples: int | None = None, mode: Mode = "sample") -> nn.Module:
+    """A plain classifier, `x -> logits [batch, classes]`, of any of our models.
+
+    With `samples=12` each forward pass draws 12 latents and averages the *probabilities*; what is
+    returned is their logarithm, so that an attack library may take it for logits. `mode="mean"`
+    decodes the posterior mean and draws nothing.
+    """
+    if mode not in get_args(Mode):
+        raise ConfigError(f"mode must be 'sample' or 'mean', got {mode!r}")
+    return _Classifier(model, mode, samples)

@@ -1,0 +1,50 @@
+"""A model and its method as one module, whose stages can run alone or vectorised over a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from narrows.methods import Method
+from narrows.models.bottleneck import latent_mode
+from narrows.models.outputs import logits_of, pack, unpack
+from narrows.types import Batch
+
+__all__ = ["Objective"]
+
+
+class Objective(nn.Module):
+    """One member of a training run: what is trained, and by which loss.
+
+    Everything that crosses a stage is a tensor or a dict of tensors, so that `torch.func.vmap` can
+    run the stage for many members at once.
+    """
+
+    def __init__(self, model: nn.Module, method: Method) -> None:
+        super().__init__()
+        self.model = model
+        self.method = method
+
+    def forward(self, stage: str, *args: object) -> dict[str, Tensor] | Tensor:
+        """Run the stage of that name; `functional_call` reaches a module only through here."""
+        return getattr(self, stage)(*args)
+
+    def observe(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Run the model on a batch."""
+        return pack(self.method.observe(self.model, Batch(x, y)))
+
+    def critic_loss(self, seen: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        """Scalar that the critic descends."""
+        return self.method.critic_loss(unpack(seen), Batch(x, y))
+
+    def terms(self, seen: Mapping[str, Tensor], x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """The loss as `total`, and its parts for the log."""
+        terms = self.method.terms(unpack(seen), Batch(x, y))
+        return {"total": terms.total, **terms.values()}
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Logits `[batch, classes]` at the latent's mean: no noise, so members compare."""
+        with torch.no_grad(), latent_mode(self.model, "mean"):
+            return logits_of(self.model, x)
