@@ -1,1 +1,53 @@
-"""Train classifiers through an information bottleneck and find out what it is worth."""
+"""Train classifiers through an information bottleneck and find out what it is worth.
+
+    from narrows import VIB, PGD, Bottleneck, as_classifier
+
+The names below are loaded when they are first used: importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from narrows.attacks import FGSM, PGD, DeepFool
+    from narrows.data import load
+    from narrows.methods import AIB, VIB, CrossEntropy
+    from narrows.models import Bottleneck, as_classifier, tap
+    from narrows.types import AttackResult, Batch, Estimate, ModelOutput
+
+__all__ = [
+    "AIB",
+    "FGSM",
+    "PGD",
+    "VIB",
+    "AttackResult",
+    "Batch",
+    "Bottleneck",
+    "CrossEntropy",
+    "DeepFool",
+    "Estimate",
+    "ModelOutput",
+    "as_classifier",
+    "load",
+    "tap",
+]
+
+_HOME = {
+    **dict.fromkeys(("FGSM", "PGD", "DeepFool"), "narrows.attacks"),
+    "load": "narrows.data",
+    **dict.fromkeys(("AIB", "VIB", "CrossEntropy"), "narrows.methods"),
+    **dict.fromkeys(("Bottleneck", "as_classifier", "tap"), "narrows.models"),
+    **dict.fromkeys(("AttackResult", "Batch", "Estimate", "ModelOutput"), "narrows.types"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'narrows' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

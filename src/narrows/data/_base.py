@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from narrows.errors import DataError
+from narrows.errors import DataError, InputError
 from narrows.types import Batch
 
-__all__ = ["Dataset", "Splits", "split_off"]
+__all__ = ["Dataset", "Root", "Splits", "split_off"]
+
+Root = str | os.PathLike[str] | None
+"""A folder to look for files in; None for the usual places."""
 
 
-@dataclass(frozen=True)
+# No generated equality: it would compare tensors, whose truth value is undefined.
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Inputs and labels, held in memory and indexed there.
 
@@ -26,7 +31,13 @@ class Dataset:
         image: whether `x` are images in [0, 1], which attacks may change within that range.
 
     Raises:
-        DataError: for NaN, images outside [0, 1], labels out of range, unequal lengths, no samples.
+        DataError: for NaN, images outside [0, 1], labels out of range, wrong types or shapes,
+            unequal lengths, no samples.
+
+    Example:
+        >>> import torch
+        >>> Dataset("pair", torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1]), classes=2)
+        Dataset('pair', 2 x [1] float32, 2 classes)
     """
 
     name: str
@@ -36,27 +47,53 @@ class Dataset:
     image: bool = True
 
     def __post_init__(self) -> None:
-        if len(self.x) != len(self.y) or not len(self.x):
+        self._check_shapes()
+        self._check_labels()
+        if self.x.dtype != torch.uint8:
+            self._check_values()
+
+    def _check_shapes(self) -> None:
+        x, y = self.x, self.y
+        if x.dim() < 2 or not (x.is_floating_point() or x.dtype == torch.uint8):
+            raise DataError(
+                f"{self.name}: inputs must be [n, ...], floating point or uint8, "
+                f"got {x.dtype} {list(x.shape)}"
+            )
+        if x.dtype == torch.uint8 and not self.image:
+            raise DataError(f"{self.name}: uint8 stands for images; give other inputs as floats")
+        if y.dim() != 1 or y.dtype != torch.int64:
+            raise DataError(f"{self.name}: labels must be [n] int64, got {y.dtype} {list(y.shape)}")
+        if len(x) != len(y) or not len(x):
             raise DataError(
                 f"{self.name}: expected as many labels as inputs and at least one, "
-                f"got {len(self.x)} inputs and {len(self.y)} labels"
+                f"got {len(x)} inputs and {len(y)} labels"
             )
+
+    def _check_labels(self) -> None:
         low, high = (value.item() for value in self.y.aminmax())
         if low < 0 or high >= self.classes:
             raise DataError(
                 f"{self.name}: labels must lie in 0..{self.classes - 1}, got {low}..{high}"
             )
-        if self.x.dtype == torch.uint8:
-            return
+
+    def _check_values(self) -> None:
         bad = ~torch.isfinite(self.x).flatten(1).all(1)
         if bad.any():
             first = bad.nonzero()[0].item()
             raise DataError(f"{self.name}: {int(bad.sum())} inputs hold NaN or inf, first {first}")
-        if self.image and not (self.x.min() >= 0 and self.x.max() <= 1):
+        low, high = (value.item() for value in self.x.aminmax())
+        if self.image and not (low >= 0 and high <= 1):
             raise DataError(
-                f"{self.name}: images must lie in [0, 1], got {self.x.min().item():.4g} to "
-                f"{self.x.max().item():.4g}; divide by 255, and normalise inside the model"
+                f"{self.name}: images must lie in [0, 1], got {low:.4g} to {high:.4g}; "
+                "divide by 255, and normalise inside the model"
             )
+
+    def __repr__(self) -> str:
+        kind = str(self.x.dtype).removeprefix("torch.")
+        return (
+            f"Dataset({self.name!r}, {len(self)} x {list(self.shape)} {kind}, "
+            f"{self.classes} classes)"
+        )
 
     def __len__(self) -> int:
         return len(self.x)
@@ -69,7 +106,8 @@ class Dataset:
     def batch(self, rows: Tensor | slice) -> Batch:
         """Inputs and labels of `rows`, of any shape: `x: [*rows.shape, ...]` as float32."""
         x = self.x[rows]
-        return Batch(x.to(torch.float32) / 255 if x.dtype == torch.uint8 else x, self.y[rows])
+        served = x.to(torch.float32)
+        return Batch(served.div_(255) if x.dtype == torch.uint8 else served, self.y[rows])
 
     def all(self) -> Batch:
         """The whole set as one batch."""
@@ -77,11 +115,11 @@ class Dataset:
 
     def take(self, rows: Tensor | slice) -> Dataset:
         """The subset of `rows`."""
-        return Dataset(self.name, self.x[rows], self.y[rows], self.classes, self.image)
+        return replace(self, x=self.x[rows], y=self.y[rows])
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same set on another device."""
-        return Dataset(self.name, self.x.to(device), self.y.to(device), self.classes, self.image)
+        return replace(self, x=self.x.to(device), y=self.y.to(device))
 
 
 class Splits(NamedTuple):
@@ -96,15 +134,25 @@ def split_off(data: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]
     """Split a set in two, stratified by class, the second part holding `share` of each class.
 
     Args:
+        data: the set to split; both parts keep its order.
         share: in (0, 1), of each class, rounded.
         seed: seed of the choice; the same seed always gives the same split.
+
+    Raises:
+        InputError: if `share` is not in (0, 1).
+        DataError: if a part would be empty, because the classes are too small for `share`.
     """
+    if not 0 < share < 1:
+        raise InputError(f"share must lie in (0, 1), got {share}")
     generator = torch.Generator().manual_seed(seed)
-    kept, given = [], []
+    given = torch.zeros(len(data), dtype=torch.bool, device=data.y.device)
     for label in range(data.classes):
         rows = (data.y == label).nonzero().squeeze(1)
-        rows = rows[torch.randperm(len(rows), generator=generator)]
-        count = round(share * len(rows))
-        given.append(rows[:count])
-        kept.append(rows[count:])
-    return data.take(torch.cat(kept).sort().values), data.take(torch.cat(given).sort().values)
+        order = torch.randperm(len(rows), generator=generator).to(rows.device)
+        given[rows[order[: round(share * len(rows))]]] = True
+    if given.all() or not given.any():
+        raise DataError(
+            f"{data.name}: {len(data)} samples in {data.classes} classes cannot give {share:g} of "
+            "each class away and keep the rest; choose another share"
+        )
+    return data.take(~given), data.take(given)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from narrows.data._base import Dataset, epoch_rows
+from narrows.data import Dataset, epoch_rows
 from narrows.errors import CheckpointError, DivergedError
 from narrows.training.checkpoint import load_tensors, save_tensors
 from narrows.training.members import Members

@@ -1,0 +1,53 @@
+"""Data sets by name: `load("mnist") -> Splits(train, validation, test)`, held in memory."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from narrows.data._base import Dataset, Root, Splits, split_off
+from narrows.data.batches import epoch_rows
+from narrows.data.digits import load_digits
+from narrows.data.mnist import load_fashion_mnist, load_mnist
+from narrows.data.toys import load_toy1, load_toy2
+from narrows.data.twelve_bit import load_twelve_bit
+from narrows.errors import unknown_name
+
+__all__ = ["DATASETS", "Dataset", "Loader", "Splits", "epoch_rows", "load", "split_off"]
+
+
+class Loader(Protocol):
+    """Loads one data set, from `root` if its files are there."""
+
+    def __call__(self, root: Root = None) -> Splits:
+        """Return the three splits, the same ones on every call."""
+        ...
+
+
+DATASETS: dict[str, Loader] = {
+    "digits": load_digits,
+    "mnist": load_mnist,
+    "fashion-mnist": load_fashion_mnist,
+    "twelve-bit": load_twelve_bit,
+    "toy1": load_toy1,
+    "toy2": load_toy2,
+}
+
+
+def load(name: str, root: Root = None) -> Splits:
+    """Load a data set by its name in `DATASETS`.
+
+    Args:
+        name: of the data set.
+        root: folder to search first for its files, where it has files.
+
+    Raises:
+        ConfigError: for an unknown name, listing the valid ones.
+        DataError: if its files are missing or damaged.
+
+    Example:
+        >>> load("digits").train
+        Dataset('digits', 1079 x [1, 8, 8] float32, 10 classes)
+    """
+    if name not in DATASETS:
+        raise unknown_name("data set", name, DATASETS)
+    return DATASETS[name](root)

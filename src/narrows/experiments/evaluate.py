@@ -1,0 +1,190 @@
+"""What is measured on a trained member: accuracy, attacks, information; and the pictures of it.
+
+Nothing here chooses anything: the member was chosen on validation data before it came here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from narrows.attacks import FGSM, PGD, Attack, DeepFool
+from narrows.data import Dataset, Splits
+from narrows.experiments.config import EvaluateConfig
+from narrows.information import (
+    kde_bounds,
+    kde_relevance,
+    variational_rate,
+    variational_relevance,
+)
+from narrows.models.bottleneck import as_classifier, latent_mode
+from narrows.models.outputs import as_output, logits_of
+from narrows.types import Batch, Estimate, Latent
+
+__all__ = ["attacked_pictures", "evaluate_member", "project"]
+
+_BLOCK = 2048
+
+
+def evaluate_member(model: nn.Module, splits: Splits, config: EvaluateConfig) -> dict[str, Any]:
+    """Accuracy, robust accuracy and information of one trained model, ready for JSON.
+
+    Args:
+        model: in any mode; it is left as it was found.
+        splits: train, validation and test set on the model's device.
+        config: which attacks, how many images, which noise.
+    """
+    model.eval()
+    stochastic = encode(model, splits.test.batch(slice(0, 2)).x).scale is not None
+    record: dict[str, Any] = {
+        "accuracy": {
+            name: accuracy(as_classifier(model, mode="mean"), data)
+            for name, data in splits._asdict().items()
+        },
+        "information": {
+            name: information(model, data, config)
+            for name, data in (("train", splits.train), ("test", splits.test))
+        },
+    }
+    if stochastic:
+        sampled = as_classifier(model, samples=config.samples)
+        record["sampled_test_accuracy"] = accuracy(sampled, splits.test)
+    if splits.test.image:
+        record["attacks"] = attack_all(model, splits.test, config, stochastic)
+    return record
+
+
+def accuracy(model: nn.Module, data: Dataset) -> float:
+    """Share of inputs that are classified correctly."""
+    return (_logits(model, data).argmax(1) == data.y).double().mean().item()
+
+
+def information(model: nn.Module, data: Dataset, config: EvaluateConfig) -> dict[str, Any]:
+    """Every measure of I(X;Z) and I(Z;Y) that applies to the model, in nats.
+
+    Pairwise bounds see the posterior's own noise, or `noise_std` added to a deterministic code.
+    """
+    few = data.take(slice(0, config.information_samples))
+    batch = few.all()
+    latent = encode(model, batch.x)
+    scale = config.noise_std if latent.scale is None else latent.scale
+    lower, upper = kde_bounds(latent.mean, scale)
+    relevance_lower, relevance_upper = kde_relevance(latent.mean, scale, batch.y)
+    found = {
+        "kde_lower": lower,
+        "kde_upper": upper,
+        "kde_relevance_lower": relevance_lower,
+        "kde_relevance_upper": relevance_upper,
+        "variational_relevance": variational_relevance(
+            _logits(as_classifier(model, config.samples), few), batch.y
+        ),
+    }
+    if latent.scale is not None:
+        found["variational_rate"] = variational_rate(latent.mean, latent.scale)
+    return {name: _plain(estimate) for name, estimate in found.items()}
+
+
+def attack_all(
+    model: nn.Module, data: Dataset, config: EvaluateConfig, stochastic: bool
+) -> list[dict[str, Any]]:
+    """FGSM and PGD at every eps, and DeepFool, on the first test images."""
+    x, y = _attacked(data, config)
+    sampling = stochastic and config.mode == "sample"
+    victim = as_classifier(model, config.samples if sampling else None, config.mode)
+    draws = config.samples if sampling else 1
+    attacks: list[tuple[str, float | None, Attack]] = []
+    for eps in config.eps:
+        attacks.append(("fgsm", eps, FGSM(eps=eps)))
+        attacks.append(("pgd", eps, _pgd(eps, config)))
+    attacks.append(("deepfool", None, DeepFool(norm="l2")))
+    records = []
+    for name, eps, attack in attacks:
+        result = attack(victim, x, y)
+        found = result.distance[torch.isfinite(result.distance)]
+        records.append(
+            {
+                "attack": name,
+                "norm": attack.norm,
+                "eps": eps,
+                "accuracy": result.robust_accuracy if eps is not None else None,
+                "mean_distance": found.mean().item() if len(found) else None,
+                "median_distance": found.median().item() if len(found) else None,
+                "images": len(x),
+                "mode": config.mode if stochastic else "deterministic",
+                "draws": draws,
+                "forwards": result.forwards,
+                "backwards": result.backwards,
+            }
+        )
+    return records
+
+
+def attacked_pictures(
+    model: nn.Module, data: Dataset, config: EvaluateConfig, count: int = 8
+) -> dict[str, Tensor]:
+    """A few test images, what PGD and DeepFool make of them, and what the model then says."""
+    x, y = (part[:count] for part in _attacked(data, config))
+    victim = as_classifier(model, mode="mean")
+    eps = config.eps[len(config.eps) // 2]
+    pgd = _pgd(eps, config)(victim, x, y).x_adv
+    deepfool = DeepFool(norm="l2")(victim, x, y).x_adv
+    with torch.no_grad():
+        said = {
+            f"{name}_says": logits_of(victim, images).argmax(1)
+            for name, images in (("clean", x), ("pgd", pgd), ("deepfool", deepfool))
+        }
+    return {"clean": x, "label": y, "pgd": pgd, "deepfool": deepfool, **said}
+
+
+def project(model: nn.Module, data: Dataset, count: int = 600) -> dict[str, Tensor]:
+    """The first two principal components of the posterior means of `count` inputs."""
+    batch = data.batch(slice(0, count))
+    mean = encode(model, batch.x).mean
+    centred = mean - mean.mean(0)
+    if centred.shape[1] > 2:
+        _, _, directions = torch.linalg.svd(centred, full_matrices=False)
+        centred = centred @ directions[:2].T
+    return {"projection": centred, "projection_label": batch.y}
+
+
+def encode(model: nn.Module, x: Tensor) -> Latent:
+    """The latents of many inputs at their means, without gradients, in blocks."""
+    parts = []
+    with torch.no_grad(), latent_mode(model, "mean"):
+        for block in x.split(_BLOCK):
+            latent = as_output(model(block)).latent
+            if latent is None:
+                raise TypeError("the model has no latent to measure")
+            parts.append(latent)
+    scale = None if parts[0].scale is None else torch.cat([part.scale for part in parts])
+    mean = torch.cat([part.mean for part in parts])
+    return Latent(mean, mean, scale)
+
+
+def _logits(model: nn.Module, data: Dataset) -> Tensor:
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(data), _BLOCK):
+            parts.append(logits_of(model, data.batch(slice(start, start + _BLOCK)).x))
+    return torch.cat(parts)
+
+
+def _attacked(data: Dataset, config: EvaluateConfig) -> Batch:
+    return data.batch(slice(0, config.attack_images or None))
+
+
+def _pgd(eps: float, config: EvaluateConfig) -> PGD:
+    return PGD(eps=eps, steps=config.pgd_steps, restarts=config.pgd_restarts)
+
+
+def _plain(estimate: Estimate) -> dict[str, Any]:
+    """JSON has no infinity: an unbounded ceiling and an unknown error become null."""
+    plain = asdict(estimate)
+    for name in ("std_error", "ceiling"):
+        value = plain[name]
+        plain[name] = value if value == value and abs(value) != float("inf") else None
+    plain["diagnostics"] = dict(estimate.diagnostics)
+    return plain

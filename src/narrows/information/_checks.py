@@ -1,0 +1,80 @@
+"""What every estimator refuses, so that a wrong input never becomes a number."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from narrows.errors import InputError
+
+__all__ = ["check_codes", "check_labels", "check_scale", "standard_error"]
+
+
+def check_codes(codes: Tensor, name: str = "mean") -> Tensor:
+    """Return `codes: [n, K]` as float64, detached.
+
+    Raises:
+        InputError: for another shape, integers, fewer than 2 samples, NaN or inf.
+    """
+    if codes.dim() != 2 or not codes.is_floating_point():
+        raise InputError(
+            f"{name} must be floating point [n, K], got {codes.dtype} {list(codes.shape)}"
+        )
+    if len(codes) < 2:
+        raise InputError(f"{name} holds {len(codes)} samples; an estimate needs at least 2")
+    if not torch.isfinite(codes).all():
+        raise InputError(f"{name} holds NaN or inf; leave those samples out")
+    return codes.detach().to(torch.float64)
+
+
+def check_scale(scale: Tensor | float, mean: Tensor, *, cholesky: bool = False) -> Tensor:
+    """Return a scale as float64 `[n, K]`, or `[n, K, K]` where a Cholesky factor is allowed.
+
+    A number stands for the same standard deviation everywhere.
+
+    Raises:
+        InputError: for another shape, NaN or inf, or a standard deviation that is not positive.
+    """
+    if not isinstance(scale, Tensor):
+        if not (math.isfinite(scale) and scale > 0):
+            raise InputError(f"scale must be positive and finite, got {scale}")
+        return torch.full_like(mean, scale)
+    shapes = [mean.shape, (*mean.shape, mean.shape[1])] if cholesky else [mean.shape]
+    if scale.shape not in shapes:
+        wanted = " or ".join(str(list(shape)) for shape in shapes)
+        raise InputError(f"scale must be a number or {wanted}, got {list(scale.shape)}")
+    factor = scale.detach().to(mean)
+    deviations = factor if factor.dim() == 2 else factor.diagonal(dim1=-2, dim2=-1)
+    if not torch.isfinite(factor).all() or not (deviations > 0).all():
+        raise InputError(
+            "scale holds standard deviations that are zero, negative or not finite; a "
+            "deterministic code has no density: give the noise to add to it as a number"
+        )
+    if factor.dim() == 3 and factor.triu(1).any():
+        raise InputError("scale [n, K, K] must be lower triangular: a Cholesky factor")
+    return factor
+
+
+def check_labels(y: Tensor, codes: Tensor, classes: int | None = None) -> Tensor:
+    """Return `y: [n]`, one label for each of `codes: [n, ...]`, as int64 on their device.
+
+    Raises:
+        InputError: for another shape, labels that are not integers, unequal lengths, or a label
+            outside `0..classes-1` where `classes` is given.
+    """
+    if y.dim() != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise InputError(f"y must be integer labels [n], got {y.dtype} {list(y.shape)}")
+    if len(y) != len(codes):
+        raise InputError(f"expected one label a sample, got {len(codes)} samples, {len(y)} labels")
+    if classes is not None and not (0 <= int(y.min()) and int(y.max()) < classes):
+        raise InputError(
+            f"labels must lie in 0..{classes - 1}, got {int(y.min())}..{int(y.max())}"
+        )
+    return y.detach().to(codes.device, torch.int64)
+
+
+def standard_error(terms: Tensor) -> float:
+    """Standard error of the mean of independent `terms: [n]`."""
+    return (terms.std() / math.sqrt(len(terms))).item()

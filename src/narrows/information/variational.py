@@ -1,0 +1,141 @@
+"""Variational bounds: what a VIB's own loss says of I(X;Z) and I(Z;Y).
+
+    I(X;Z) <= E_x KL(p(z|x) || r(z))                     (the rate)
+    I(Z;Y) >= H(Y) - E_x,y E_z~p(z|x) [-log q(y|z)]      (the relevance)
+
+Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, eqs. 11 and 13. The first is loose
+by KL(p(z) || r(z)), the second by how far q(y|z) is from the true p(y|z): a poor marginal makes a
+code look richer than it is, a poor decoder makes it look less useful.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from narrows.errors import InputError
+from narrows.information._checks import check_codes, check_labels, check_scale, standard_error
+from narrows.types import Estimate
+
+__all__ = ["variational_rate", "variational_relevance"]
+
+
+def variational_rate(
+    mean: Tensor, scale: Tensor | float, prior: tuple[Tensor, Tensor] | None = None
+) -> Estimate:
+    """Upper bound of I(X;Z) for Gaussian codes: the mean KL divergence to the marginal r(z).
+
+    The bound holds in expectation over fresh samples; the standard error is that of the mean over
+    the samples.
+
+    Args:
+        mean: `[n, K]`, the means of p(z|x).
+        scale: standard deviations, a number or `[n, K]`; or `[n, K, K]`, Cholesky factors of full
+            covariances.
+        prior: mean and standard deviation of r(z), each `[K]`, or `[n, K]` for a marginal that
+            depends on the label (then the bound is of I(X;Z|Y)); None for N(0, I).
+
+    Returns:
+        Estimate in nats, never negative and without a ceiling.
+
+    Raises:
+        InputError: for NaN, wrong shapes, fewer than 2 samples, or a scale that is not positive.
+
+    Example:
+        >>> variational_rate(torch.tensor([[1.0], [-1.0]]), 1.0).nats
+        0.5
+    """
+    mean = check_codes(mean)
+    factor = check_scale(scale, mean, cholesky=True)
+    full = factor.dim() == 3
+    variance = factor.square().sum(-1) if full else factor.square()
+    deviations = factor.diagonal(dim1=-2, dim2=-1) if full else factor
+    centre, width = _check_prior(prior, mean)
+    spread = (variance + (mean - centre).square()) / width.square()
+    kl = (0.5 * (spread - 1) - deviations.log() + width.log()).sum(1)
+    diagnostics = {
+        "bound": "upper",
+        "prior": "N(0, I)" if prior is None else "given",
+        "covariance": "full" if full else "diagonal",
+    }
+    return Estimate(kl.mean().item(), standard_error(kl), len(kl), diagnostics=diagnostics)
+
+
+def variational_relevance(logits: Tensor, y: Tensor, prior: Tensor | None = None) -> Estimate:
+    """Lower bound of I(Z;Y): H(Y) minus the cross-entropy of a decoder.
+
+    On the samples that the decoder was trained on this is optimistic and no longer a bound: an
+    overfitted decoder reaches H(Y) on random labels. Take held-out samples. Negative where the
+    decoder predicts worse than the frequencies of the classes.
+
+    Args:
+        logits: `[n, classes]`, or `[samples, n, classes]` for several draws of z, whose
+            cross-entropies are averaged (averaging their probabilities first would bound I(X;Y)).
+        y: `[n]` integer labels.
+        prior: `[classes]` class probabilities that H(Y) is taken of; None for the frequencies in
+            `y`, which makes H(Y) a little too small, by about (classes - 1) / 2n.
+
+    Returns:
+        Estimate in nats; its ceiling is H(Y).
+
+    Raises:
+        InputError: for NaN, wrong shapes, unequal lengths, labels out of range, fewer than 2
+            samples, or probabilities that don't sum to 1.
+
+    Example:
+        >>> variational_relevance(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1])).nats
+        0.0
+    """
+    draws = logits if logits.dim() == 3 else logits.unsqueeze(0)
+    draws = check_codes(draws.flatten(0, -2), "logits").unflatten(0, draws.shape[:-1])
+    if draws.shape[1] < 2:
+        raise InputError(f"logits hold {draws.shape[1]} samples; an estimate needs at least 2")
+    classes = draws.shape[2]
+    y = check_labels(y, draws[0], classes)
+    loss = F.cross_entropy(
+        draws.flatten(0, 1), y.repeat(len(draws)), reduction="none"
+    ).unflatten(0, draws.shape[:2])
+    if prior is None:
+        p_y = torch.bincount(y, minlength=classes).to(draws) / len(y)
+        # The frequencies vary with the sample too, which the terms have to show.
+        terms = -p_y.log()[y] - loss.mean(0)
+    else:
+        p_y = _check_probabilities(prior, draws[0])
+        terms = _entropy(p_y) - loss.mean(0)
+    diagnostics = {"bound": "lower", "prior": "empirical" if prior is None else "given"}
+    return Estimate(
+        terms.mean().item(), standard_error(terms), len(y), _entropy(p_y).item(), diagnostics
+    )
+
+
+def _entropy(p: Tensor) -> Tensor:
+    return -torch.special.xlogy(p, p).sum()
+
+
+def _check_prior(
+    prior: tuple[Tensor, Tensor] | None, mean: Tensor
+) -> tuple[Tensor, Tensor]:
+    if prior is None:
+        return torch.zeros_like(mean), torch.ones_like(mean)
+    centre, width = (part.detach().to(mean) for part in prior)
+    for part in (centre, width):
+        if part.shape not in (mean.shape, mean.shape[1:]):
+            raise InputError(
+                f"prior must be a mean and a scale of {list(mean.shape[1:])} or "
+                f"{list(mean.shape)}, got {list(part.shape)}"
+            )
+    if not torch.isfinite(centre).all() or not (torch.isfinite(width) & (width > 0)).all():
+        raise InputError("prior must have a finite mean and a finite scale above 0")
+    return centre, width
+
+
+def _check_probabilities(prior: Tensor, logits: Tensor) -> Tensor:
+    p_y = prior.detach().to(logits)
+    if p_y.shape != logits.shape[1:]:
+        raise InputError(f"prior must be [{logits.shape[1]}], got {list(p_y.shape)}")
+    if not (p_y >= 0).all() or not math.isclose(p_y.sum().item(), 1, abs_tol=1e-5):
+        raise InputError(f"prior must be probabilities that sum to 1, got {p_y.tolist()}")
+    return p_y

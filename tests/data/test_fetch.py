@@ -1,0 +1,130 @@
+import gzip
+import hashlib
+
+import pooch
+import pytest
+from requests.exceptions import ConnectionError as Unreachable
+
+from narrows.data.fetch import Archive, Checksums, fetch
+from narrows.errors import DataError
+
+PLAIN = {"images": b"some images", "labels": b"and labels"}
+PACKED = {name: gzip.compress(content, mtime=0) for name, content in PLAIN.items()}
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+ARCHIVE = Archive(
+    "small",
+    {name: Checksums(md5(PACKED[name]), md5(PLAIN[name])) for name in PLAIN},
+    ("https://first.test/", "https://second.test/"),
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An empty cache, no folder in the environment, and no network."""
+    monkeypatch.delenv("NARROWS_DATA", raising=False)
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
+    monkeypatch.setattr(pooch, "retrieve", offline)
+    return tmp_path / "cache" / "narrows" / "small"
+
+
+def offline(url, **keywords):
+    raise Unreachable(f"no route to {url}")
+
+
+def write(folder, contents, suffix=".gz"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / f"{name}{suffix}").write_bytes(content)
+
+
+@pytest.mark.parametrize("subfolder", ["", "small"])
+@pytest.mark.parametrize("given", ["argument", "environment"])
+@pytest.mark.parametrize(
+    ("suffix", "contents"), [(".gz", PACKED), ("", PLAIN)], ids=["gzipped", "unpacked"]
+)
+def test_finds_files_in_a_given_folder(tmp_path, monkeypatch, subfolder, given, suffix, contents):
+    write(tmp_path / "mine" / subfolder, contents, suffix)
+    root = str(tmp_path / "mine")
+    if given == "environment":
+        monkeypatch.setenv("NARROWS_DATA", root)
+    assert fetch(ARCHIVE, root if given == "argument" else None) == contents
+
+
+def test_the_argument_comes_before_the_environment_and_that_before_the_cache(
+    tmp_path, monkeypatch, cache
+):
+    argument, environment = tmp_path / "argument", tmp_path / "environment"
+    monkeypatch.setenv("NARROWS_DATA", str(environment))
+    write(cache, PLAIN, "")
+    assert fetch(ARCHIVE, argument) == PLAIN
+    write(environment, PACKED)
+    assert fetch(ARCHIVE, argument) == PACKED
+    write(argument, PLAIN, "")
+    assert fetch(ARCHIVE, argument) == PLAIN
+
+
+@pytest.mark.parametrize(
+    "content", [PACKED["images"][:-3], PACKED["labels"], b""], ids=["cut", "foreign", "empty"]
+)
+def test_a_damaged_file_is_named_and_not_replaced(tmp_path, content):
+    write(tmp_path, PACKED)
+    write(tmp_path, {"images": content})
+    with pytest.raises(DataError, match=f"got {md5(content)}; the file is damaged") as raised:
+        fetch(ARCHIVE, tmp_path)
+    assert str(raised.value).startswith(str(tmp_path / "images.gz"))
+    assert (tmp_path / "images.gz").read_bytes() == content
+
+
+def test_offline_the_error_says_what_is_missing_where_it_was_sought_and_what_to_do(
+    tmp_path, monkeypatch, cache
+):
+    write(tmp_path / "mine", {"images": PACKED["images"]})
+    monkeypatch.setenv("NARROWS_DATA", str(tmp_path / "theirs"))
+    with pytest.raises(DataError) as raised:
+        fetch(ARCHIVE, tmp_path / "mine")
+    message = str(raised.value)
+    assert message.startswith("small: 1 of 2 files not found: labels.gz.")
+    for folder in (tmp_path / "mine", tmp_path / "theirs"):
+        assert f"{folder / 'small'}, {folder}, " in message
+    assert f"{cache}." in message
+    assert "https://second.test/ (ConnectionError)" in message
+    assert "set NARROWS_DATA to the folder that holds small/" in message
+
+
+def test_a_second_mirror_serves_what_the_first_does_not(monkeypatch, cache):
+    asked = []
+
+    def retrieve(url, known_hash, fname, path, progressbar):
+        asked.append(url)
+        name = fname.removesuffix(".gz")
+        assert known_hash == f"md5:{md5(PACKED[name])}"
+        assert progressbar
+        if url.startswith("https://first.test/images"):
+            raise ValueError("checksum of the download does not match")
+        write(path, {name: PACKED[name]})
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    assert fetch(ARCHIVE) == PACKED
+    assert asked == [
+        "https://first.test/images.gz",
+        "https://second.test/images.gz",
+        "https://first.test/labels.gz",
+    ]
+    assert fetch(ARCHIVE) == PACKED
+    assert len(asked) == 3
+
+
+def test_a_download_that_breaks_off_names_what_is_still_missing(monkeypatch, cache):
+    def retrieve(url, known_hash, fname, path, progressbar):
+        if "labels" in url:
+            raise ValueError("checksum of the download does not match")
+        write(path, {"images": PACKED["images"]})
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    with pytest.raises(DataError, match=r"1 of 2 files not found: labels.gz.*wrong checksum"):
+        fetch(ARCHIVE)

@@ -1,0 +1,184 @@
+"""What every method must do, whatever it is: one row a method, one test a promise."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from narrows.errors import ConfigError, InputError
+from narrows.methods import METHODS, Sizes
+from narrows.models import Bottleneck, NetworkConfig, build_network
+from narrows.training import Objective, Solo, Stacked, TrainConfig, Trainer
+from narrows.types import Batch
+from scenarios_training import prototypes
+
+SIZES = Sizes(inputs=20, latent=3, classes=4)
+NETWORK = NetworkConfig(encoder=[8], bottleneck=3, decoder=[6])
+
+# Methods that have a beta, so that beta = 0 must give plain cross-entropy.
+WITH_BETA = [name for name in METHODS if name != "cross_entropy"]
+
+
+def make(name: str, beta: float = 0.1, seed: int = 0) -> Objective:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        kind = METHODS[name]
+        model = build_network(NETWORK, (20,), 4, kind.latent)
+        return Objective(model, kind.build(beta if name in WITH_BETA else 0.0, SIZES))
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(32, 20, generator=generator)
+    return x, torch.randint(4, (32,), generator=generator)
+
+
+@pytest.fixture(params=list(METHODS))
+def name(request) -> str:
+    return request.param
+
+
+def test_loss_is_finite_and_its_gradient_reaches_every_parameter_of_the_model(name):
+    objective = make(name)
+    loss = objective.method(objective.model, *batch())
+    assert loss.shape == ()
+    assert torch.isfinite(loss)
+    loss.backward()
+    for label, parameter in objective.model.named_parameters():
+        assert parameter.grad is not None, label
+        assert parameter.grad.abs().sum() > 0, label
+
+
+def test_critic_loss_reaches_the_critic_and_not_the_model(name):
+    objective = make(name)
+    owned = list(objective.method.critic_parameters())
+    assert bool(owned) == (objective.method.critic_steps > 0)
+    if not owned:
+        with pytest.raises(InputError, match="no critic"):
+            objective.method.critic_loss(None, None)
+        return
+    x, y = batch()
+    seen = {key: value.detach() for key, value in objective.observe(x, y).items()}
+    objective.critic_loss(seen, x, y).backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in owned)
+    assert all(parameter.grad is None for parameter in objective.model.parameters())
+
+
+def test_total_is_prediction_plus_weighted_terms(name):
+    objective = make(name, beta=0.25)
+    x, y = batch()
+    terms = objective.method.terms(
+        objective.method.observe(objective.model, Batch(x, y)), Batch(x, y)
+    )
+    by_hand = terms.prediction + sum(
+        weight * value for value, weight in terms.regularisers.values()
+    )
+    torch.testing.assert_close(terms.total, by_hand)
+    assert set(terms.values()) == {"loss", "prediction", *terms.regularisers}
+
+
+@pytest.mark.parametrize("name", WITH_BETA)
+def test_beta_zero_is_plain_cross_entropy_on_the_same_network(name):
+    objective = make(name, beta=0.0)
+    x, y = batch()
+    torch.manual_seed(3)
+    loss = objective.method(objective.model, x, y)
+    torch.manual_seed(3)
+    plain = METHODS["cross_entropy"]()(objective.model, x, y)
+    torch.testing.assert_close(loss, plain)
+
+
+@pytest.mark.parametrize("name", WITH_BETA)
+@pytest.mark.parametrize("beta", [-0.1, float("nan"), float("inf")])
+def test_a_beta_that_means_nothing_is_refused(name, beta):
+    with pytest.raises(ConfigError, match="beta must be finite and at least 0"):
+        METHODS[name].build(beta, SIZES)
+
+
+def test_state_survives_a_round_trip(name):
+    trained, fresh = make(name, seed=0), make(name, seed=1)
+    x, y = batch()
+    trainer_of(trained).run_epoch()
+    fresh.load_state_dict(trained.state_dict())
+    for objective in (trained, fresh):
+        torch.manual_seed(0)
+        objective.result = objective.method(objective.model, x, y)
+    torch.testing.assert_close(trained.result, fresh.result, rtol=0, atol=0)
+
+
+def trainer_of(objective: Objective, seed: int = 0) -> Trainer:
+    data = prototypes(inputs=20, classes=4)
+    return Trainer(Solo(objective, seed), data, data, TrainConfig(epochs=2, batch_size=32))
+
+
+def test_one_seed_gives_one_result(name):
+    first, second = make(name), make(name)
+    for objective in (first, second):
+        trainer_of(objective).run_epoch()
+    for (label, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
+        assert torch.equal(a, b), label
+
+
+def test_a_stack_trains_each_member_as_it_would_train_alone(name):
+    betas = [0.0, 0.01, 0.1] if name in WITH_BETA else [0.0]
+    grid = [(beta, seed) for beta in betas for seed in (0, 5)]
+    data = prototypes(inputs=20, classes=4)
+    config = TrainConfig(epochs=2, batch_size=32, averaging=0.9)
+    stack = Stacked([make(name, *member) for member in grid], [seed for _, seed in grid])
+    stacked = Trainer(stack, data, data, config)
+    solos = [Trainer(Solo(make(name, *m), m[1]), data, data, config) for m in grid]
+    for trainer in (stacked, *solos):
+        trainer.run_epoch()
+        trainer.run_epoch()
+    together = stacked.members.named_tensors()
+    for index, solo in enumerate(solos):
+        for label, alone in solo.members.named_tensors().items():
+            # Adam divides by the gradient's size, so rounding shows where a gradient is ~ 0. One
+            # step moves a weight by up to 1e-3: a wrong order of data or noise would show, too.
+            torch.testing.assert_close(together[label][index], alone[0], rtol=1e-3, atol=1e-4)
+        assert stacked.history[-1].losses["loss"][index] == pytest.approx(
+            solo.history[-1].losses["loss"][0], rel=1e-4
+        )
+
+
+def test_repr_builds_the_method_again(name):
+    method = make(name).method
+    again = eval(repr(method), {kind.__name__: kind for kind in METHODS.values()})
+    assert repr(again) == repr(method)
+    assert {k: v.shape for k, v in again.state_dict().items()} == {
+        k: v.shape for k, v in method.state_dict().items()
+    }
+
+
+def test_a_method_leaves_the_model_as_it_was(name):
+    objective = make(name)
+    before = copy.deepcopy(objective.model.state_dict())
+    objective.method(objective.model, *batch())
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(before.values(), objective.model.state_dict().values(), strict=True)
+    )
+    assert objective.model.training
+
+
+@pytest.mark.parametrize("name", WITH_BETA)
+def test_a_model_without_a_latent_is_told_what_to_do(name):
+    with pytest.raises(InputError, match="Bottleneck"):
+        METHODS[name].build(0.1, SIZES)(nn.Linear(20, 4), *batch())
+
+
+@pytest.mark.parametrize("name", WITH_BETA)
+def test_any_encoder_and_decoder_will_do(name):
+    kind = METHODS[name]
+    width = 6 if kind.latent == "gaussian" else 3
+    encoder = nn.Sequential(
+        nn.Unflatten(1, (1, 4, 5)),
+        nn.Conv2d(1, 2, 3),
+        nn.Flatten(),
+        nn.Tanh(),
+        nn.Linear(12, width),
+    )
+    model = Bottleneck(encoder, nn.Linear(3, 4), latent=kind.latent)
+    kind.build(0.1, SIZES)(model, *batch()).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
