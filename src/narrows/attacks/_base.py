@@ -13,84 +13,39 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from narrows.attacks import norms
-from narrows.attacks.losses import AttackLoss
+from narrows.attacks._query import Query
 from narrows.errors import ConfigError, InputError
-from narrows.models.outputs import average_logits, logits_of
+from narrows.models.outputs import logits_of
 from narrows.types import AttackResult, Norm
 
-__all__ = ["Ascent", "Attack", "FixedEps", "MinimalNorm", "Query", "frozen"]
+__all__ = ["Attack", "Best", "FixedEps", "MinimalNorm", "frozen"]
 
 
-class Ascent(NamedTuple):
-    """One look uphill: the loss to raise `[n]`, its gradient `[n, ...]`, the logits `[n, C]`."""
+class Best:
+    """The best attempt so far at each image of a chunk: `x: [n, ...]` and its `value: [n]`."""
 
-    value: Tensor
-    gradient: Tensor
-    logits: Tensor
+    def __init__(self, x: Tensor) -> None:
+        self.x = x.clone()
+        self.value = x.new_full((len(x),), -math.inf)
 
+    def offer(self, rows: Tensor, x: Tensor, value: Tensor, fooled: Tensor) -> None:
+        """Take images `x: [b, ...]` where they are better; one that fools beats any that doesn't.
 
-class Query:
-    """The model as an attack sees it: logits and gradients, counted, for images `rows` of a chunk.
-
-    `rows: [b]` says which labels of the chunk belong to the `b` images that are passed, so that an
-    attack can leave fooled images behind. `labels` are true classes, or targets if `targeted`.
-    """
-
-    def __init__(self, model: nn.Module, labels: Tensor, *, targeted: bool, draws: int) -> None:
-        self.labels = labels
-        self.targeted = targeted
-        self.forwards = 0
-        self.backwards = 0
-        self._model = model
-        self._draws = draws
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Logits `[b, C]`, averaged in probability over the attack's draws of the model's noise."""
-        self.forwards += len(x) * self._draws
-        if self._draws == 1:
-            return logits_of(self._model, x)
-        repeated = logits_of(self._model, x.repeat(self._draws, *(1,) * (x.dim() - 1)))
-        return average_logits(repeated.unflatten(0, (self._draws, len(x))))
-
-    def single_draw(self, x: Tensor) -> Tensor:
-        """Logits `[b, C]` of one draw of the model's noise."""
-        self.forwards += len(x)
-        return logits_of(self._model, x)
-
-    def fooled(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """Whether each of `logits: [b, C]` is what the attack wants: `[b]` bool."""
-        hit = logits.argmax(1) == self.labels[rows]
-        return hit if self.targeted else ~hit
-
-    def ascend(self, x: Tensor, rows: Tensor, loss: AttackLoss) -> Ascent:
-        """Value and gradient of the objective that the attack raises at `x: [b, ...]`."""
-        x = x.detach().requires_grad_()
-        with torch.enable_grad():
-            logits = self.logits(x)
-            value = loss(logits, self.labels[rows])
-            if self.targeted:
-                value = -value
-            (gradient,) = torch.autograd.grad(value.sum(), x)
-        self.backwards += len(x) * self._draws
-        return Ascent(value.detach(), gradient, logits.detach())
-
-    def jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits `[b, C]` and their gradients `[b, C, ...]` with respect to each image."""
-        x = x.detach().requires_grad_()
-        with torch.enable_grad():
-            logits = self.logits(x)
-            columns = [
-                torch.autograd.grad(logits[:, c].sum(), x, retain_graph=c + 1 < logits.shape[1])[0]
-                for c in range(logits.shape[1])
-            ]
-        self.backwards += len(x) * self._draws * logits.shape[1]
-        return logits.detach(), torch.stack(columns, 1)
+        Args:
+            rows: `[b]`, their places in the chunk.
+            x: the attempts.
+            value: `[b]`, the objective that the attack raises.
+            fooled: `[b]` bool.
+        """
+        value = value.masked_fill(fooled, math.inf)
+        better = value > self.value[rows]
+        self.x[rows[better]] = x[better]
+        self.value[rows[better]] = value[better]
 
 
 @contextmanager
@@ -131,7 +86,10 @@ class Attack(ABC):
     def __post_init__(self) -> None:
         if self.norm not in ("linf", "l2"):
             raise ConfigError(f"norm must be 'linf' or 'l2', got {self.norm!r}")
-        for name in ("draws", "verify_draws", "chunk"):
+        self._require_positive("draws", "verify_draws", "chunk")
+
+    def _require_positive(self, *names: str) -> None:
+        for name in names:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
 
@@ -155,37 +113,42 @@ class Attack(ABC):
             target: `[n]` classes the images shall be taken for; success means just that.
 
         Raises:
-            InputError: for images outside [0, 1] or not finite, labels that don't fit the model, or
-                a model that returns NaN.
+            InputError: for images outside [0, 1] or not finite, labels or targets that don't fit
+                the images or the model, or a model whose logits or gradients are NaN.
         """
-        check_images(x, y if target is None else target)
-        labels = y if target is None else target
+        labels = check_images(x, y, target)
         devices = [x.device] if x.device.type == "cuda" else []
         with frozen(model), torch.no_grad(), torch.random.fork_rng(devices):
             torch.manual_seed(self.seed)
             generator = torch.Generator(x.device).manual_seed(self.seed)
-            verify_draws = self.verify_draws if is_stochastic(model, x) else 1
+            stochastic = is_stochastic(model, x)
             parts = []
             for x_part, label_part in zip(
                 x.split(self.chunk), labels.split(self.chunk), strict=True
             ):
-                query = Query(model, label_part, targeted=target is not None, draws=self.draws)
-                parts.append(self._attack_chunk(query, x_part, generator, verify_draws))
+                query = Query(
+                    model,
+                    label_part,
+                    targeted=target is not None,
+                    stochastic=stochastic,
+                    draws=self.draws,
+                    verify_draws=self.verify_draws,
+                )
+                parts.append(self._attack_chunk(query, x_part, generator))
         return _merge(parts)
 
-    def _attack_chunk(
-        self, query: Query, x: Tensor, generator: torch.Generator, verify_draws: int
-    ) -> AttackResult:
-        start = _verify(query, x, verify_draws)
-        rows = (~start.success).nonzero().squeeze(1)
+    def _attack_chunk(self, query: Query, x: Tensor, generator: torch.Generator) -> AttackResult:
+        everyone = torch.arange(len(x), device=x.device)
+        start = query.verdict(x, everyone)
+        rows = everyone[~start.fooled]
         x_adv = x.clone()
         if len(rows):
             labels, query.labels = query.labels, query.labels[rows]
             x_adv[rows] = self.perturb(query, x[rows], generator)
             query.labels = labels
-        verdict = _verify(query, x_adv, verify_draws)
+        verdict = query.verdict(x_adv, everyone)
         # An image that was wrong before the attack stays counted as such on any later draw.
-        success = verdict.success | start.success
+        success = verdict.fooled | start.fooled
         distance = norms.size(x_adv - x, self.norm).masked_fill(~success, math.inf)
         return AttackResult(
             x_adv, success, distance, query.forwards, query.backwards, verdict.fooled_rate
@@ -200,9 +163,11 @@ class FixedEps(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.eps < math.inf or (self.norm == "linf" and self.eps > 1):
+        limit = 1 if self.norm == "linf" else math.inf
+        if not (0 <= self.eps <= limit and math.isfinite(self.eps)):
+            allowed = "lie in [0, 1]" if self.norm == "linf" else "be finite and not negative"
             raise ConfigError(
-                f"eps must lie in [0, 1] for images in [0, 1], got {self.eps}; "
+                f"eps must {allowed} for images in [0, 1], got {self.eps}; "
                 "divide by 255 if it was meant for 0-255 images"
             )
 
@@ -215,25 +180,40 @@ class MinimalNorm(Attack):
     """An attack that looks for the smallest perturbation that fools the model."""
 
 
-def check_images(x: Tensor, y: Tensor) -> None:
+def check_images(x: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     """Refuse images or labels that no attack could mean anything on.
+
+    Returns:
+        `[n]` int64 on the device of the images: the targets if there are any, else the labels.
 
     Raises:
         InputError: naming what was expected and what arrived.
     """
     if not x.is_floating_point() or x.dim() < 2:
-        raise InputError(f"images must be floating point [n, ...], got {x.dtype} {tuple(x.shape)}")
-    if y.shape != x.shape[:1] or y.is_floating_point() or y.dtype == torch.bool:
         raise InputError(
-            f"labels must be integers of shape [{len(x)}], got {y.dtype} {tuple(y.shape)}"
+            f"images must be floating point [n, ...] in [0, 1], got {x.dtype} {tuple(x.shape)}"
         )
     if not len(x):
         raise InputError("no images to attack: x is empty")
+    for kind, labels in (("labels", y), ("targets", target)):
+        if labels is not None:
+            _check_labels(kind, labels, len(x))
+    if target is not None and (same := int((y.to(target.device) == target).sum())):
+        raise InputError(f"a target must differ from the label, {same} of {len(x)} don't")
     low, high = x.aminmax()
     if not (low >= 0 and high <= 1):  # NaN fails the comparison too
         raise InputError(
             f"images must lie in [0, 1], got values from {low.item():.4g} to {high.item():.4g}; "
-            "make normalisation part of the model"
+            "divide 0-255 images by 255, and make any normalisation part of the model"
+        )
+    return (y if target is None else target).to(x.device, torch.int64)
+
+
+def _check_labels(kind: str, labels: Tensor, count: int) -> None:
+    integer = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+    if labels.shape != (count,) or not integer:
+        raise InputError(
+            f"{kind} must be integers of shape [{count}], got {labels.dtype} {list(labels.shape)}"
         )
 
 
@@ -241,33 +221,6 @@ def is_stochastic(model: nn.Module, x: Tensor) -> bool:
     """Whether two passes over the same few images give different logits."""
     few = x[:8]
     return not torch.equal(logits_of(model, few), logits_of(model, few))
-
-
-class _Verdict(NamedTuple):
-    success: Tensor
-    fooled_rate: Tensor
-
-
-def _verify(query: Query, x: Tensor, draws: int) -> _Verdict:
-    """Decide success on `draws` fresh draws: the expected vote, and the share of wrong draws."""
-    rows = torch.arange(len(x), device=x.device)
-    drawn = []
-    for _ in range(draws):
-        drawn.append(query.single_draw(x))
-        _check_logits(drawn[-1], query.labels)
-    wrong = torch.stack([query.fooled(logits, rows) for logits in drawn]).double().mean(0)
-    # A single draw is not averaged: argmax of the logits has no ties where a softmax saturates.
-    return _Verdict(query.fooled(average_logits(torch.stack(drawn).squeeze(0)), rows), wrong)
-
-
-def _check_logits(logits: Tensor, labels: Tensor) -> None:
-    if not torch.isfinite(logits).all():
-        raise InputError("the model returned NaN or infinite logits; an attack cannot judge it")
-    low, high = labels.min().item(), labels.max().item()
-    if low < 0 or high >= logits.shape[1]:
-        raise InputError(
-            f"labels must lie in 0..{logits.shape[1] - 1} for this model, got {low}..{high}"
-        )
 
 
 def _merge(parts: list[AttackResult]) -> AttackResult:

@@ -165,11 +165,11 @@ def encode(model: nn.Module, x: Tensor) -> Latent:
 
 
 def _logits(model: nn.Module, data: Dataset) -> Tensor:
-    parts = []
+    starts = range(0, len(data), _BLOCK)
     with torch.no_grad():
-        for start in range(0, len(data), _BLOCK):
-            parts.append(logits_of(model, data.batch(slice(start, start + _BLOCK)).x))
-    return torch.cat(parts)
+        return torch.cat(
+            [logits_of(model, data.batch(slice(start, start + _BLOCK)).x) for start in starts]
+        )
 
 
 def _attacked(data: Dataset, config: EvaluateConfig) -> Batch:

@@ -68,10 +68,9 @@ def check_labels(y: Tensor, codes: Tensor, classes: int | None = None) -> Tensor
         raise InputError(f"y must be integer labels [n], got {y.dtype} {list(y.shape)}")
     if len(y) != len(codes):
         raise InputError(f"expected one label a sample, got {len(codes)} samples, {len(y)} labels")
-    if classes is not None and not (0 <= int(y.min()) and int(y.max()) < classes):
-        raise InputError(
-            f"labels must lie in 0..{classes - 1}, got {int(y.min())}..{int(y.max())}"
-        )
+    low, high = (int(value) for value in y.aminmax())
+    if classes is not None and (low < 0 or high >= classes):
+        raise InputError(f"labels must lie in 0..{classes - 1}, got {low}..{high}")
     return y.detach().to(codes.device, torch.int64)
 
 

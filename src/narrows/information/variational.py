@@ -3,7 +3,7 @@
     I(X;Z) <= E_x KL(p(z|x) || r(z))                     (the rate)
     I(Z;Y) >= H(Y) - E_x,y E_z~p(z|x) [-log q(y|z)]      (the relevance)
 
-Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, eqs. 11 and 13. The first is loose
+Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, eqs. 12 and 14. The first is loose
 by KL(p(z) || r(z)), the second by how far q(y|z) is from the true p(y|z): a poor marginal makes a
 code look richer than it is, a poor decoder makes it look less useful.
 """
@@ -95,9 +95,9 @@ def variational_relevance(logits: Tensor, y: Tensor, prior: Tensor | None = None
         raise InputError(f"logits hold {draws.shape[1]} samples; an estimate needs at least 2")
     classes = draws.shape[2]
     y = check_labels(y, draws[0], classes)
-    loss = F.cross_entropy(
-        draws.flatten(0, 1), y.repeat(len(draws)), reduction="none"
-    ).unflatten(0, draws.shape[:2])
+    loss = F.cross_entropy(draws.flatten(0, 1), y.repeat(len(draws)), reduction="none").unflatten(
+        0, draws.shape[:2]
+    )
     if prior is None:
         p_y = torch.bincount(y, minlength=classes).to(draws) / len(y)
         # The frequencies vary with the sample too, which the terms have to show.
@@ -115,9 +115,7 @@ def _entropy(p: Tensor) -> Tensor:
     return -torch.special.xlogy(p, p).sum()
 
 
-def _check_prior(
-    prior: tuple[Tensor, Tensor] | None, mean: Tensor
-) -> tuple[Tensor, Tensor]:
+def _check_prior(prior: tuple[Tensor, Tensor] | None, mean: Tensor) -> tuple[Tensor, Tensor]:
     if prior is None:
         return torch.zeros_like(mean), torch.ones_like(mean)
     centre, width = (part.detach().to(mean) for part in prior)

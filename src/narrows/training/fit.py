@@ -106,6 +106,7 @@ class Trainer:
                 group["lr"] = rate * self.config.rate_factor(self.epoch)
         sums: dict[str, Tensor] = {}
         pending: list[Tensor] = []
+        step = 0
         for step, (x, y) in enumerate(self._batches()):
             parts = self._step(x, y)
             pending.append(parts["loss"])

@@ -1,0 +1,162 @@
+"""The model as an attack sees it: logits, gradients and verdicts, each pass counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from narrows.attacks.losses import AttackLoss
+from narrows.errors import InputError
+from narrows.models.outputs import average_logits, logits_of
+
+__all__ = ["Ascent", "Query", "Verdict"]
+
+
+class Ascent(NamedTuple):
+    """One look uphill: the objective to raise `[b]`, its gradient `[b, ...]`, the logits `[b, C]`."""
+
+    value: Tensor
+    gradient: Tensor
+    logits: Tensor
+
+
+class Verdict(NamedTuple):
+    """What the model makes of images `[b, ...]`, on fresh draws where it is stochastic.
+
+    Attributes:
+        logits: `[b, C]`, averaged in probability over the draws.
+        fooled: `[b]` bool, whether these logits are what the attack wants.
+        fooled_rate: `[b]`, share of single draws that are.
+    """
+
+    logits: Tensor
+    fooled: Tensor
+    fooled_rate: Tensor
+
+
+class Query:
+    """The model behind the labels of one chunk of images.
+
+    `rows: [b]` says which labels of the chunk belong to the `b` images that are passed, so that an
+    attack can leave fooled images behind.
+
+    Args:
+        model: any classifier, already in evaluation mode.
+        labels: `[n]` true classes, or the classes to reach if `targeted`.
+        stochastic: whether two passes over one image differ.
+        draws: how many draws of a stochastic model's noise an attack's own look averages over.
+        verify_draws: how many fresh ones a verdict does.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        labels: Tensor,
+        *,
+        targeted: bool = False,
+        stochastic: bool = False,
+        draws: int = 1,
+        verify_draws: int = 100,
+    ) -> None:
+        self.labels = labels
+        self.targeted = targeted
+        self.stochastic = stochastic
+        self.forwards = 0
+        self.backwards = 0
+        self._model = model
+        self._draws = draws if stochastic else 1
+        self._verify_draws = verify_draws if stochastic else 1
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits `[b, C]`, averaged in probability over the attack's draws of the model's noise."""
+        self.forwards += len(x) * self._draws
+        if self._draws == 1:
+            return logits_of(self._model, x)
+        repeated = logits_of(self._model, x.repeat(self._draws, *(1,) * (x.dim() - 1)))
+        return average_logits(repeated.unflatten(0, (self._draws, len(x))))
+
+    def fooled(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Whether each of `logits: [b, C]` is what the attack wants: `[b]` bool."""
+        hit = logits.argmax(1) == self.labels[rows]
+        return hit if self.targeted else ~hit
+
+    def objective(self, logits: Tensor, rows: Tensor, loss: AttackLoss) -> Tensor:
+        """What the attack raises: the loss of the labels, or its negative towards targets: `[b]`."""
+        value = loss(logits, self.labels[rows])
+        return -value if self.targeted else value
+
+    def verdict(self, x: Tensor, rows: Tensor) -> Verdict:
+        """Judge images `x: [b, ...]`: one pass, or the expected vote of fresh draws.
+
+        Raises:
+            InputError: if the model returns NaN, or has too few classes for the labels.
+        """
+        drawn = []
+        for _ in range(self._verify_draws):
+            self.forwards += len(x)
+            drawn.append(logits_of(self._model, x))
+            _check_logits(drawn[-1], self.labels)
+        rate = torch.stack([self.fooled(logits, rows) for logits in drawn]).double().mean(0)
+        # A single draw is not averaged: argmax of the logits has no ties where a softmax saturates.
+        logits = average_logits(torch.stack(drawn).squeeze(0))
+        return Verdict(logits, self.fooled(logits, rows), rate)
+
+    def ascend(self, x: Tensor, rows: Tensor, loss: AttackLoss) -> Ascent:
+        """Value and gradient of the objective that the attack raises at `x: [b, ...]`."""
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = self.logits(x)
+            value = self.objective(logits, rows, loss)
+        gradient = self._gradient(value, x, retain=False)
+        return Ascent(value.detach(), gradient, logits.detach())
+
+    def gaps(self, x: Tensor, held: Tensor, rivals: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Lead of each rival class over the class that is held, and its gradient, one at a time.
+
+        One backward pass a rival, because that was measured faster on convolutions than a batched
+        Jacobian, and because no more than one gradient has to be kept.
+
+        Args:
+            x: `[b, ...]` images.
+            held: `[b]` classes.
+            rivals: `[b, k]` classes.
+
+        Yields:
+            For each of the `k` columns `logits[rival] - logits[held]: [b]` and its gradient
+            `[b, ...]`.
+        """
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = self.logits(x)
+            lead = logits.gather(1, rivals) - logits.gather(1, held.unsqueeze(1))
+            columns = lead.unbind(1)
+        for k, column in enumerate(columns, start=1):
+            yield column.detach(), self._gradient(column, x, retain=k < len(columns))
+
+    def _gradient(self, value: Tensor, x: Tensor, *, retain: bool) -> Tensor:
+        """Gradient of each image's own `value: [b]`, refused where it is NaN."""
+        self.backwards += len(x) * self._draws
+        (gradient,) = torch.autograd.grad(value, x, torch.ones_like(value), retain_graph=retain)
+        # One sum is the cheapest look; only if it fails is it worth finding out where.
+        if not torch.isfinite(gradient.sum()):
+            bad = int((~torch.isfinite(gradient)).flatten(1).any(1).sum())
+            if bad:
+                raise InputError(
+                    f"the model's gradient is NaN or infinite at {bad} of {len(x)} images; an "
+                    "attack would seem to fail there, so mend the model or attack it without "
+                    "gradients"
+                )
+        return gradient
+
+
+def _check_logits(logits: Tensor, labels: Tensor) -> None:
+    if not torch.isfinite(logits).all():
+        raise InputError("the model returned NaN or infinite logits; an attack cannot judge it")
+    low, high = labels.min().item(), labels.max().item()
+    if low < 0 or high >= logits.shape[1]:
+        raise InputError(
+            f"labels must lie in 0..{logits.shape[1] - 1} for this model, got {low}..{high}"
+        )
