@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import FixedEps, Query
+from narrows.attacks._base import FixedEps
+from narrows.attacks._query import Query
 from narrows.attacks.losses import resolve_loss
 from narrows.attacks.norms import steepest
 
@@ -40,6 +41,10 @@ class FGSM(FixedEps):
     """
 
     loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        resolve_loss(self.loss)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Take the one step."""

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from narrows.types import Norm
 
-__all__ = ["per_image", "project", "random_start", "size", "steepest"]
-
-_TINY = 1e-12
+__all__ = ["dual_size", "per_image", "project", "random_start", "size", "steepest"]
 
 
 def per_image(value: Tensor, like: Tensor) -> Tensor:
@@ -26,6 +24,14 @@ def size(delta: Tensor, norm: Norm) -> Tensor:
     return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
 
 
+def dual_size(gradient: Tensor, norm: Norm) -> Tensor:
+    """Fastest rise of a linear function per unit of `norm`: L1 size for Linf, L2 for L2."""
+    if norm == "linf":
+        return gradient.flatten(1).abs().sum(1)
+    scaled, peak = _scaled(gradient)
+    return size(scaled, "l2") * peak
+
+
 def steepest(gradient: Tensor, norm: Norm) -> Tensor:
     """Direction of size one in `norm` along which a linear function rises fastest.
 
@@ -33,16 +39,16 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
     """
     if norm == "linf":
         return gradient.sign()
-    # Scaled first: the square of a tiny gradient underflows, its direction does not.
-    scaled = gradient / per_image(size(gradient, "linf"), gradient).clamp_min(torch.finfo().tiny)
-    return scaled / per_image(size(scaled, "l2"), gradient).clamp_min(_TINY)
+    scaled, _ = _scaled(gradient)
+    return scaled / per_image(size(scaled, "l2"), gradient).clamp_min(_tiny(gradient))
 
 
 def project(delta: Tensor, norm: Norm, eps: float) -> Tensor:
     """Nearest perturbation of size at most `eps`."""
     if norm == "linf":
         return delta.clamp(-eps, eps)
-    return delta * (eps / per_image(size(delta, "l2"), delta).clamp_min(_TINY)).clamp_max(1.0)
+    shrink = eps / size(delta, "l2").clamp_min(_tiny(delta))
+    return delta * per_image(shrink, delta).clamp_max(1)
 
 
 def random_start(x: Tensor, norm: Norm, eps: float, generator: torch.Generator) -> Tensor:
@@ -54,3 +60,13 @@ def random_start(x: Tensor, norm: Norm, eps: float, generator: torch.Generator) 
     radius = torch.rand(len(x), dtype=x.dtype, device=x.device, generator=generator)
     radius = radius ** (1 / x[0].numel()) * eps
     return steepest(direction, "l2") * per_image(radius, x)
+
+
+def _scaled(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient with largest entry 1, and that entry: a tiny one would underflow if squared."""
+    peak = size(gradient, "linf")
+    return gradient / per_image(peak, gradient).clamp_min(_tiny(gradient)), peak
+
+
+def _tiny(like: Tensor) -> float:
+    return torch.finfo(like.dtype).tiny

@@ -15,6 +15,9 @@ from narrows.errors import unknown_name
 __all__ = ["DATASETS", "Dataset", "Loader", "Splits", "epoch_rows", "load", "split_off"]
 
 
+_SPLIT_SEED = 0
+
+
 class Loader(Protocol):
     """Loads one data set, from `root` if its files are there."""
 
@@ -33,12 +36,14 @@ DATASETS: dict[str, Loader] = {
 }
 
 
-def load(name: str, root: Root = None) -> Splits:
+def load(name: str, root: Root = None, validation_share: float | None = None) -> Splits:
     """Load a data set by its name in `DATASETS`.
 
     Args:
         name: of the data set.
         root: folder to search first for its files, where it has files.
+        validation_share: how much of what is not test data is held out to choose on, in (0, 1);
+            None for the data set's own choice.
 
     Raises:
         ConfigError: for an unknown name, listing the valid ones.
@@ -50,4 +55,8 @@ def load(name: str, root: Root = None) -> Splits:
     """
     if name not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
-    return DATASETS[name](root)
+    splits = DATASETS[name](root)
+    if validation_share is None:
+        return splits
+    train, validation = split_off(splits.train + splits.validation, validation_share, _SPLIT_SEED)
+    return Splits(train, validation, splits.test)

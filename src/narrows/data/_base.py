@@ -98,6 +98,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.x)
 
+    def __add__(self, other: Dataset) -> Dataset:
+        """Both sets, one after the other."""
+        return replace(self, x=torch.cat([self.x, other.x]), y=torch.cat([self.y, other.y]))
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one input, without the batch axis."""

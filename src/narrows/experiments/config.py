@@ -75,6 +75,8 @@ class RunConfig:
         methods: names of methods; all members of one train in one vectorised step.
         betas: grid of every method that has a beta; `None` for each method's own grid.
         seeds: number of seeds, counted from 0.
+        validation_share: share of the non-test data that the best epoch is chosen on; `None` for
+            the data set's own choice.
         device: where to train, `"cpu"` or `"cuda"`.
         network: the network; `None` for the data set's own.
         train: the recipe; `None` for the data set's own.
@@ -86,6 +88,7 @@ class RunConfig:
     methods: list[str] = field(default_factory=lambda: ["cross_entropy", "vib", "aib"])
     betas: list[float] | None = None
     seeds: int = 3
+    validation_share: float | None = None
     device: str = "cpu"
     network: NetworkConfig | None = None
     train: TrainConfig | None = None
@@ -104,6 +107,8 @@ class RunConfig:
             raise ConfigError(f"methods are named twice: {', '.join(self.methods)}")
         if self.seeds < 1:
             raise ConfigError(f"seeds must be at least 1, got {self.seeds}")
+        if self.validation_share is not None and not 0 < self.validation_share < 1:
+            raise ConfigError(f"validation_share must lie in (0, 1), got {self.validation_share}")
         for beta in self.betas or []:
             if not 0 <= beta < math.inf:
                 raise ConfigError(f"beta must be finite and at least 0, got {beta}")

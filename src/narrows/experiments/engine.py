@@ -39,7 +39,8 @@ def run(config: RunConfig, out: Path, progress: Progress) -> Path:
     """
     config = config.resolve()
     check_device(config.device)
-    splits = Splits(*(part.to(config.device) for part in load(config.data)))
+    loaded = load(config.data, validation_share=config.validation_share)
+    splits = Splits(*(part.to(config.device) for part in loaded))
     plain = asdict(config)
     with open_run(out / f"{config.data}-{config.identity()}", plain) as folder:
         for method in config.methods:
@@ -49,7 +50,7 @@ def run(config: RunConfig, out: Path, progress: Progress) -> Path:
                 continue
             _run_task(config, method, splits, task, progress)
         folder.write("summary.json", summarise(config, folder))
-        folder.write("done.json", {"methods": config.methods})
+        folder.write("done.json", {"methods": config.methods, "classes": splits.train.classes})
     return folder.path
 
 
@@ -106,7 +107,8 @@ def _run_task(
     pictures = _pictures(config, members, grid, splits, chosen_beta(records))
     save_tensors(task.file("pictures.safetensors"), pictures, {"beta": chosen_beta(records)})
     task.write("done.json", {"epochs": trainer.epoch, "steps": trainer.steps})
-    task.file("failed.json").unlink(missing_ok=True)
+    for leftover in ("failed.json", "checkpoint.safetensors"):
+        task.file(leftover).unlink(missing_ok=True)
 
 
 def _train(

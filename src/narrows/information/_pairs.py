@@ -74,7 +74,8 @@ def _bhattacharyya(a: Gaussians, b: Gaussians) -> Tensor:
 
     One coordinate at a time, so that the intermediate results stay in the cache.
     """
-    columns = (a.mean.T, b.mean.T, a.scale.square().T, b.scale.square().T)
+    parts = (a.mean, b.mean, a.scale.square(), b.scale.square())
+    columns = [part.T.contiguous() for part in parts]
     distance = a.mean.new_full((len(a.mean), len(b.mean)), -0.5 * len(columns[0]) * math.log(2))
     product = torch.ones_like(distance)
     for k, (mean_a, mean_b, var_a, var_b) in enumerate(zip(*columns, strict=True), start=1):

@@ -8,11 +8,11 @@ deviation s for all they are d^2 / 2s^2 and d^2 / 8s^2, d the distance of the me
 Source: Kolchinsky & Tracey (2017), arXiv 1706.02419; the upper bound is the compression term of the
 nonlinear information bottleneck, Kolchinsky, Tracey & Wolpert (2019), arXiv 1705.02436.
 
-What is bounded is the information about *which of the n samples* z came from. On average over
-samples that is at most I(X;Z), and never more than log n: the lower bound is one of I(X;Z) too, the
-upper bound only once n is large enough for its value not to grow with n. A code without noise has
-infinite I(X;Z) when X is continuous; give the noise that is added before measuring, and compare
-only numbers with the same noise.
+What is bounded is the information about *which of the n samples* z came from: I(X;Z) itself where
+the samples are all that X can be. Otherwise it is on average at most I(X;Z), and never above log n:
+the lower bound is one of I(X;Z) too, the upper bound only once n is so large that its value no
+longer grows with n. A code without noise has infinite I(X;Z) when X is continuous; give the noise
+that is added before measuring, and compare only numbers with the same noise.
 
 Standard errors are infinitesimal jackknife: each sample counts by its own term and by what it adds
 to the sums of all others. At most 1,000 evenly spaced samples are taken for that.

@@ -1,0 +1,102 @@
+"""Projected gradient descent: many small steepest steps, projected back into the ball, restarted.
+
+    x_adv <- clip(x_adv + step_size * sign(grad_x L(x_adv, y)))
+
+Source: Madry et al. (2018), arXiv 1706.06083, section 2.1. With `norm="l2"` the sign becomes the
+normalised gradient.
+
+Deviations: the first restart begins at the image itself and only the later ones at a random point
+of the ball, which was measured no weaker and makes a single restart deterministic. An image leaves
+the search at the step that fools the model, and the image returned is the best of all steps and
+restarts, not the last.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from narrows.attacks._base import Best, FixedEps
+from narrows.attacks._query import Query
+from narrows.attacks.losses import resolve_loss
+from narrows.attacks.norms import random_start, steepest
+from narrows.errors import ConfigError
+
+__all__ = ["PGD"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PGD(FixedEps):
+    """Projected gradient descent, targeted where a target is given.
+
+    Against a stochastic model every restart runs to its end, because one lucky draw is no success;
+    an image is spared further restarts only if fresh draws confirm that it fools the model.
+
+    Args:
+        eps: radius, in units of the [0, 1] image range.
+        steps: gradient steps of one restart.
+        restarts: attempts at each image, the first from the image itself.
+        step_size: length of a step; `None` for 2.5 * eps / steps, enough to cross the ball.
+        loss: `"cross_entropy"` or `"margin"`.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(2, 2, bias=False)
+        >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        >>> x, y = torch.tensor([[0.6, 0.5]]), torch.tensor([0])
+        >>> PGD(eps=0.1)(model, x, y).robust_accuracy
+        0.0
+    """
+
+    eps: float = 8 / 255
+    steps: int = 40
+    restarts: int = 20
+    step_size: float | None = None
+    loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_positive("steps", "restarts")
+        if self.step_size is not None and not 0 < self.step_size < math.inf:
+            raise ConfigError(f"step_size must be positive and finite, got {self.step_size}")
+        resolve_loss(self.loss)
+
+    def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Climb from several starts, each time only at the images that are not fooled yet."""
+        best = Best(x)
+        rows = torch.arange(len(x), device=x.device)
+        for restart in range(self.restarts):
+            start = origin = x[rows]
+            if restart > 0:
+                start = origin + random_start(origin, self.norm, self.eps, generator)
+            rows = self._climb(query, best, rows, origin, self.clip(start, origin))
+            if not len(rows):
+                break
+        return best.x
+
+    def _climb(
+        self, query: Query, best: Best, rows: Tensor, origin: Tensor, x_adv: Tensor
+    ) -> Tensor:
+        """One restart: offer what is found to `best`, return the rows that are not fooled yet."""
+        loss = resolve_loss(self.loss)
+        step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
+        for _ in range(self.steps):
+            value, gradient, logits = query.ascend(x_adv, rows, loss)
+            if not query.stochastic:
+                fooled = query.fooled(logits, rows)
+                best.offer(rows, x_adv, value, fooled)
+                if fooled.any():
+                    left = (~fooled).nonzero().squeeze(1)
+                    rows, origin, x_adv, gradient = (
+                        part[left] for part in (rows, origin, x_adv, gradient)
+                    )
+                    if not len(rows):
+                        return rows
+            x_adv = self.clip(x_adv + step_size * steepest(gradient, self.norm), origin)
+        verdict = query.verdict(x_adv, rows)
+        value = query.objective(verdict.logits, rows, loss)
+        best.offer(rows, x_adv, value, verdict.fooled)
+        return rows[~verdict.fooled]

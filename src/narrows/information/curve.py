@@ -1,0 +1,237 @@
+"""The IB curve, its concave envelope, and the knee that chooses beta.
+
+    knee = the point of the envelope with the largest height v - u,
+    u = (rate - least rate) / range of rates,   v = (relevance - first) / (highest - first)
+
+Source: the knee of the IB curve as the choice of beta is the adversarial information bottleneck's,
+which leaves open how to find it. Ours is the point farthest above the chord of the least concave,
+never falling function over all points: a true IB curve is concave and never falls, since codes can
+be shared in time and rate left unused, so what lies below the envelope is noise or a run that
+failed. Curvature or differences of neighbours would look for the noise instead.
+
+The height of the knee says how sharp it is: 0 on a straight line, near 1 at a right angle. The knee
+depends on the range of betas: sweep from collapse (rate near 0) to no visible gain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from narrows.errors import InputError
+
+__all__ = [
+    "IBPoint",
+    "Knee",
+    "NoClearKnee",
+    "SeedKnees",
+    "concave_envelope",
+    "knee",
+    "knee_over_seeds",
+]
+
+_MIN_HEIGHT = 0.1
+_MIN_GAIN = 0.01
+_MIN_POINTS = 3
+
+
+class IBPoint(NamedTuple):
+    """A bottleneck at one `beta`: its `rate` I(X;Z) and `relevance` I(Z;Y), in nats."""
+
+    beta: float
+    rate: float
+    relevance: float
+
+
+@dataclass(frozen=True)
+class Knee:
+    """The point to choose.
+
+    Attributes:
+        index: of the point in the curve that was given.
+        point: its beta, rate and relevance.
+        height: how far it lies above the chord, in units of the unit square, 0 to 1.
+    """
+
+    index: int
+    point: IBPoint
+    height: float
+
+
+@dataclass(frozen=True)
+class NoClearKnee:
+    """There is no knee to choose by. False in a condition, so that `if found := knee(...)` works.
+
+    Attributes:
+        reason: why, and what to do.
+        height: of the highest point, 0 where there is no curve at all.
+    """
+
+    reason: str
+    height: float = 0.0
+
+    def __bool__(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class SeedKnees:
+    """The knee of the mean curve, and how far it depends on the seeds.
+
+    Attributes:
+        mean: knee of the curve averaged over seeds.
+        by_seed: knee of each seed's own curve.
+        interval: smallest and largest beta of the central 95 % of bootstrap knees; None if the
+            resampled curves have no knee.
+        clear_share: share of the resampled mean curves that have a clear knee.
+    """
+
+    mean: Knee | NoClearKnee
+    by_seed: tuple[Knee | NoClearKnee, ...]
+    interval: tuple[float, float] | None
+    clear_share: float
+
+
+def concave_envelope(points: Iterable[Sequence[float]]) -> list[int]:
+    """Which points the least concave, never falling function over all of them passes through.
+
+    Args:
+        points: `(beta, rate, relevance)` each, in any order.
+
+    Returns:
+        Indices into `points`, by rising rate and relevance. Of points with the same rate only the
+        highest can be among them, and none that only repeats a relevance at a larger rate.
+
+    Raises:
+        InputError: for NaN or inf, or a point without three numbers.
+
+    Example:
+        >>> concave_envelope([(1, 0.0, 0.0), (0.1, 1.0, 1.0), (0.01, 2.0, 0.5), (0, 3.0, 1.1)])
+        [0, 1, 3]
+    """
+    return _envelope(_check(points))
+
+
+def knee(points: Iterable[Sequence[float]], min_height: float = _MIN_HEIGHT) -> Knee | NoClearKnee:
+    """Find the knee of an IB curve.
+
+    Args:
+        points: `(beta, rate, relevance)` each, in any order.
+        min_height: the knee has to lie this far above the chord of the unit square.
+
+    Returns:
+        The knee, or why there is none: fewer than 3 distinct points, a relevance that rises by less
+        than 0.01 nats over the whole curve, or a highest point below `min_height`.
+
+    Raises:
+        InputError: for NaN or inf, or a point without three numbers.
+
+    Example:
+        >>> knee([(1, 0.0, 0.0), (0.1, 1.0, 0.9), (0.01, 4.0, 1.0)]).point
+        IBPoint(beta=0.1, rate=1.0, relevance=0.9)
+    """
+    return _knee(_check(points), min_height)
+
+
+def knee_over_seeds(
+    curves: Sequence[Sequence[Sequence[float]]],
+    min_height: float = _MIN_HEIGHT,
+    resamples: int = 500,
+    seed: int = 0,
+) -> SeedKnees:
+    """Find the knee of the mean curve of several seeds, and how sure the choice of beta is.
+
+    Args:
+        curves: a curve a seed, each with the same betas in the same order.
+        min_height: as in `knee`.
+        resamples: how often seeds are drawn with replacement for the bootstrap interval.
+        seed: of these draws.
+
+    Raises:
+        InputError: for no curves, betas that differ between seeds, or as `knee`.
+    """
+    stacked = [_check(curve) for curve in curves]
+    if not stacked:
+        raise InputError("expected at least one curve, got none")
+    for number, curve in enumerate(stacked):
+        if not np.array_equal(curve[:, 0], stacked[0][:, 0]):
+            raise InputError(
+                f"curve {number} has the betas {curve[:, 0].tolist()}, the first has "
+                f"{stacked[0][:, 0].tolist()}; give every seed the same betas in the same order"
+            )
+    every = np.stack(stacked)
+    draws = np.random.default_rng(seed).integers(len(every), size=(resamples, len(every)))
+    found = [_knee(every[rows].mean(0), min_height) for rows in draws]
+    betas = [one.point.beta for one in found if isinstance(one, Knee)]
+    return SeedKnees(
+        _knee(every.mean(0), min_height),
+        tuple(_knee(curve, min_height) for curve in every),
+        _central(betas) if betas else None,
+        len(betas) / resamples,
+    )
+
+
+def _central(betas: list[float]) -> tuple[float, float]:
+    """The betas at the 2.5 and 97.5 % quantiles; always betas that were chosen, none between."""
+    low, high = np.quantile(betas, [0.025, 0.975], method="inverted_cdf")
+    return float(low), float(high)
+
+
+def _check(points: Iterable[Sequence[float]]) -> np.ndarray:
+    rows = [tuple(point) for point in points]
+    if any(len(row) != 3 for row in rows):
+        raise InputError("a point is (beta, rate, relevance); got one of another length")
+    table = np.asarray(rows, dtype=np.float64).reshape(-1, 3)
+    if not np.isfinite(table).all():
+        bad = int(np.flatnonzero(~np.isfinite(table).all(1))[0])
+        raise InputError(f"point {bad} holds NaN or inf: {rows[bad]}; leave it out")
+    return table
+
+
+def _envelope(table: np.ndarray) -> list[int]:
+    order = np.lexsort((-table[:, 2], table[:, 1]))
+    hull: list[int] = []
+    for i in order:
+        rate, relevance = table[i, 1:]
+        if hull and relevance <= table[hull[-1], 2]:
+            continue
+        while len(hull) > 1 and _below(table, hull, rate, relevance):
+            hull.pop()
+        hull.append(int(i))
+    return hull
+
+
+def _below(table: np.ndarray, hull: list[int], rate: float, relevance: float) -> bool:
+    """Whether the last point of the hull is on or under the line from the one before to a new."""
+    (rate_a, relevance_a), (rate_b, relevance_b) = table[hull[-2], 1:], table[hull[-1], 1:]
+    return (relevance_b - relevance_a) * (rate - rate_a) <= (relevance - relevance_a) * (
+        rate_b - rate_a
+    )
+
+
+def _knee(table: np.ndarray, min_height: float) -> Knee | NoClearKnee:
+    if len(np.unique(table[:, 1:], axis=0)) < _MIN_POINTS:
+        return NoClearKnee("fewer than 3 distinct points; sweep more betas")
+    hull = _envelope(table)
+    rates, relevances = table[:, 1], table[hull, 2]
+    gain = relevances[-1] - relevances[0]
+    if gain < _MIN_GAIN:
+        return NoClearKnee(
+            f"relevance rises by {gain:.4f} nats, less than {_MIN_GAIN:g}: all points may have "
+            "collapsed; sweep smaller betas"
+        )
+    u = (table[hull, 1] - rates.min()) / (rates.max() - rates.min())
+    v = (relevances - relevances[0]) / gain
+    best = int((v - u).argmax())
+    height = float((v - u)[best])
+    if height < min_height:
+        return NoClearKnee(
+            f"the curve bends too little: its highest point is {height:.2f} above the chord, less "
+            f"than {min_height:g}; sweep larger betas to collapse and smaller ones to no gain",
+            height,
+        )
+    index = hull[best]
+    return Knee(index, IBPoint(*table[index].tolist()), height)

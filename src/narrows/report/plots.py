@@ -1,0 +1,180 @@
+"""The charts of the report, each a pure function from plain rows to an Altair chart.
+
+Colours are Okabe & Ito's, which colour-blind readers can tell apart; a method keeps its colour in
+all charts. Bands and bars are one standard deviation over seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+__all__ = ["accuracy_against_beta", "accuracy_against_eps", "ib_curves", "projections"]
+
+_PALETTE = ["#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+_CLASS_PALETTE = [
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00",
+    "#56B4E9", "#000000", "#999933", "#882255", "#999999",
+]  # fmt: skip
+_WIDTH, _HEIGHT = 380, 280
+Rows = Sequence[dict[str, Any]]
+Chart = alt.LayerChart | alt.FacetChart
+
+
+def ib_curves(members: Rows, knees: Rows, label_bits: float) -> Chart:
+    """Information plane: I(Z;Y) against I(X;Z) in bits, training and test data side by side.
+
+    Args:
+        members: rows with `method`, `beta`, `seed`, `split`, `rate`, `relevance` (bits).
+        knees: rows with `method`, `beta`, `rate`, `relevance`, `split`.
+        label_bits: H(Y), which no I(Z;Y) exceeds.
+    """
+    top = max([label_bits, *(row["relevance"] for row in members)])
+    right = max(row["rate"] for row in members)
+    bounds = [
+        {"split": split, "rate": rate, "relevance": relevance, "bound": bound}
+        for split in ("training data", "test data")
+        for bound, ends in (
+            ("I(Z;Y) = I(X;Z)", ((0.0, 0.0), (min(top, right), min(top, right)))),
+            ("I(Z;Y) = H(Y)", ((0.0, label_bits), (right, label_bits))),
+        )
+        for rate, relevance in ends
+    ]
+    data = [{"layer": "member", **row} for row in members]
+    data += [{"layer": "knee", **row} for row in knees]
+    data += [{"layer": "bound", **row} for row in bounds]
+    rate = alt.X("rate:Q", title="I(X;Z), bits", scale=alt.Scale(nice=True))
+    relevance = alt.Y("relevance:Q", title="I(Z;Y), bits", scale=alt.Scale(domainMin=0))
+    base = alt.Chart().encode(rate, relevance)
+    limit = (
+        base.mark_line(color="#888888", strokeWidth=1)
+        .encode(detail="bound:N", strokeDash=_dash("bound:N", [[6, 3], [1, 3]], "Bound"))
+        .transform_filter("datum.layer == 'bound'")
+    )
+    member = base.transform_filter("datum.layer == 'member'")
+    points = member.mark_circle(size=28, opacity=0.45).encode(
+        color=_colour(members), tooltip=["method:N", "beta:Q", "seed:O", *_bits()]
+    )
+    mean = (
+        member.transform_aggregate(
+            rate="mean(rate)", relevance="mean(relevance)", groupby=["method", "beta"]
+        )
+        .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=55))
+        .encode(order="beta:Q", color=_colour(members), tooltip=["method:N", "beta:Q", *_bits()])
+    )
+    knee = (
+        base.mark_point(shape="diamond", size=260, strokeWidth=2.5, filled=False)
+        .encode(color=_colour(members), tooltip=["method:N", alt.Tooltip("beta:Q", title="knee")])
+        .transform_filter("datum.layer == 'knee'")
+    )
+    layers = alt.layer(limit, points, mean, knee, data=alt.Data(values=data))
+    return layers.properties(width=_WIDTH, height=_HEIGHT).facet(
+        column=alt.Column("split:N", title=None, sort=["training data", "test data"])
+    )
+
+
+def accuracy_against_eps(rows: Rows) -> Chart:
+    """Accuracy under FGSM and PGD against eps, one line a method, at a beta that can be chosen.
+
+    Args:
+        rows: with `method`, `choice`, `attack`, `eps`, `mean`, `low`, `high`.
+    """
+    choices = list(dict.fromkeys(row["choice"] for row in rows))
+    pick = alt.param(
+        name="choice", value=choices[0],
+        bind=alt.binding_radio(options=choices, name="beta of each method: "),
+    )  # fmt: skip
+    x = alt.X("eps:Q", title="eps, Linf radius in the [0, 1] image range")
+    base = alt.Chart(alt.Data(values=list(rows))).transform_filter("datum.choice == choice")
+    line = base.mark_line(strokeWidth=2, point=True).encode(
+        x,
+        alt.Y("mean:Q", title="accuracy", scale=alt.Scale(domain=[0, 1]), axis=_percent()),
+        color=_colour(rows),
+        strokeDash=_dash("attack:N", [[5, 4], [1, 0]], "Attack"),
+        tooltip=["method:N", "beta:Q", "attack:N", "eps:Q", alt.Tooltip("mean:Q", format=".1%")],
+    )
+    band = base.mark_area(opacity=0.15).encode(
+        x, alt.Y("low:Q"), alt.Y2("high:Q"), color=_colour(rows), detail="attack:N"
+    )
+    return (band + line).add_params(pick).properties(width=_WIDTH + 120, height=_HEIGHT)
+
+
+def accuracy_against_beta(rows: Rows, eps: Sequence[float]) -> Chart:
+    """Clean accuracy, FGSM and PGD against beta, a panel a method, at an eps that can be chosen.
+
+    Args:
+        rows: with `method`, `beta`, `attack` (`clean`, `fgsm`, `pgd`), `eps`, `mean`, `low`,
+            `high`.
+        eps: the radii that can be chosen.
+    """
+    pick = alt.param(
+        name="radius", value=eps[len(eps) // 2],
+        bind=alt.binding_select(options=list(eps), name="eps of both attacks: "),
+    )  # fmt: skip
+    domain, colours = ["clean", "fgsm", "pgd"], [_PALETTE[3], _PALETTE[5], _PALETTE[4]]
+    colour = alt.Color("attack:N", title="Images", scale=alt.Scale(domain=domain, range=colours))
+    base = alt.Chart().transform_filter("datum.eps == null || datum.eps == radius")
+    x = alt.X("beta:O", title="beta", axis=alt.Axis(labelAngle=0))
+    bars = base.mark_rule(strokeWidth=1.5).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), color=colour)
+    line = base.mark_line(strokeWidth=2, point=True).encode(
+        x,
+        alt.Y("mean:Q", title="accuracy", scale=alt.Scale(domain=[0, 1]), axis=_percent()),
+        color=colour,
+        tooltip=["method:N", "beta:O", "attack:N", alt.Tooltip("mean:Q", format=".1%")],
+    )
+    layers = alt.layer(bars, line, data=alt.Data(values=list(rows)))
+    chart = layers.properties(width=260, height=220).facet(
+        column=alt.Column("method:N", title=None)
+    )
+    return chart.resolve_scale(x="independent").add_params(pick)
+
+
+def projections(rows: Rows) -> Chart:
+    """First two principal components of the latent's means, coloured by class, at a chosen beta.
+
+    Args:
+        rows: with `method`, `rank` (position of the beta in its grid), `beta`, `x`, `y`, `label`.
+    """
+    last = max(row["rank"] for row in rows)
+    pick = alt.param(
+        name="rank", value=(last + 1) // 2,
+        bind=alt.binding_range(min=0, max=last, step=1, name="beta, weak to strong: "),
+    )  # fmt: skip
+    axis = alt.Axis(labels=False, ticks=False, grid=False)
+    chart = (
+        alt.Chart(alt.Data(values=list(rows)))
+        .transform_filter("datum.only || datum.rank == rank")
+        .mark_circle(size=22, opacity=0.75)
+        .encode(
+            alt.X("x:Q", title="first component", axis=axis, scale=alt.Scale(zero=False)),
+            alt.Y("y:Q", title="second component", axis=axis, scale=alt.Scale(zero=False)),
+            alt.Color("label:N", title="Class", scale=alt.Scale(range=_CLASS_PALETTE)),
+            tooltip=["label:N", "beta:Q"],
+        )
+        .properties(width=260, height=260)
+        .facet(column=alt.Column("method:N", title=None))
+    )
+    return chart.resolve_scale(x="independent", y="independent").add_params(pick)
+
+
+def _colour(rows: Rows) -> alt.Color:
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    scale = alt.Scale(domain=methods, range=_PALETTE[: len(methods)])
+    return alt.Color("method:N", title="Method", scale=scale)
+
+
+def _dash(field: str, dashes: list[list[int]], title: str) -> alt.StrokeDash:
+    return alt.StrokeDash(field, title=title, scale=alt.Scale(range=dashes))
+
+
+def _percent() -> alt.Axis:
+    return alt.Axis(format="%")
+
+
+def _bits() -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("rate:Q", title="I(X;Z), bits", format=".3f"),
+        alt.Tooltip("relevance:Q", title="I(Z;Y), bits", format=".3f"),
+    ]
