@@ -123,7 +123,7 @@ def _train(
 
         def on_epoch(trainer: Trainer) -> None:
             task.write_lines("history.jsonl", [vars(record) for record in trainer.history])
-            bar.show(trainer.epoch * steps, _losses(trainer))
+            bar.show(trainer.epoch * steps, _standing(trainer))
 
         try:
             return fit(
@@ -141,11 +141,14 @@ def _train(
             raise DivergedError(f"{method}: {error}. Finished methods are kept") from error
 
 
-def _losses(trainer: Trainer) -> str:
+def _standing(trainer: Trainer) -> str:
+    """Least and largest over the members, whose betas differ too much for a mean."""
     record = trainer.history[-1]
-    mean = sum(record.losses["loss"]) / len(record.losses["loss"])
-    accuracy = sum(record.validation_accuracy) / len(record.validation_accuracy)
-    return f"epoch {trainer.epoch}, loss {mean:.3f}, validation {accuracy:.1%}"
+    loss, accuracy = record.losses["loss"], record.validation_accuracy
+    return (
+        f"epoch {trainer.epoch}, loss {min(loss):.3g} to {max(loss):.3g}, "
+        f"validation {min(accuracy):.1%} to {max(accuracy):.1%}"
+    )
 
 
 def _pictures(

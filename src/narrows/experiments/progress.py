@@ -44,15 +44,25 @@ class Bar:
         self._done, self._text = done, text
         if self._live is not None and self._task is not None:
             self._live.update(self._task, completed=done, text=text)
-        elif time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES or done == self._total:
-            self._printed = time.monotonic()
-            self._console.print(self._line(), highlight=False)
+        elif time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
+            self._print()
+
+    def finish(self) -> None:
+        """The work is done: off a terminal, its last line."""
+        if self._live is None:
+            self._print()
+
+    def _print(self) -> None:
+        self._printed = time.monotonic()
+        self._console.print(self._line(), highlight=False, soft_wrap=True)
 
     def _line(self) -> str:
         rate = (self._done - self._first) / max(1e-9, time.monotonic() - self._started)
         left = (self._total - self._done) / rate if rate else float("inf")
         eta = f", {left:.0f} s left" if left else ""
-        return f"{self._label}: {self._done}/{self._total}, {rate:.1f}/s{eta}  {self._text}"
+        return (
+            f"{self._label}: {self._done}/{self._total}, {rate:.1f}/s{eta}  {self._text}".rstrip()
+        )
 
 
 class Progress:
@@ -67,13 +77,15 @@ class Progress:
 
     def note(self, text: str) -> None:
         """One line."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Bar]:
         """Show one piece of work while the block runs."""
         if not self.console.is_terminal:
-            yield Bar(self.console, label, total, None)
+            bar = Bar(self.console, label, total, None)
+            yield bar
+            bar.finish()
             return
         columns = (
             SpinnerColumn(),

@@ -166,7 +166,8 @@ def _colour(rows: Rows) -> alt.Color:
 
 
 def _dash(field: str, dashes: list[list[int]], title: str) -> alt.StrokeDash:
-    return alt.StrokeDash(field, title=title, scale=alt.Scale(range=dashes))
+    legend = alt.Legend(symbolType="stroke", symbolSize=400, symbolStrokeWidth=2)
+    return alt.StrokeDash(field, title=title, scale=alt.Scale(range=dashes), legend=legend)
 
 
 def _percent() -> alt.Axis:

@@ -12,7 +12,10 @@ from narrows.experiments.store import read_json
 from narrows.experiments.summary import curve_point
 from narrows.training.checkpoint import load_tensors
 
-__all__ = ["Run", "load_run"]
+__all__ = ["CHOSEN", "KNEE", "Run", "load_run"]
+
+CHOSEN = "chosen on validation data"
+KNEE = "knee of the IB curve"
 
 _SPLITS = {"train": "training data", "test": "test data"}
 Row = dict[str, Any]
@@ -42,9 +45,9 @@ class Run:
     def choices(self, method: str) -> dict[str, float]:
         """The betas that the report speaks of: chosen on validation data, and the knee."""
         summary = self.summary[method]
-        found = {"chosen on validation data": summary["chosen_beta"]}
+        found = {CHOSEN: summary["chosen_beta"]}
         if summary["knee"]["beta"] is not None:
-            found["knee of the IB curve"] = summary["knee"]["beta"]
+            found[KNEE] = summary["knee"]["beta"]
         return found
 
     def members(self) -> list[Row]:
@@ -75,8 +78,8 @@ class Run:
         rows = []
         for method in self.summary:
             own = self.choices(method)
-            for choice in ("chosen on validation data", "knee of the IB curve"):
-                beta = own.get(choice, own["chosen on validation data"])
+            for choice in (CHOSEN, KNEE):
+                beta = own.get(choice, own[CHOSEN])
                 row = self.row_of(method, beta)
                 for attack in ("fgsm", "pgd"):
                     about = {"method": method, "beta": beta, "choice": choice, "attack": attack}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from narrows.report.rows import Run
+from narrows.report.rows import CHOSEN, KNEE, Run
 
 __all__ = ["ResultTable", "console_table", "full_table", "result_table"]
+
+
+_SHORT = {CHOSEN: "val.", KNEE: "knee"}
 
 
 class ResultTable(NamedTuple):
@@ -20,56 +24,83 @@ class ResultTable(NamedTuple):
 
 
 def result_table(run: Run) -> ResultTable:
-    """The table of the terminal: the chosen and the knee beta of each method."""
-    wanted = [
-        (method, beta, choice)
-        for method in run.summary
-        for choice, beta in run.choices(method).items()
-    ]
-    return _table(run, wanted, _radii(run)[len(_radii(run)) // 2 :][:1])
+    """The table of the terminal: the chosen and the knee beta of each method, one eps."""
+    eps = _radii(run)[len(_radii(run)) // 2]
+    columns = ["method", "beta", "by", "I(X;Z)", "I(Z;Y)", "clean"]
+    columns += ["FGSM", "PGD", "L2"] if run.attacked else []
+    rows = []
+    for method in run.summary:
+        labels = _labels(run, method)
+        for beta, names in labels.items():
+            label = "+".join(_SHORT[name] for name in names)
+            rows.append(_cells(run, method, beta, label, [eps], digits=1, compact=True))
+    return ResultTable(columns, rows)
 
 
 def full_table(run: Run) -> ResultTable:
     """The table of the page: every method and beta, every eps."""
-    wanted = []
+    radii = _radii(run)
+    columns = ["method", "beta", "chosen by", "I(X;Z) bits", "I(Z;Y) bits", "clean %"]
+    if run.attacked:
+        columns += [f"{name.upper()} {eps:g} %" for eps in radii for name in ("fgsm", "pgd")]
+        columns.append("DeepFool median L2")
+    rows = []
     for method, summary in run.summary.items():
-        names = {beta: choice for choice, beta in reversed(run.choices(method).items())}
-        wanted += [(method, row["beta"], names.get(row["beta"], "")) for row in summary["rows"]]
-    return _table(run, wanted, _radii(run))
+        labels = _labels(run, method)
+        for row in summary["rows"]:
+            label = ", ".join(labels.get(row["beta"], []))
+            rows.append(_cells(run, method, row["beta"], label, radii, digits=2))
+    return ResultTable(columns, rows)
+
+
+def _labels(run: Run, method: str) -> dict[float, list[str]]:
+    """What chose each beta that something chose, smallest beta first."""
+    labels: dict[float, list[str]] = {}
+    for choice, beta in run.choices(method).items():
+        labels.setdefault(beta, []).append(choice)
+    return dict(sorted(labels.items()))
 
 
 def console_table(run: Run, console: Console) -> None:
     """Print `result_table`."""
     columns, rows = result_table(run)
-    seeds = run.config["seeds"]
-    table = Table(title=f"{run.config['data']}: mean ± standard deviation over {seeds} seeds")
+    eps = _radii(run)[len(_radii(run)) // 2]
+    table = Table(
+        title=f"{run.config['data']}, test data, mean ± std over {run.config['seeds']} seeds",
+        caption=f"I in bits, accuracy in %, FGSM and PGD at eps = {eps:g}, L2: DeepFool's median",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index in (0, 2) else "right")
+        table.add_column(column, justify="left" if index in (0, 2) else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     console.print(table)
 
 
-def _table(run: Run, wanted: list[tuple[str, float, str]], radii: list[float]) -> ResultTable:
-    columns = ["method", "beta", "beta chosen by", "I(X;Z) bits", "I(Z;Y) bits", "clean %"]
-    rows = []
-    for method, beta, choice in wanted:
-        row = run.row_of(method, beta)
-        rate, relevance = row["information_bits"]["test"]
-        cells = [method, f"{beta:g}", choice.replace("chosen on validation data", "validation")]
-        cells += [_spread(rate, 1, 2), _spread(relevance, 1, 2)]
-        cells.append(_spread(row["accuracy"]["test"], 100, 1))
-        found = {(one["attack"], one["eps"]): one for one in row["attacks"]}
-        if found:
-            for eps in radii:
-                for name in ("fgsm", "pgd"):
-                    cells.append(_spread(found[name, eps]["accuracy"], 100, 1))
-            cells.append(_spread(found["deepfool", None]["median_distance"], 1, 2))
-        rows.append(cells)
-    if rows and len(rows[0]) > len(columns):
-        columns += [f"{name.upper()} {eps:g} %" for eps in radii for name in ("fgsm", "pgd")]
-        columns.append("DeepFool median L2")
-    return ResultTable(columns, rows)
+def _cells(
+    run: Run,
+    method: str,
+    beta: float,
+    choice: str,
+    radii: list[float],
+    digits: int,
+    compact: bool = False,
+) -> list[str]:
+    def show(spread: dict[str, Any] | None, factor: float, digits: int) -> str:
+        text = _spread(spread, factor, digits)
+        return text.replace(" ", "") if compact else text
+
+    row = run.row_of(method, beta)
+    cells = [method, f"{beta:g}", choice]
+    cells += [show(value, 1, digits) for value in row["information_bits"]["test"]]
+    cells.append(show(row["accuracy"]["test"], 100, 1))
+    found = {(one["attack"], one["eps"]): one for one in row["attacks"]}
+    if found:
+        for eps in radii:
+            cells += [show(found[name, eps]["accuracy"], 100, 1) for name in ("fgsm", "pgd")]
+        cells.append(show(found["deepfool", None]["median_distance"], 1, 2))
+    return cells
 
 
 def _radii(run: Run) -> list[float]:
