@@ -5,9 +5,9 @@
 
 At a fixed beta the discrete bottleneck is a rate-distortion problem whose reproductions are all
 distributions q of Y. For any lambda(x) > 0 with sum_x p(x) lambda(x) exp(-t d(x, q)) <= 1 for every
-q, no encoder has I(X;Z) + t E d below sum_x p(x) log lambda(x) (Berger 1971, Rate Distortion Theory,
-section 2.5). lambda = 1 / (L max_q c) is such a function. The encoder p(z) exp(-t d) / L itself has
-at most -sum_x p(x) log L(x), so it is within log max_q c(q) of the optimum, whatever number of
+q, no encoder has I(X;Z) + t E d below sum_x p(x) log lambda(x) (Berger 1971, "Rate Distortion
+Theory", section 2.5). lambda = 1 / (L max_q c) is such a function. The encoder p(z) exp(-t d) / L
+has at most -sum_x p(x) log L(x), so it is within log max_q c(q) of the optimum, however many
 clusters that has. In units of beta I(X;Z) - I(Z;Y) the gap is beta times as large.
 
 For two classes q is one number and the maximum is enclosed. Each log-term is concave in q, so its

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from narrows.errors import InputError
 
-__all__ = ["Source", "check_joint", "merge_rows", "mutual_information"]
+__all__ = ["Source", "check_joint", "merge_rows", "mutual_information", "spread"]
 
 _SAME_ROW = 1e-12
 
@@ -36,6 +36,17 @@ def merge_rows(joint: Tensor) -> tuple[Source, Tensor]:
     together = joint.new_zeros(kinds.shape).index_add_(0, merged, joint)
     p_x = together.sum(1)
     return Source(p_x, together / p_x[:, None]), merged
+
+
+def spread(p_y: Tensor, count: int) -> Tensor:
+    """Rows of p(y|x) far from each other: `[count, Y]`, each the farthest from those before."""
+    roots = p_y.sqrt()
+    chosen = [0]
+    nearest = (roots - roots[0]).square().sum(1)
+    for _ in range(count - 1):
+        chosen.append(int(nearest.argmax()))
+        nearest = torch.minimum(nearest, (roots - roots[chosen[-1]]).square().sum(1))
+    return p_y[chosen]
 
 
 def check_joint(joint: Tensor) -> Tensor:

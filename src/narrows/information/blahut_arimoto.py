@@ -17,7 +17,6 @@ rows of p(y|x) are merged first, which changes nothing: the best encoder treats 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,7 +26,13 @@ from torch import Tensor
 
 from narrows.errors import InputError
 from narrows.information._certificate import divergences, highest
-from narrows.information._joint import Source, check_joint, merge_rows, mutual_information
+from narrows.information._joint import (
+    Source,
+    check_joint,
+    merge_rows,
+    mutual_information,
+    spread,
+)
 from narrows.information.curve import IBPoint
 
 __all__ = ["IBSolution", "information_bottleneck"]
@@ -36,7 +41,8 @@ _SAME_CLUSTER = 1e-4
 _EMPTY = 1e-12
 _TINY = 1e-300
 _ROUND = 1000
-# In nats of the objective: a gain that is worth a new cluster, and how loose the gap may be.
+_REACH = 4.0
+# In nats: the gain that is worth a new cluster, and how loose the gap may be.
 _AIM = 1e-6
 _SLACK = 1e-8
 # Rounding errors of d are divided by beta.
@@ -57,7 +63,7 @@ class IBSolution:
         gap: `[B]`, how far `beta I(X;Z) - I(Z;Y)` can be above the optimum over all encoders, also
             those with more clusters.
         certified: whether the gap is proven (two classes) or the result of a search (more).
-        iterations: `[B]`, updates of the encoder.
+        iterations: `[B]`, updates made.
         converged: `[B]` bool, whether the last update changed no p(z|x) by more than the tolerance.
         information: I(X;Y), the relevance that nothing exceeds.
     """
@@ -110,23 +116,21 @@ def information_bottleneck(
     source, merged = merge_rows(check_joint(joint))
     betas = _check_settings(betas, clusters, tolerance, max_iterations)
     codes = [_solve(source, 1 / beta, clusters, tolerance, max_iterations) for beta in betas]
-    rate = torch.stack([mutual_information(source.p_x, code.encoder) for code in codes])
-    relevance = torch.stack(
-        [mutual_information(code.encoder.T @ source.p_x, code.q) for code in codes]
-    )
+    rate = torch.stack([mutual_information(source.p_x, c.encoder) for c in codes])
+    relevance = torch.stack([mutual_information(source.p_x @ c.encoder, c.q) for c in codes])
     information = mutual_information(source.p_x, source.p_y)
     # The Lagrangian with the distortion d is beta I(X;Z) + I(X;Y) - I(Z;Y).
-    floor = betas * torch.stack([code.floor for code in codes]) - information
+    floor = betas * torch.stack([c.floor for c in codes]) - information
     return IBSolution(
         betas=betas,
         rate=rate,
         relevance=relevance,
-        encoder=torch.stack([code.encoder[merged] for code in codes]),
-        decoder=torch.stack([code.q for code in codes]),
+        encoder=torch.stack([c.encoder[merged] for c in codes]),
+        decoder=torch.stack([c.q for c in codes]),
         gap=betas * rate - relevance - floor,
-        certified=all(code.certified for code in codes),
-        iterations=torch.tensor([code.iterations for code in codes]),
-        converged=torch.tensor([code.converged for code in codes]),
+        certified=all(c.certified for c in codes),
+        iterations=torch.tensor([c.iterations for c in codes]),
+        converged=torch.tensor([c.converged for c in codes]),
         information=information.item(),
     )
 
@@ -142,84 +146,104 @@ class _Code(NamedTuple):
     converged: bool
 
 
-def _solve(
-    source: Source, t: Tensor, clusters: int, tolerance: float, max_iterations: int
-) -> _Code:
-    w, q = torch.full((clusters,), 1 / clusters).to(t), _spread(source.p_y, clusters)
-    encoder = source.p_x.new_zeros(len(source.p_x), clusters)
-    iterations, change = 0, math.inf
+# Below, `clusters: [Z, 1 + Y]` is p(z) in the first column and p(y|z) in the others.
+
+
+def _solve(source: Source, t: Tensor, count: int, tolerance: float, max_iterations: int) -> _Code:
+    clusters = torch.cat([torch.full((count, 1), 1 / count).to(t), spread(source.p_y, count)], 1)
+    iterations = 0
     while True:
-        while change > tolerance and iterations < max_iterations:
-            previous = encoder
-            encoder, _ = _encode(source, t, w, q)
-            w, q = _decode(source, encoder, q)
-            change = (encoder - previous).abs().max().item()
-            iterations += 1
-            if iterations % _ROUND == 0:
-                break
-        _, log_l = _encode(source, t, w, q)
-        peak = highest(source.p_y, source.p_x.log() - log_l, t.item(), q, _SLACK * t.item())
-        converged = change <= tolerance
-        grown = _grow(w, q, peak.q) if peak.log_value > _AIM * t.item() else None
+        steps = min(_ROUND, max_iterations - iterations)
+        encoder, clusters, used, converged = _iterate(source, t, clusters, tolerance, steps)
+        iterations += used
+        _, log_l = _encode(source, t, clusters)
+        log_weight = source.p_x.log() - log_l
+        peak = highest(source.p_y, log_weight, t.item(), clusters[:, 1:], _SLACK * t.item())
+        grown = _grow(clusters, peak.q) if peak.log_value > _AIM * t.item() else None
         if iterations >= max_iterations or (converged and grown is None):
             floor = -(source.p_x @ log_l) - peak.log_bound
-            return _Code(encoder, q, floor, peak.certified, iterations, converged)
-        if grown is not None:
-            (w, q), change = grown, math.inf
+            return _Code(encoder, clusters[:, 1:], floor, peak.certified, iterations, converged)
+        clusters = clusters if grown is None else grown
 
 
-def _encode(source: Source, t: Tensor, w: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-    """p(z|x) `[X, Z]` and log L(x) `[X]` from p(z) and p(y|z)."""
-    log_joint = w.log() - t * divergences(source.p_y, q)
+def _iterate(
+    source: Source, t: Tensor, clusters: Tensor, tolerance: float, steps: int
+) -> tuple[Tensor, Tensor, int, bool]:
+    """Alternate until the encoder stands still: encoder, its clusters, updates, whether it does.
+
+    After every two updates follows a leap along their direction (Varadhan & Roland 2008, SQUAREM),
+    undone where it raises the objective or leaves the probabilities.
+    """
+    used, reach = 0, _REACH
+    before, _ = _encode(source, t, clusters)
+    while True:
+        first = _decode(source, before, clusters)
+        encoder, _ = _encode(source, t, first)
+        second = _decode(source, encoder, first)
+        used += 1
+        change = (encoder - before).abs().max().item()
+        if change <= tolerance or used >= steps:
+            return encoder, second, used, change <= tolerance
+        before, log_l = _encode(source, t, second)
+        leap, length = _leap(clusters, first, second, reach)
+        after, log_leap = _encode(source, t, leap.clamp_min(0))
+        used += 1
+        if leap.min() >= 0 and source.p_x @ log_leap >= source.p_x @ log_l:
+            clusters, before = leap, after
+            reach = _REACH * reach if length == reach else reach
+        else:
+            clusters, reach = second, max(1.0, reach / _REACH)
+
+
+def _leap(start: Tensor, first: Tensor, second: Tensor, reach: float) -> tuple[Tensor, float]:
+    """Extrapolate two updates by at most `reach`; 1 gives the second itself. Also the length."""
+    step = first - start
+    bend = second - first - step
+    length = (step.norm() / bend.norm().clamp_min(_TINY)).clamp(1, reach).item()
+    return start + 2 * length * step + length**2 * bend, length
+
+
+def _encode(source: Source, t: Tensor, clusters: Tensor) -> tuple[Tensor, Tensor]:
+    """p(z|x) `[X, Z]` and log L(x) `[X]`."""
+    log_joint = clusters[:, 0].log() - t * divergences(source.p_y, clusters[:, 1:])
     log_l = log_joint.logsumexp(1)
     return (log_joint - log_l[:, None]).exp(), log_l
 
 
-def _decode(source: Source, encoder: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-    """p(z) `[Z]` and p(y|z) `[Z, Y]` from p(z|x); a cluster that nothing uses keeps its q."""
+def _decode(source: Source, encoder: Tensor, clusters: Tensor) -> Tensor:
+    """The clusters of an encoder; one that it does not use keeps its old p(y|z)."""
     p_xz = source.p_x[:, None] * encoder
-    w = p_xz.sum(0)
-    return w, torch.where(w[:, None] > 0, p_xz.T @ source.p_y / w[:, None].clamp_min(_TINY), q)
+    p_z = p_xz.sum(0)[:, None]
+    q = torch.where(p_z > 0, p_xz.T @ source.p_y / p_z.clamp_min(_TINY), clusters[:, 1:])
+    return torch.cat([p_z, q], 1)
 
 
-def _grow(w: Tensor, q: Tensor, new: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Put `new` in the place of a cluster that is empty or duplicates another; None if none is."""
-    distance = (q[:, None] - q).abs().amax(2) + torch.eye(len(w)).to(w)
-    distance[w < _EMPTY] = 0
-    (spare, kept) = divmod(int(distance.argmin()), len(w))
+def _grow(clusters: Tensor, q: Tensor) -> Tensor | None:
+    """Put `q` in the place of a cluster that is empty or duplicates another; None if none is."""
+    count, old = len(clusters), clusters[:, 1:]
+    distance = (old[:, None] - old).abs().amax(2) + torch.eye(count).to(q)
+    distance[clusters[:, 0] < _EMPTY] = 0
+    spare, kept = divmod(int(distance.argmin()), count)
     if distance[spare, kept] > _SAME_CLUSTER:
         return None
-    w, q = w * (1 - 1 / len(w)), q.clone()
-    w[kept] += w[spare].clone()
-    w[spare], q[spare] = 1 / len(w), new
-    return w / w.sum(), q
-
-
-def _spread(p_y: Tensor, clusters: int) -> Tensor:
-    """Rows of p(y|x) far from each other: `[clusters, Y]`, each the farthest from those before."""
-    roots = p_y.sqrt()
-    chosen = [0]
-    nearest = (roots - roots[0]).square().sum(1)
-    for _ in range(clusters - 1):
-        chosen.append(int(nearest.argmax()))
-        nearest = torch.minimum(nearest, (roots - roots[chosen[-1]]).square().sum(1))
-    return p_y[chosen]
+    grown = clusters.clone()
+    grown[kept, 0] += clusters[spare, 0]
+    grown[spare] = torch.cat([q.new_ones(1) / count, q])
+    grown[:, 0] /= grown[:, 0].sum()
+    return grown
 
 
 def _check_settings(
     betas: Sequence[float] | Tensor, clusters: int, tolerance: float, max_iterations: int
 ) -> Tensor:
     betas = torch.as_tensor(betas, dtype=torch.float64, device="cpu")
-    if betas.dim() != 1 or not len(betas):
-        raise InputError(f"betas must be a list of numbers, got shape {list(betas.shape)}")
-    if not (torch.isfinite(betas) & (betas >= _SMALLEST_BETA)).all():
+    usable = torch.isfinite(betas) & (betas >= _SMALLEST_BETA)
+    if betas.dim() != 1 or not len(betas) or not usable.all():
         raise InputError(
-            f"betas must be finite and at least {_SMALLEST_BETA:g}, got {betas.tolist()}; as "
-            "beta -> 0 the relevance tends to I(X;Y)"
+            f"betas must be a list of numbers, finite and at least {_SMALLEST_BETA:g}, got "
+            f"{betas.tolist()}; as beta -> 0 the relevance tends to I(X;Y)"
         )
-    if clusters < 1 or max_iterations < 1 or not tolerance > 0:
-        raise InputError(
-            "clusters, max_iterations and tolerance must be positive, got "
-            f"{clusters}, {max_iterations}, {tolerance}"
-        )
+    settings = {"clusters": clusters, "tolerance": tolerance, "max_iterations": max_iterations}
+    if not all(value > 0 for value in settings.values()):
+        raise InputError(f"settings must be positive, got {settings}")
     return betas

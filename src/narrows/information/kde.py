@@ -42,8 +42,8 @@ def kde_bounds(mean: Tensor, scale: Tensor | float, block: int = 64) -> tuple[Es
     """Lower and upper bound of I(X;Z), from the means and scales of p(z|x) at n samples.
 
     Time grows with n^2 K. A scale that all samples share costs a matrix product; scales that differ
-    need every coordinate of every pair for the lower bound, 20 times as much. Memory is a few times
-    `block` x n numbers.
+    need every coordinate of every pair for the lower bound, some 15 times as much. Memory is a few
+    times `block` x n numbers.
 
     Args:
         mean: `[n, K]`, the means of p(z|x), or a deterministic code.

@@ -89,10 +89,7 @@ def variational_relevance(logits: Tensor, y: Tensor, prior: Tensor | None = None
         >>> variational_relevance(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1])).nats
         0.0
     """
-    draws = logits if logits.dim() == 3 else logits.unsqueeze(0)
-    draws = check_codes(draws.flatten(0, -2), "logits").unflatten(0, draws.shape[:-1])
-    if draws.shape[1] < 2:
-        raise InputError(f"logits hold {draws.shape[1]} samples; an estimate needs at least 2")
+    draws = _check_logits(logits)
     classes = draws.shape[2]
     y = check_labels(y, draws[0], classes)
     loss = F.cross_entropy(draws.flatten(0, 1), y.repeat(len(draws)), reduction="none").unflatten(
@@ -113,6 +110,13 @@ def variational_relevance(logits: Tensor, y: Tensor, prior: Tensor | None = None
 
 def _entropy(p: Tensor) -> Tensor:
     return -torch.special.xlogy(p, p).sum()
+
+
+def _check_logits(logits: Tensor) -> Tensor:
+    """Return logits as `[samples, n, classes]`, one sample where there is no such axis."""
+    if logits.dim() == 3 and len(logits):
+        return torch.stack([check_codes(draw, "logits") for draw in logits])
+    return check_codes(logits, "logits").unsqueeze(0)
 
 
 def _check_prior(prior: tuple[Tensor, Tensor] | None, mean: Tensor) -> tuple[Tensor, Tensor]:

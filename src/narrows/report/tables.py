@@ -65,9 +65,12 @@ def console_table(run: Run, console: Console) -> None:
     """Print `result_table`."""
     columns, rows = result_table(run)
     eps = _radii(run)[len(_radii(run)) // 2]
+    caption = "I in bits, accuracy in %"
+    if run.attacked:
+        caption += f", FGSM and PGD at eps = {eps:g}, L2: DeepFool's median"
     table = Table(
         title=f"{run.config['data']}, test data, mean ± std over {run.config['seeds']} seeds",
-        caption=f"I in bits, accuracy in %, FGSM and PGD at eps = {eps:g}, L2: DeepFool's median",
+        caption=caption,
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
