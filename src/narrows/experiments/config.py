@@ -16,8 +16,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from narrows.data import DATASETS
 from narrows.errors import ConfigError, unknown_name
+from narrows.experiments.options import check_options
+from narrows.experiments.overrides import explain, parse_overrides
 from narrows.methods import METHODS, Sizes
 from narrows.models.networks import NetworkConfig
 from narrows.training.recipe import TrainConfig
@@ -39,7 +43,7 @@ class EvaluateConfig:
         samples: draws of a stochastic latent where probabilities are averaged.
         information_samples: inputs that pairwise estimators are computed on, at most.
         noise_std: standard deviation of the noise that is added to a deterministic code, whose
-            I(X;Z) would be infinite without it.
+            I(X;Z) would be infinite without it; 1 is the nonlinear bottleneck's channel.
     """
 
     eps: list[float] = field(default_factory=lambda: [0.02, 0.05, 0.1, 0.15, 0.2, 0.3])
@@ -49,7 +53,7 @@ class EvaluateConfig:
     mode: Literal["mean", "sample"] = "mean"
     samples: int = 12
     information_samples: int = 2000
-    noise_std: float = 0.316
+    noise_std: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.eps or not all(0 < eps <= 1 for eps in self.eps):
@@ -59,10 +63,14 @@ class EvaluateConfig:
         for name in ("pgd_steps", "pgd_restarts", "samples"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"evaluate.{name} must be at least 1, got {getattr(self, name)}")
-        if self.attack_images < 0 or self.information_samples < 2 or not self.noise_std > 0:
+        if self.attack_images < 0 or self.information_samples < 2:
             raise ConfigError(
-                "evaluate needs attack_images >= 0, information_samples >= 2 and noise_std > 0, "
-                f"got {self.attack_images}, {self.information_samples}, {self.noise_std}"
+                "evaluate needs attack_images >= 0 and information_samples >= 2, "
+                f"got {self.attack_images} and {self.information_samples}"
+            )
+        if not 0 < self.noise_std < math.inf:
+            raise ConfigError(
+                f"evaluate.noise_std must be positive and finite, got {self.noise_std}"
             )
 
 
@@ -109,9 +117,8 @@ class RunConfig:
             raise ConfigError(f"seeds must be at least 1, got {self.seeds}")
         if self.validation_share is not None and not 0 < self.validation_share < 1:
             raise ConfigError(f"validation_share must lie in (0, 1), got {self.validation_share}")
-        for beta in self.betas or []:
-            if not 0 <= beta < math.inf:
-                raise ConfigError(f"beta must be finite and at least 0, got {beta}")
+        if self.betas is not None:
+            _check_betas(self.betas)
 
     def grid(self, method: str) -> list[float]:
         """The betas that `method` is trained with."""
@@ -120,29 +127,31 @@ class RunConfig:
 
     def resolve(self) -> RunConfig:
         """Fill in the data set's network and recipe, and try the methods' options."""
-        default = DEFAULTS[self.data]
-        resolved = replace(self, network=self.network or default[0], train=self.train or default[1])
+        network, train = DEFAULTS[self.data]
+        resolved = replace(self, network=self.network or network, train=self.train or train)
+        for method, options in self.options.items():
+            check_options(method, options)
         for method in self.methods:
             for beta in self.grid(method):
-                self._try(method, beta)
+                resolved._try(method, beta)
         return resolved
 
     def _try(self, method: str, beta: float) -> None:
-        try:
-            METHODS[method].build(beta, Sizes(64, 10, 10), **self.options.get(method, {}))
-        except TypeError as error:
-            raise ConfigError(f"options.{method}: {error}") from error
+        latent = self.network.bottleneck if self.network else 1
+        sizes = Sizes(INPUTS[self.data], latent, classes=2)
+        with torch.random.fork_rng([]), torch.device("meta"):  # sized only, never filled
+            METHODS[method].build(beta, sizes, **self.options.get(method, {}))
 
     def identity(self) -> str:
         """Hash of every number of the resolved configuration: 10 hexadecimal digits."""
-        text = json.dumps(asdict(self.resolve()), sort_keys=True)
+        text = json.dumps(_canonical(asdict(self.resolve())), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 DEFAULTS: dict[str, tuple[NetworkConfig, TrainConfig]] = {
     "digits": (
-        NetworkConfig(encoder=[64, 64], bottleneck=16, decoder=[64]),
-        TrainConfig(epochs=100, batch_size=64, learning_rate=1e-3),
+        NetworkConfig(encoder=[64, 64], bottleneck=4, decoder=[64]),
+        TrainConfig(epochs=100, batch_size=64, learning_rate=1e-3, critic_learning_rate=1e-3),
     ),
     "mnist": (
         NetworkConfig(encoder=[128, 128], bottleneck=10, decoder=[128]),
@@ -166,6 +175,15 @@ DEFAULTS: dict[str, tuple[NetworkConfig, TrainConfig]] = {
     ),
 }
 
+INPUTS = {
+    "digits": 64,
+    "mnist": 784,
+    "fashion-mnist": 784,
+    "twelve-bit": 12,
+    "toy1": 2,
+    "toy2": 101,
+}
+
 
 def load_config(
     file: Path | None = None,
@@ -182,19 +200,19 @@ def load_config(
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        parsed = tomllib.loads(file.read_text()) if file is not None else {}
-        given = [parsed, dict(values or {}), OmegaConf.from_dotlist(list(overrides))]
+        parsed = tomllib.loads(file.read_text("utf-8")) if file is not None else {}
+        given = [parsed, dict(values or {}), parse_overrides(overrides)]
         # Twice: which data set it is decides what a lone `train.epochs` is a change of.
         data = _build(OmegaConf.merge(OmegaConf.structured(RunConfig), *given)).data
         network, train = DEFAULTS[data]
         base = RunConfig(data=data, network=network, train=train)
         return _build(OmegaConf.merge(OmegaConf.structured(base), *given)).resolve()
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     except OmegaConfBaseException as error:
-        raise ConfigError(_one_line(str(error))) from error
+        raise ConfigError(explain(error)) from error
 
 
 def _build(merged: Any) -> RunConfig:
@@ -206,7 +224,20 @@ def _build(merged: Any) -> RunConfig:
     return built
 
 
-def _one_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("object_type", "reference_type"))]
-    return "configuration: " + "; ".join(kept)
+def _check_betas(betas: Sequence[float]) -> None:
+    if not betas:
+        raise ConfigError("betas is empty; leave it out for each method's own grid")
+    for beta in betas:
+        if not 0 <= beta < math.inf:
+            raise ConfigError(f"beta must be finite and at least 0, got {beta}")
+    if len(set(betas)) < len(betas):
+        raise ConfigError(f"a beta is given twice in {list(betas)}")
+
+
+def _canonical(value: Any) -> Any:
+    """One spelling for what means the same: 1 and 1.0, a tuple and a list."""
+    if isinstance(value, Mapping):
+        return {name: _canonical(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -23,10 +23,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -68,7 +69,7 @@ class Folder:
 
     def write_lines(self, name: str, records: list[Mapping[str, Any]]) -> None:
         """Write one line of JSON a record."""
-        text = "".join(json.dumps(record) + "\n" for record in records)
+        text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
         write_atomically(self.file(name), text.encode())
 
     def read(self, name: str) -> Any:
@@ -110,12 +111,18 @@ def open_run(path: Path, config: Mapping[str, Any]) -> Iterator[Folder]:
         raise StoreError(
             f"{path} is in use by another process; wait for it, or choose another --out"
         ) from error
-    except OSError as error:
-        raise StoreError(f"cannot lock {path}: {error.strerror}") from error
+    except (OSError, NotImplementedError) as error:
+        raise StoreError(
+            f"cannot lock {path}: {error}; choose a folder on a file system that can with --out"
+        ) from error
     try:
-        if folder.file("config.json").exists() and folder.read("config.json") != config:
+        plain = json.loads(json.dumps(config))
+        if folder.file("config.json").exists() and folder.read("config.json") != plain:
             raise StoreError(f"{path} holds another run; choose another --out")
         folder.write("config.json", config)
+        for left_over in path.rglob(".*.tmp"):  # of a process that was killed as it wrote
+            with suppress(OSError):
+                left_over.unlink()
         if not folder.file("environment.json").exists():
             folder.write("environment.json", environment(config.get("device", "cpu")))
         yield folder
@@ -125,7 +132,7 @@ def open_run(path: Path, config: Mapping[str, Any]) -> Iterator[Folder]:
 
 def environment(device: str) -> dict[str, Any]:
     """What a number may depend on beside the configuration."""
-    cuda = torch.cuda.get_device_name() if device.startswith("cuda") else None
+    cuda = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
     return {
         "narrows": _version("narrows"),
         "torch": torch.__version__,
@@ -136,7 +143,7 @@ def environment(device: str) -> dict[str, Any]:
         "accelerator": cuda,
         "threads": torch.get_num_threads(),
         "git_commit": _git_commit(),
-        "command": " ".join(Path(sys.argv[0]).name.split() + sys.argv[1:]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -153,12 +160,27 @@ def _processor() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
-def _git_commit() -> str | None:
-    """Commit of the checkout that this package runs from, if it is one."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+def _git_commit(file: Path = Path(__file__)) -> str | None:
+    """Commit of the checkout that this package runs from, if it is one.
+
+    A package that is installed inside another repository, in a virtual environment there, say, is
+    not part of that repository's commit.
+    """
+    tracked = _git(file, "ls-files", "--full-name", "--error-unmatch", file.name)
+    if tracked != "src/narrows/experiments/store.py":
+        return None
+    return _git(file, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+
+
+def _git(file: Path, *arguments: str) -> str | None:
+    # Set inside a hook of some other repository, these would speak of that one.
+    misleading = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
+    clean = {name: value for name, value in os.environ.items() if name not in misleading}
+    command = ["git", "-C", str(file.resolve().parent), *arguments]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+        found = subprocess.run(
+            command, capture_output=True, text=True, timeout=5, check=True, env=clean
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip() or None

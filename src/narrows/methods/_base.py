@@ -116,4 +116,4 @@ class Method(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """The arguments of the constructor."""
-        return f"beta={self.beta.item():g}" if self.beta.dim() == 0 else "beta=stacked"
+        return f"beta={self.beta.item():.7g}" if self.beta.dim() == 0 else "beta=stacked"

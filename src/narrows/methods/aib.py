@@ -10,8 +10,9 @@ whole loss in the model.
 
 What the paper leaves open, and what is chosen here:
 
-- the pairs of p(x) p(z): z_i goes with the x of the next image in the (shuffled) batch. That is a
+- the pairs of p(x) p(z): z_i goes with the x of its neighbour in the (shuffled) batch. That is a
   second minibatch for the price of one; no pair is ever a joint one.
+- the k steps of T: all on the minibatch of the model's step, where the paper draws a new one each.
 - the saliency of an input: |d sum_k z_k / d x_i|, one backward pass.
 - T: one hidden layer on x_S and z together, then further ones; `hidden` gives the widths. The
   part of the first layer that reads x is computed once for joint and marginal pairs.
@@ -78,7 +79,9 @@ class AIB(Method):
         averaging: rate at which the moving average of E exp T forgets.
 
     Raises:
-        InputError: for a model without a latent, or with a samples axis on it.
+        ConfigError: for numbers out of range.
+        InputError: for a model without a latent or with a samples axis on it, inputs or codes of
+            another size, or a batch of one, which has no marginal pairs.
 
     Example:
         >>> model = ...  # doctest: +SKIP
@@ -88,7 +91,7 @@ class AIB(Method):
         >>> method(model, x, y).backward()  # doctest: +SKIP
     """
 
-    default_betas: ClassVar[tuple[float, ...]] = (1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+    default_betas: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     log_partition: Tensor
 
     def __init__(
@@ -147,16 +150,24 @@ class AIB(Method):
         """Run the model and keep, beside its output, x with all but p salient inputs at zero."""
         if self.selected == self.inputs:
             return _with_selected(as_output(model(batch.x)), batch.x)
+        output, gradient = self._with_gradient(model, batch.x)
+        return _with_selected(output, keep_largest(batch.x, gradient, self.selected))
+
+    def _with_gradient(self, model: nn.Module, x: Tensor) -> tuple[ModelOutput, Tensor]:
+        """One forward pass, and the gradient of sum_k z_k with respect to x."""
+        if (leaf := _followed(x)) is not None:
+            output = as_output(model(leaf))
+            total = self._latent(output).z.sum()
+            return output, torch.autograd.grad(total, leaf, retain_graph=True)[0]
 
         def encode(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             output = as_output(model(x))
             return self._latent(output).z, pack(output)
 
-        # torch.func, not autograd.grad: it works inside the vectorised step of a stack too.
-        z, pull, parts = cast(_Pullback, torch.func.vjp(encode, batch.x, has_aux=True))
+        z, pull, parts = cast(_Pullback, torch.func.vjp(encode, x, has_aux=True))
         with torch.no_grad():
             (gradient,) = pull(torch.ones_like(z))
-        return _with_selected(unpack(parts), keep_largest(batch.x, gradient, self.selected))
+        return unpack(parts), gradient
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
         """The Donsker-Varadhan bound in nats, whose gradient reaches the encoder through z."""
@@ -182,7 +193,15 @@ class AIB(Method):
             raise InputError(
                 f"AIB needs one code [batch, {self.latent_size}] an input, got {tuple(z.shape)}"
             )
-        return self.critic(output.activations[_SELECTED], z)
+        x = output.activations[_SELECTED].flatten(1)
+        if (x.shape[1], z.shape[1]) != (self.inputs, self.latent_size):
+            raise InputError(
+                f"AIB was built for {self.inputs} inputs and codes of {self.latent_size}, "
+                f"got {x.shape[1]} and {z.shape[1]}"
+            )
+        if len(z) < 2:
+            raise InputError("AIB compares the images of a batch, so it needs at least two of them")
+        return self.critic(x, z)
 
     def extra_repr(self) -> str:
         """The arguments of the constructor."""
@@ -195,10 +214,23 @@ class AIB(Method):
 
 def keep_largest(x: Tensor, score: Tensor, count: int) -> Tensor:
     """Keep the `count` features of each image with the largest |score|, set the others to 0."""
-    magnitude = score.flatten(1).abs()
-    kept = magnitude.topk(count, dim=1, sorted=False).indices
-    mask = torch.zeros_like(magnitude).scatter(1, kept, 1.0)
-    return x * mask.view(x.shape)
+    flat = x.flatten(1)
+    kept = score.flatten(1).abs().topk(count, dim=1, sorted=False).indices
+    return torch.zeros_like(flat).scatter(1, kept, flat.gather(1, kept)).view(x.shape)
+
+
+def _followed(x: Tensor) -> Tensor | None:
+    """The input as autograd follows it; None where it can't: in a stack, or without gradients.
+
+    torch.func can do it there, but refuses a model that updates running statistics, so neither
+    serves everywhere.
+    """
+    if not torch.is_grad_enabled():
+        return None
+    try:
+        return x if x.requires_grad else x.detach().requires_grad_()
+    except RuntimeError:  # inside vmap
+        return None
 
 
 def _with_selected(output: ModelOutput, selected: Tensor) -> ModelOutput:

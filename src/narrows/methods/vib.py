@@ -40,7 +40,7 @@ class VIB(Method):
     """
 
     latent: ClassVar[LatentKind] = "gaussian"
-    default_betas: ClassVar[tuple[float, ...]] = (1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3)
+    default_betas: ClassVar[tuple[float, ...]] = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
         """The rate in nats, averaged over the batch."""

@@ -34,6 +34,11 @@ class Bottleneck(nn.Module):
             deterministic latent. An attribute, so it can be changed at any time.
         samples: draws an input; `None` means one, without a samples axis in the output.
 
+    Raises:
+        ConfigError: for a `latent`, a `mode` or a number of samples that there is not.
+        InputError: in the forward pass, for an encoder that doesn't return `[batch, features]`, or
+            an odd number of them where means and scales are expected.
+
     Example:
         >>> import torch
         >>> model = Bottleneck(nn.Linear(4, 6), nn.Linear(3, 2), latent="gaussian")
@@ -54,6 +59,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         if latent not in get_args(LatentKind):
             raise ConfigError(f"latent must be 'deterministic' or 'gaussian', got {latent!r}")
+        _check_mode(mode, samples)
         self.encoder = encoder
         self.decoder = decoder
         self.latent: LatentKind = latent
@@ -70,7 +76,13 @@ class Bottleneck(nn.Module):
 
     def encode(self, x: Tensor) -> Latent:
         """The latent alone, without running the decoder."""
+        _check_mode(self.mode, self.samples)
         code = self.encoder(x)
+        if code.dim() != 2:
+            raise InputError(
+                f"an encoder returns [batch, features], got {tuple(code.shape)}; "
+                "end it with nn.Flatten()"
+            )
         if self.latent == "deterministic":
             return Latent(z=code, mean=code)
         if code.shape[-1] % 2:
@@ -89,7 +101,12 @@ class Bottleneck(nn.Module):
 
 @contextmanager
 def latent_mode(model: nn.Module, mode: Mode, samples: int | None = None) -> Iterator[None]:
-    """Set the mode of every bottleneck inside `model` for a while."""
+    """Set the mode of every bottleneck inside `model` for a while.
+
+    Raises:
+        ConfigError: for a mode or a number of samples that there is not.
+    """
+    _check_mode(mode, samples)
     found = [module for module in model.modules() if isinstance(module, Bottleneck)]
     before: list[tuple[Bottleneck, Mode, int | None]] = [
         (module, module.mode, module.samples) for module in found
@@ -121,7 +138,16 @@ def as_classifier(model: nn.Module, samples: int | None = None, mode: Mode = "sa
     With `samples=12` each forward pass draws 12 latents and averages the *probabilities*; what is
     returned is their logarithm, so that an attack library may take it for logits. `mode="mean"`
     decodes the posterior mean and draws nothing.
+
+    Raises:
+        ConfigError: for a mode or a number of samples that there is not.
     """
+    _check_mode(mode, samples)
+    return _Classifier(model, mode, samples)
+
+
+def _check_mode(mode: str, samples: int | None) -> None:
     if mode not in get_args(Mode):
         raise ConfigError(f"mode must be 'sample' or 'mean', got {mode!r}")
-    return _Classifier(model, mode, samples)
+    if samples is not None and samples < 1:
+        raise ConfigError(f"samples must be at least 1, or None for a single draw, got {samples}")

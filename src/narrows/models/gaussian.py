@@ -2,6 +2,7 @@
 
 z = mean + scale * eps,  eps ~ N(0, I)
 KL(N(mean, diag scale^2) || N(0, I)) = 1/2 sum_k (mean_k^2 + scale_k^2 - 1 - 2 log scale_k)
+KL(N(mean, L L^T) || N(0, I)) = 1/2 (|mean|^2 + |L|_F^2 - K) - sum_k log L_kk
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from narrows.errors import InputError
 from narrows.models.noise import standard_normal
 from narrows.types import Latent
 
@@ -37,10 +39,16 @@ def draw(mean: Tensor, scale: Tensor, samples: int | None = None) -> Tensor:
 def kl_to_standard_normal(latent: Latent) -> Tensor:
     """KL(p(z|x) || N(0, I)) in nats for each input: `[batch]`.
 
+    Args:
+        latent: with standard deviations `[batch, K]` or Cholesky factors `[batch, K, K]`.
+
     Raises:
-        ValueError: if the latent has no distribution.
+        InputError: if the latent has no distribution.
     """
     if latent.scale is None:
-        raise ValueError("a deterministic latent has no KL divergence to a prior: it is infinite")
+        raise InputError("a deterministic latent has no KL divergence to a prior: it is infinite")
     mean, scale = latent.mean, latent.scale
-    return (0.5 * (mean.square() + scale.square() - 1) - scale.log()).sum(-1)
+    full = scale.dim() > mean.dim()
+    variance = scale.square().sum(-1) if full else scale.square()
+    deviation = scale.diagonal(dim1=-2, dim2=-1) if full else scale
+    return (0.5 * (mean.square() + variance - 1) - deviation.log()).sum(-1)

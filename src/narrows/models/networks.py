@@ -57,10 +57,17 @@ def _cnn_encoder(shape: Sequence[int], channels: Sequence[int], out: int) -> lis
         raise ConfigError(
             f"a cnn needs images [channels, height, width], got inputs {tuple(shape)}"
         )
+    if not channels:
+        raise ConfigError("a cnn needs the channels of at least one convolution, got encoder=[]")
     layers: list[nn.Module] = []
     for wide, narrow in zip([shape[0], *channels[:-1]], channels, strict=True):
         layers += [nn.Conv2d(wide, narrow, 3), nn.ReLU()]
     height, width = ((side - 2 * len(channels)) // 2 for side in shape[1:])
+    if height < 1 or width < 1:
+        raise ConfigError(
+            f"images of {shape[1]}x{shape[2]} are too small for {len(channels)} convolutions of "
+            f"3x3 and a pooling of 2; at least {2 * len(channels) + 2} a side"
+        )
     flat = channels[-1] * height * width
     return [*layers, nn.MaxPool2d(2), nn.Flatten(), *mlp([flat, out])]
 

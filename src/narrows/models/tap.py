@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from narrows.errors import ConfigError
+from narrows.errors import ConfigError, InputError
 from narrows.models.outputs import as_output
 from narrows.types import Latent, ModelOutput
 
@@ -27,21 +27,17 @@ class Tap(nn.Module):
         """Run the model once, collecting what the layers return on the way."""
         seen: dict[str, Tensor] = {}
         wanted = {*self.layers, *([self.latent] if self.latent else [])}
-
-        def keep(name: str):
-            def hook(module: nn.Module, args: object, result: Tensor) -> None:
-                seen[name] = result
-
-            return hook
-
         handles = [
-            self.model.get_submodule(name).register_forward_hook(keep(name)) for name in wanted
+            self.model.get_submodule(name).register_forward_hook(_keep(name, seen))
+            for name in wanted
         ]
         try:
             output = as_output(self.model(x))
         finally:
             for handle in handles:
                 handle.remove()
+        if unseen := sorted(wanted - seen.keys()):
+            raise InputError(f"the forward pass of the model never runs its layer {unseen[0]!r}")
         latent = output.latent
         if self.latent:
             z = seen[self.latent].flatten(1)
@@ -54,16 +50,31 @@ class Tap(nn.Module):
         return f"layers={self.layers}, latent={self.latent!r}"
 
 
+def _keep(name: str, seen: dict[str, Tensor]) -> Callable[[nn.Module, object, object], Tensor]:
+    def hook(module: nn.Module, args: object, result: object) -> Tensor:
+        if not isinstance(result, Tensor):
+            raise InputError(
+                f"layer {name!r} returns {type(result).__name__}, only tensors can be read"
+            )
+        seen[name] = result
+        # What follows gets a copy: an in-place activation would change what was read here.
+        return result.clone()
+
+    return hook
+
+
 def tap(model: nn.Module, layers: Sequence[str], *, latent: str | None = None) -> Tap:
     """Make any module return `ModelOutput(logits, latent, activations)`.
 
     Args:
         model: any classifier; its weights are shared, not copied.
-        layers: names as in `model.named_modules()`, whose outputs appear in `activations`.
+        layers: names as in `model.named_modules()`, whose outputs appear in `activations`; that of
+            the last call where the model calls one of them several times.
         latent: the layer whose (flattened) output counts as the bottleneck's code, if any.
 
     Raises:
         ConfigError: for a layer that the model does not have, naming the nearest ones.
+        InputError: in the forward pass, for a layer that isn't run or doesn't return a tensor.
 
     Example:
         >>> import torch

@@ -1,15 +1,17 @@
 """One file holds all that a training run needs to go on: tensors, numbers, random states.
 
-The format is safetensors with a JSON header entry, so loading it never executes code. Every write
-goes to a temporary file that is renamed when it is complete: a reader finds the old state or the
-new one, never half of one.
+The format is safetensors with a JSON header entry, so loading it never executes code, and a SHA-256
+of all that it says: a damaged file is refused, not trained on. Every write goes to a temporary file
+that is renamed when it is complete: a reader finds the old state or the new one, never half of one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from narrows.errors import CheckpointError, StoreError
 
 __all__ = ["load_tensors", "save_tensors", "write_atomically"]
 
-_KEY = "narrows"
+_KEY, _DIGEST = "narrows", "sha256"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -39,17 +41,26 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StoreError(
             f"cannot write {path}: {error.strerror}; what was there before is unchanged. "
             "Free space or choose another folder with --out, then run the same command again"
         ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON header to one safetensors file, atomically."""
+    """Write tensors and a JSON header to one safetensors file, atomically.
+
+    Raises:
+        StoreError: if it cannot be written.
+    """
+    # Cloned: safetensors refuses tensors that share memory, and names of one tensor do.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_atomically(path, serialise(plain, metadata={_KEY: json.dumps(header)}))
+    text = json.dumps(header)
+    metadata = {_KEY: text, _DIGEST: _digest(plain, text)}
+    write_atomically(path, serialise(plain, metadata=metadata))
 
 
 def load_tensors(path: Path, device: str | torch.device = "cpu") -> tuple[dict[str, Tensor], Any]:
@@ -57,11 +68,11 @@ def load_tensors(path: Path, device: str | torch.device = "cpu") -> tuple[dict[s
 
     Raises:
         CheckpointError: for a file that is missing, truncated, of another format (a pickled `.pt`
-            file, say, which is never opened), or not written by this library.
+            file, say, which is never opened), not written by this library, or changed since.
     """
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            header = (file.metadata() or {}).get(_KEY)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}") from error
@@ -70,6 +81,20 @@ def load_tensors(path: Path, device: str | torch.device = "cpu") -> tuple[dict[s
             f"{path} is not a complete safetensors file ({error}); "
             "delete it to start over, or restore a copy"
         ) from error
-    if header is None:
+    if _KEY not in metadata:
         raise CheckpointError(f"{path} is a safetensors file, but this library did not write it")
-    return tensors, json.loads(header)
+    if metadata.get(_DIGEST) != _digest(tensors, metadata[_KEY]):
+        raise CheckpointError(
+            f"{path} is damaged: its contents have changed since they were written; "
+            "delete it to start over, or restore a copy"
+        )
+    placed = {name: tensor.to(device) for name, tensor in tensors.items()}
+    return placed, json.loads(metadata[_KEY])
+
+
+def _digest(tensors: Mapping[str, Tensor], header: str) -> str:
+    digest = hashlib.sha256(header.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

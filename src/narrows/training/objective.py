@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from narrows.models.bottleneck import latent_mode
 from narrows.models.outputs import logits_of, pack, unpack
 from narrows.types import Batch
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "evaluating"]
 
 
 class Objective(nn.Module):
@@ -46,5 +47,17 @@ class Objective(nn.Module):
 
     def predict(self, x: Tensor) -> Tensor:
         """Logits `[batch, classes]` at the latent's mean: no noise, so members compare."""
-        with torch.no_grad(), latent_mode(self.model, "mean"):
+        with torch.no_grad(), evaluating(self.model), latent_mode(self.model, "mean"):
             return logits_of(self.model, x)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Hold every layer in evaluation mode for a while: no dropout, running statistics as is."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -49,7 +49,7 @@ class TrainConfig:
             (at_least_one, lambda v: v >= 1, "at least 1"),
             (positive, lambda v: 0 < v < math.inf, "positive and finite"),
             (shares, lambda v: 0 <= v < 1, "in [0, 1)"),
-            (("patience", "checkpoint_seconds"), lambda v: v >= 0, "at least 0"),
+            (("patience", "checkpoint_seconds"), lambda v: 0 <= v < math.inf, "at least 0, finite"),
         ):
             for name in names:
                 if not fits(getattr(self, name)):

@@ -1,0 +1,66 @@
+"""The options of a method, checked by name and type against what its constructor declares.
+
+A configuration file is data: a misspelt option must be named before anything is trained, and a
+value of the wrong type must not surface as a traceback an hour later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from narrows.errors import ConfigError, unknown_name
+from narrows.methods import METHODS, Method, Sizes
+
+__all__ = ["check_options", "declared_options"]
+
+_SPELT = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def declared_options(kind: type[Method]) -> dict[str, Any]:
+    """Names and types of the constructor's arguments, without those that the run itself gives."""
+    given = {"return", "beta", *Sizes._fields}
+    return {name: hint for name, hint in get_type_hints(kind.__init__).items() if name not in given}
+
+
+def check_options(method: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that the method does not have, or of another type.
+
+    Raises:
+        ConfigError: naming the nearest option, or the type that was expected.
+    """
+    declared = declared_options(METHODS[method])
+    for name, value in options.items():
+        if not declared:
+            raise ConfigError(f"{method} has no options, got options.{method}.{name}")
+        if name not in declared:
+            raise unknown_name(f"option of {method}", name, declared)
+        if not _fits(value, declared[name]):
+            raise ConfigError(
+                f"options.{method}.{name} must be {_spell(declared[name])}, got {value!r}"
+            )
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return any(_fits(value, one) for one in inner)
+    if kind is Literal:
+        return value in inner
+    if kind in (list, tuple, Sequence):
+        return isinstance(value, (list, tuple)) and all(_fits(one, inner[0]) for one in value)
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return isinstance(value, kind) if isinstance(kind, type) else True
+
+
+def _spell(hint: Any) -> str:
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return " or ".join(_spell(one) for one in inner if one is not NoneType)
+    if kind is Literal:
+        return " or ".join(repr(one) for one in inner)
+    if kind in (list, tuple, Sequence):
+        return f"a list, each {_spell(inner[0])}"
+    return _SPELT.get(kind, getattr(kind, "__name__", str(kind)))

@@ -1,0 +1,42 @@
+"""`KEY=VALUE` options of the command line, and what OmegaConf says of a wrong one, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from narrows.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf.errors import OmegaConfBaseException
+
+__all__ = ["explain", "parse_overrides"]
+
+
+def parse_overrides(overrides: Sequence[str]) -> Any:
+    """Read `a.b=v` options as a nested configuration; values are YAML.
+
+    Raises:
+        ConfigError: for text without a key or a `=`, or a value that is not YAML.
+    """
+    from omegaconf import OmegaConf
+    from yaml import YAMLError
+
+    for text in overrides:
+        key, equals, _ = text.partition("=")
+        if not key or not equals:
+            raise ConfigError(f"expected KEY=VALUE, like train.epochs=3, got {text!r}")
+        try:
+            OmegaConf.from_dotlist([text])
+        except YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"cannot read the value in {text!r}: {reason}") from error
+    return OmegaConf.from_dotlist(list(overrides))
+
+
+def explain(error: OmegaConfBaseException) -> str:
+    """The key and what is wrong with it, without the internal types that follow."""
+    text = str(error).splitlines()[0]
+    if "is not a ListConfig" in text:
+        text = "expected a list, like [a, b]"
+    return f"{error.full_key}: {text}" if error.full_key else text

@@ -1,0 +1,143 @@
+"""Many models of one architecture that differ in seed and in the numbers of their method (beta).
+
+Their parameters stack to `[N, ...]` and `torch.func.vmap` runs one model's code on all of them.
+Gradients of one member never see another: the sum of the losses is descended.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from narrows.errors import ConfigError
+from narrows.models.noise import noise_from
+from narrows.training.members import Members, tensors_of
+from narrows.training.objective import Objective
+
+__all__ = ["Stacked"]
+
+
+class Stacked(Members):
+    """Many objectives of one architecture, trained in one vectorised step.
+
+    Args:
+        objectives: they may differ in the values of their parameters and buffers, in nothing else.
+        seeds: one seed each.
+        device: where they are trained.
+
+    Raises:
+        ConfigError: if the objectives differ in their layers, shapes or plain settings, or if a
+            layer keeps running statistics, which can't be vectorised.
+    """
+
+    def __init__(
+        self,
+        objectives: Sequence[Objective],
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(seeds, torch.device(device))
+        if len(objectives) != len(seeds) or not objectives:
+            raise ConfigError(f"{len(objectives)} models need as many seeds, got {len(seeds)}")
+        _check_stackable(objectives)
+        first = objectives[0]
+        listed = [tensors_of(objective) for objective in objectives]
+        stacked = {
+            name: torch.stack([tensors[name].detach() for tensors in listed]).to(device)
+            for name in listed[0]
+        }
+        self._params = {
+            name: nn.Parameter(stacked[name], requires_grad=parameter.requires_grad)
+            for name, parameter in first.named_parameters()
+        }
+        self._buffers = {name: stacked[name] for name, _ in first.named_buffers()}
+        critic = {id(parameter) for parameter in first.method.critic_parameters()}
+        self._critic = {name for name, p in first.named_parameters() if id(p) in critic}
+        self._template = copy.deepcopy(first)
+
+    def run(self, stage: str, *args: Any, shared: bool = False) -> Any:
+        """Run the stage for all members at once."""
+
+        def one(
+            params: Mapping[str, Tensor], buffers: Mapping[str, Tensor], index: Tensor, args: tuple
+        ) -> Any:
+            with noise_from(_MemberNoise(self.generators, index)):
+                return functional_call(self._template, {**params, **buffers}, (stage, *args))
+
+        vectorised = vmap(one, in_dims=(0, 0, 0, None if shared else 0), randomness="same")
+        return vectorised(self._params, self._buffers, self.seed_index, args)
+
+    def named_tensors(self) -> dict[str, Tensor]:
+        """The stacked parameters and buffers."""
+        return {**{k: p.detach() for k, p in self._params.items()}, **self._buffers}
+
+    def member(self, index: int) -> Objective:
+        """Member `index`, cut out of the stack."""
+        objective = copy.deepcopy(self._template).to(self.device)
+        own, stacked = tensors_of(objective), self.named_tensors()
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(stacked[name][index])
+        return objective
+
+    def parameters(self, *, critic: bool) -> list[nn.Parameter]:
+        """Stacked trainable parameters of the critics, or all others."""
+        return [
+            p
+            for name, p in self._params.items()
+            if p.requires_grad and critic == (name in self._critic)
+        ]
+
+
+class _MemberNoise:
+    """Hands each member of a vectorised step the numbers that its seed alone would draw."""
+
+    def __init__(self, generators: Sequence[torch.Generator], index: Tensor) -> None:
+        self._generators = generators
+        self._index = index
+
+    def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        drawn = [
+            torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=like.device)
+            for generator in self._generators
+        ]
+        # Indexing a plain tensor by a batched index is what makes the result differ by member.
+        return drawn[0] if len(drawn) == 1 else torch.stack(drawn)[self._index]
+
+
+def _check_stackable(objectives: Sequence[Objective]) -> None:
+    for name, module in objectives[0].named_modules():
+        if getattr(module, "track_running_stats", False):
+            raise ConfigError(
+                f"layer {name!r} keeps running statistics and cannot be stacked; "
+                "train such models one at a time"
+            )
+    first = _settings(objectives[0])
+    for index, objective in enumerate(objectives):
+        own = _settings(objective)
+        differing = sorted(k for k in own.keys() | first if own.get(k) != first.get(k))
+        if differing:
+            key = differing[0]
+            raise ConfigError(
+                f"members 0 and {index} differ in {key!r}: {first.get(key)} and {own.get(key)}; "
+                "only models of one architecture can be stacked"
+            )
+
+
+def _settings(objective: Objective) -> dict[str, str]:
+    """All that the code of one member may depend on beside the values of its tensors."""
+    found = {
+        name: f"{tuple(tensor.shape)} {tensor.dtype}, trained: {tensor.requires_grad}"
+        for name, tensor in tensors_of(objective).items()
+    }
+    for name, module in objective.named_modules():
+        found[name] = type(module).__name__
+        for key, value in vars(module).items():
+            if value is None or isinstance(value, (bool, int, float, str, tuple)):
+                found[f"{name}.{key}"] = repr(value)
+    return found

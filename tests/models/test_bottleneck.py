@@ -1,0 +1,140 @@
+import pytest
+import torch
+from torch import nn
+
+from narrows.errors import ConfigError, InputError
+from narrows.models import Bottleneck, as_classifier, latent_mode
+
+X = torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
+
+
+def make(latent="gaussian", **keywords) -> Bottleneck:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        width = 6 if latent == "gaussian" else 3
+        model = Bottleneck(nn.Linear(4, width), nn.Linear(3, 2), latent=latent, **keywords)
+    if latent == "gaussian":
+        with torch.no_grad():
+            model.encoder.bias[3:] += 5.0  # scales near 0.7 instead of 0.007
+    return model
+
+
+def test_sampling_differs_from_call_to_call_and_its_mean_draws_nothing():
+    model = make()
+    assert not torch.equal(model(X).logits, model(X).logits)
+    model.mode = "mean"
+    before = torch.get_rng_state()
+    first, second = model(X), model(X)
+    assert torch.equal(first.logits, second.logits)
+    assert torch.equal(first.latent.z, first.latent.mean)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_deterministic_latent_is_the_code_in_every_mode():
+    model = make("deterministic", samples=7)
+    before = torch.get_rng_state()
+    output = model(X)
+    assert torch.equal(output.latent.z, model.encoder(X))
+    assert output.latent.z is output.latent.mean
+    assert output.latent.scale is None
+    assert torch.equal(output.logits, model.decoder(model.encoder(X)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_samples_add_a_leading_axis_to_logits_and_codes_only():
+    output = make(samples=7)(X)
+    assert output.logits.shape == (7, 5, 2)
+    assert output.latent.z.shape == (7, 5, 3)
+    assert output.latent.mean.shape == output.latent.scale.shape == (5, 3)
+
+
+def test_each_sample_is_decoded_for_itself():
+    model = make(samples=3)
+    output = model(X)
+    for logits, z in zip(output.logits, output.latent.z, strict=True):
+        torch.testing.assert_close(logits, model.decoder(z))
+
+
+def test_draws_have_the_mean_and_scale_of_the_posterior():
+    output = make(samples=20_000)(X)
+    standard = (output.latent.z - output.latent.mean) / output.latent.scale
+    assert standard.mean((0, 1)).abs().max() < 0.02
+    assert (standard.std((0, 1)) - 1).abs().max() < 0.02
+
+
+def test_latent_mode_restores_every_bottleneck_even_after_an_exception():
+    inner = make(samples=2)
+    outer = nn.Sequential(inner, make(mode="mean"))
+
+    def break_off() -> None:
+        with latent_mode(outer, "mean", 9):
+            assert [(m.mode, m.samples) for m in outer] == [("mean", 9), ("mean", 9)]
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        break_off()
+    assert [(m.mode, m.samples) for m in outer] == [("sample", 2), ("mean", None)]
+
+
+def test_a_classifier_of_twelve_draws_averages_their_probabilities():
+    model = make()
+    classifier = as_classifier(model, samples=12)
+    torch.manual_seed(1)
+    logits = classifier(X)
+    torch.manual_seed(1)
+    with latent_mode(model, "sample", 12):
+        by_hand = model(X).logits.softmax(-1).mean(0).log()
+    torch.testing.assert_close(logits, by_hand)
+    torch.testing.assert_close(logits.logsumexp(-1), torch.zeros(5), atol=1e-6, rtol=0)
+    assert (model.mode, model.samples) == ("sample", None)
+
+
+def test_a_classifier_at_the_mean_is_the_network_without_noise():
+    model = make()
+    mean, _ = model.encoder(X).chunk(2, -1)
+    assert torch.equal(as_classifier(model, mode="mean")(X), model.decoder(mean))
+
+
+def test_a_classifier_of_a_plain_network_is_that_network():
+    plain = nn.Linear(4, 2)
+    assert torch.equal(as_classifier(plain, samples=12)(X), plain(X))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: make(mode="maen"), "mode must be 'sample' or 'mean', got 'maen'"),
+        (lambda: make(samples=0), "samples must be at least 1, or None"),
+        (lambda: as_classifier(make(), samples=0), "samples must be at least 1"),
+        (lambda: as_classifier(make(), mode="median"), "got 'median'"),
+        (lambda: latent_mode(make(), "maen").__enter__(), "got 'maen'"),
+        (lambda: Bottleneck(nn.Identity(), nn.Identity(), latent="bernoulli"), "got 'bernoulli'"),
+    ],
+)
+def test_modes_and_samples_that_there_are_not_are_refused(build, message):
+    with pytest.raises(ConfigError, match=message):
+        build()
+
+
+def test_a_mode_misspelt_later_is_refused_when_it_is_used():
+    model = make()
+    model.mode = "maen"
+    with pytest.raises(ConfigError, match="got 'maen'"):
+        model(X)
+
+
+@pytest.mark.parametrize("latent", ["deterministic", "gaussian"])
+def test_an_encoder_that_returns_maps_is_told_to_flatten(latent):
+    model = Bottleneck(nn.Conv2d(1, 2, 3), nn.Linear(8, 2), latent=latent)
+    with pytest.raises(InputError, match=r"\[batch, features\], got \(5, 2, 2, 2\).*Flatten"):
+        model(torch.rand(5, 1, 4, 4))
+
+
+def test_an_odd_code_has_no_means_and_scales():
+    model = Bottleneck(nn.Linear(4, 5), nn.Linear(2, 2), latent="gaussian")
+    with pytest.raises(InputError, match="even number of features; got 5"):
+        model(X)
+
+
+def test_its_repr_shows_the_latent():
+    assert "latent='gaussian', mode='mean', samples=3" in repr(make(mode="mean", samples=3))

@@ -1,0 +1,254 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from narrows import AIB, CrossEntropy
+from narrows.errors import DivergedError
+from narrows.methods import METHODS, Sizes
+from narrows.models import NetworkConfig, build_network
+from narrows.training import Objective, Solo, Stacked, TrainConfig, Trainer, accuracies, fit
+from narrows.types import LossTerms
+from scenarios_training import prototypes
+
+SIZES = Sizes(inputs=20, latent=3, classes=4)
+DATA = prototypes(n=96)
+
+
+def objective(name="cross_entropy", seed=0, beta=0.01, **options) -> Objective:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        kind = METHODS[name]
+        network = NetworkConfig(encoder=[8], bottleneck=3, decoder=[6])
+        model = build_network(network, (20,), 4, kind.latent)
+        return Objective(
+            model, kind.build(beta if name != "cross_entropy" else 0, SIZES, **options)
+        )
+
+
+def trainer(*objectives: Objective, data=DATA, **config) -> Trainer:
+    seeds = list(range(len(objectives)))
+    members = Stacked(objectives, seeds) if len(seeds) > 1 else Solo(objectives[0], 0)
+    return Trainer(members, data, DATA, TrainConfig(**{"epochs": 3, "batch_size": 32, **config}))
+
+
+def weights(running: Trainer) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in running.members.named_tensors().items()}
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_separable_problem_is_learned(name):
+    config = TrainConfig(epochs=60, batch_size=32, learning_rate=1e-2)
+    members = Stacked([objective(name, seed, beta=1e-3) for seed in range(3)], [0, 1, 2])
+    done = fit(members, DATA, prototypes(n=40), config)
+    assert min(accuracies(done.best_members(), DATA)) > 0.95
+    losses = [record.losses["loss"] for record in done.history]
+    assert all(last < 0.5 * first for first, last in zip(losses[0], losses[-1], strict=True))
+
+
+def test_the_record_of_an_epoch_holds_the_mean_of_its_batches():
+    running = trainer(objective(), objective(seed=1), learning_rate=1e-9)
+    record = running.run_epoch()
+    for index in range(2):
+        expected = CrossEntropy()(running.members.member(index).model, *DATA.all()).item()
+        assert record.losses["loss"][index] == pytest.approx(expected, rel=1e-4)
+    assert record.losses["loss"] == record.losses["prediction"]
+    assert (
+        (record.epoch, running.epoch, running.steps) == (0, 1, running.steps_per_epoch) == (0, 1, 3)
+    )
+    assert record.validation_accuracy == accuracies(running.members, DATA).tolist()
+
+
+def test_one_step_is_one_step_of_adam():
+    made = objective()
+    running = trainer(made, data=DATA.take(slice(32)), learning_rate=0.01, adam_beta1=0.5)
+    by_hand = running.members.member(0)
+    optimiser = torch.optim.Adam(by_hand.parameters(), 0.01, betas=(0.5, 0.999))
+    x, y = running.train.all()
+    for _ in range(2):
+        optimiser.zero_grad()
+        by_hand.method(by_hand.model, x, y).backward()
+        optimiser.step()
+        running.run_epoch()
+    for (name, a), b in zip(by_hand.named_parameters(), weights(running).values(), strict=False):
+        torch.testing.assert_close(b[0], a, msg=name, rtol=1e-4, atol=1e-6)
+
+
+def test_the_learning_rates_of_model_and_critic_fall_with_the_epochs():
+    running = trainer(
+        objective("aib"), learning_rate=0.1, critic_learning_rate=0.2, decay=0.5, decay_every=2
+    )
+    rates = []
+    for _ in range(3):
+        running.run_epoch()
+        rates.append([running._optimisers[w].param_groups[0]["lr"] for w in ("model", "critic")])
+    assert rates == [[0.1, 0.2], [0.1, 0.2], [0.05, 0.1]]
+
+
+def test_the_best_epoch_of_each_member_is_handed_out(monkeypatch):
+    scripted = iter([[0.5, 0.1], [0.7, 0.3], [0.6, 0.4], [0.7, 0.4]])
+    monkeypatch.setattr(
+        "narrows.training.trainer.accuracies",
+        lambda members, data: torch.tensor(next(scripted), dtype=torch.float64),
+    )
+    running = trainer(objective(), objective(seed=1), epochs=4)
+    after = []
+    for _ in range(4):
+        running.run_epoch()
+        after.append(weights(running))
+    assert running.history[-1].best_epoch == [1, 2]
+    for name, tensor in running.best_members().named_tensors().items():
+        assert torch.equal(tensor[0], after[1][name][0])
+        assert torch.equal(tensor[1], after[2][name][1])
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(0, 10), (1, 4), (3, 6)])
+def test_training_stops_when_no_member_has_improved_for_so_long(monkeypatch, patience, epochs):
+    scripted = iter([[0.5, 0.1], [0.6, 0.1], [0.6, 0.2], *[[0.6, 0.2]] * 7])
+    monkeypatch.setattr(
+        "narrows.training.trainer.accuracies",
+        lambda members, data: torch.tensor(next(scripted), dtype=torch.float64),
+    )
+    config = TrainConfig(epochs=10, batch_size=32, patience=patience)
+    done = fit(Stacked([objective(), objective(seed=1)], [0, 1]), DATA, DATA, config)
+    assert (done.epoch, done.finished) == (epochs, True)
+
+
+def test_averaged_weights_are_validated_and_handed_out_while_training_goes_on_without():
+    plain, averaged = (trainer(objective(), averaging=a, epochs=2) for a in (0.0, 0.9))
+    seen = []
+    for running in (plain, averaged):
+        running.run_epoch(on_step=lambda running=running: seen.append(weights(running)))
+    steps, again = seen[:3], seen[3:]
+    for one, other in zip(steps, again, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    importance = torch.tensor([0.81, 0.9, 1.0])
+    for name, tensor in averaged.best_members().named_tensors().items():
+        trail = torch.stack([step[name] for step in steps], -1)
+        expected = (trail * importance).sum(-1) / importance.sum()
+        torch.testing.assert_close(tensor, expected, rtol=1e-4, atol=1e-6)
+    assert averaged.history[0].validation_accuracy == accuracies(averaged.members, DATA).tolist()
+
+
+def moved(running: Trainer, which: str) -> set[str]:
+    """Tensors that a descent of `which` alone changes."""
+    (x, y), before = next(running._batches()), weights(running)
+    seen = running.members.run("observe", x, y)
+    if which == "critic":
+        running._descend("critic", running.members.run("critic_loss", seen, x, y))
+    else:
+        with running.members.critic_held():
+            running._descend("model", running.members.run("terms", seen, x, y)["total"])
+    after = weights(running)
+    return {n for n in before if not torch.equal(before[n].nan_to_num(), after[n].nan_to_num())}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_critic_and_model_are_trained_in_steps_of_their_own(count):
+    made = [objective("aib", seed, hidden=[5]) for seed in range(count)]
+    parameters = {name for name, _ in made[0].named_parameters()}
+    critic = {name for name in parameters if name.startswith("method.critic.")}
+    assert moved(trainer(*made), "critic") == critic | {"method.log_partition"}
+    assert moved(trainer(*made), "model") == parameters - critic
+
+
+def test_the_critic_is_updated_as_often_as_the_method_says():
+    running = trainer(objective("aib", steps=3), data=DATA.take(slice(32)))
+    running.run_epoch()
+    steps = {
+        which: {slot["step"].item() for slot in optimiser.state.values()}
+        for which, optimiser in running._optimisers.items()
+    }
+    assert steps == {"model": {1.0}, "critic": {3.0}}
+
+
+def test_validation_uses_no_dropout_and_leaves_running_statistics_alone():
+    made = Objective(
+        nn.Sequential(nn.Linear(20, 8), nn.BatchNorm1d(8), nn.Dropout(0.9), nn.Linear(8, 4)),
+        CrossEntropy(),
+    )
+    running = trainer(made, epochs=1)
+    statistics = []
+    record = running.run_epoch(lambda: statistics.append(made.model[1].running_mean.clone()))
+    assert torch.equal(made.model[1].running_mean, statistics[-1])
+    assert made.model.training
+    predicted = made.model.eval()(DATA.x).argmax(1)
+    assert record.validation_accuracy == [(predicted == DATA.y).double().mean().item()]
+
+
+class Poisoned(CrossEntropy):
+    """Becomes infinite or NaN at a step of its own; -1 for never."""
+
+    def __init__(self, at: int, value: float = math.nan):
+        super().__init__()
+        self.register_buffer("at", torch.tensor(at))
+        self.register_buffer("value", torch.tensor(value))
+        self.register_buffer("count", torch.tensor(0))
+
+    def terms(self, output, batch):
+        terms = super().terms(output, batch)
+        poison = torch.where(self.count == self.at, self.value, 0.0)
+        self.count.add_(1)
+        return LossTerms(terms.prediction + poison, terms.regularisers)
+
+
+@pytest.mark.parametrize("batches", [1, 7, 50, 53, 100])
+def test_any_number_of_batches_makes_an_epoch(batches):
+    running = trainer(objective(), data=prototypes(n=4 * batches + 1), batch_size=4)
+    assert running.steps_per_epoch == batches
+    running.run_epoch()
+    assert running.steps == batches
+
+
+@pytest.mark.parametrize(
+    ("batches", "step", "epoch", "batch"),
+    [(3, 0, 0, 0), (3, 7, 2, 1), (50, 49, 0, 49), (53, 52, 0, 52), (53, 50, 0, 50), (53, 53, 1, 0)],
+)
+def test_divergence_names_member_seed_epoch_and_batch(batches, step, epoch, batch):
+    made = [
+        Objective(objective(seed=seed).model, Poisoned(at)) for seed, at in ((0, -1), (1, step))
+    ]
+    members = Stacked(made, [11, 22])
+    config = TrainConfig(epochs=3, batch_size=4)
+    message = rf"loss of member 1 \(seed 22\) became nan in epoch {epoch}, batch {batch}; lower"
+    with pytest.raises(DivergedError, match=message):
+        fit(members, prototypes(n=4 * batches), DATA, config)
+
+
+def test_the_first_of_several_diverging_members_is_named():
+    made = [Objective(objective().model, Poisoned(at, math.inf)) for at in (5, 2, 2, -1)]
+    config = TrainConfig(epochs=1, batch_size=4)
+    with pytest.raises(DivergedError, match=r"member 1 \(seed 8\) became inf in epoch 0, batch 2"):
+        fit(Stacked(made, [9, 8, 7, 6]), prototypes(n=40), DATA, config)
+
+
+def test_layers_that_are_frozen_or_never_run_stay_as_they_are():
+    made = objective()
+    made.model.unused = nn.Linear(2, 2)
+    made.model.decoder.requires_grad_(False)
+    running = trainer(made)
+    before = weights(running)
+    running.run_epoch()
+    after = weights(running)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {n for n, _ in made.named_parameters() if n.startswith("model.encoder")}
+
+
+def test_training_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    made = Objective(
+        nn.Sequential(nn.Linear(20, 8), nn.Dropout(0.5), nn.Linear(8, 4)), CrossEntropy()
+    )
+    before = torch.get_rng_state()
+    fit(Solo(made, 3), DATA, DATA, TrainConfig(epochs=1, batch_size=32))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_gradient_of_the_critic_never_reaches_the_model():
+    running = trainer(objective("aib"))
+    x, y = next(running._batches())
+    seen = {k: v.detach() for k, v in running.members.run("observe", x, y).items()}
+    running.members.run("critic_loss", seen, x, y).sum().backward()
+    assert all(p.grad is None for p in running.members.parameters(critic=False))
+    assert isinstance(running.members.member(0).method, AIB)
