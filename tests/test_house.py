@@ -1,11 +1,13 @@
 """The rules of the house: what may import what, and what must exist beside what."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import narrows
 from narrows.attacks import ATTACKS
@@ -108,3 +110,13 @@ def test_files_and_functions_stay_small(path):
             doc = ast.get_docstring(node) or ""
             body = (node.end_lineno or 0) - node.lineno - doc.count("\n")
             assert body <= 60, f"{path.name}:{node.lineno} {node.name} has {body} lines"
+
+
+def test_the_example_of_the_readme_runs_and_learns(capsys):
+    readme = (TESTS.parent / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    torch.manual_seed(0)
+    found = {}
+    exec(example, found)
+    assert 0 <= float(capsys.readouterr().out) < 0.9
+    assert found["loss"] < 0.5

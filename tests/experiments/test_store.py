@@ -208,3 +208,22 @@ def test_the_git_of_a_surrounding_hook_does_not_mislead(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "outer" / ".git"))
     assert store._git_commit(file) == expected
     assert expected is not None
+
+
+def test_going_on_elsewhere_is_recorded_and_reading_a_finished_run_is_not(tmp_path, monkeypatch):
+    surroundings = {"torch": "1", "threads": 2, "command": "narrows run", "started": "then"}
+    monkeypatch.setattr(store, "environment", lambda device: dict(surroundings))
+
+    def reopen():
+        with open_run(tmp_path / "run", {}) as folder:
+            return folder.read("environment.json"), folder
+
+    assert "resumed" not in reopen()[0]
+    surroundings |= {"started": "later", "command": "narrows run --quiet"}
+    assert "resumed" not in reopen()[0]
+    surroundings["torch"] = "2"
+    recorded, folder = reopen()
+    assert (recorded["torch"], [now["torch"] for now in recorded["resumed"]]) == ("1", ["2"])
+    folder.write("done.json", {})
+    surroundings["torch"] = "3"
+    assert len(reopen()[0]["resumed"]) == 1

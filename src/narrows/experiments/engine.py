@@ -74,8 +74,9 @@ def build_members(config: RunConfig, method: str, splits: Splits) -> Members:
     kind = METHODS[method]
     objectives, members = [], _grid(config, method)
     for beta, seed in members:
+        # Built on the CPU from its generator alone: the same weights on every device.
         with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             model = build_network(config.network, shape, classes, kind.latent)
             built = kind.build(beta, sizes, **config.options.get(method, {}))
         objectives.append(Objective(model, built))
@@ -117,13 +118,12 @@ def _train(
     members = build_members(config, method, splits)
     if config.train is None:
         raise ConfigError("the configuration has no training recipe")
-    steps = max(1, len(splits.train) // config.train.batch_size)
-    total = config.train.epochs * steps
+    total = config.train.epochs * config.train.steps_per_epoch(len(splits.train))
     with progress.bar(f"{method}: training {len(members)} models", total) as bar:
 
         def on_epoch(trainer: Trainer) -> None:
             task.write_lines("history.jsonl", [vars(record) for record in trainer.history])
-            bar.show(trainer.epoch * steps, _standing(trainer))
+            bar.show(trainer.epoch * trainer.steps_per_epoch, _standing(trainer))
 
         try:
             return fit(

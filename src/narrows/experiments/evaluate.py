@@ -5,6 +5,7 @@ Nothing here chooses anything: the member was chosen on validation data before i
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -181,10 +182,11 @@ def _pgd(eps: float, config: EvaluateConfig) -> PGD:
 
 
 def _plain(estimate: Estimate) -> dict[str, Any]:
-    """JSON has no infinity: an unbounded ceiling and an unknown error become null."""
-    plain = asdict(estimate)
-    for name in ("std_error", "ceiling"):
-        value = plain[name]
-        plain[name] = value if value == value and abs(value) != float("inf") else None
-    plain["diagnostics"] = dict(estimate.diagnostics)
-    return plain
+    """For JSON, which has no infinity and no NaN: they become null."""
+    return {name: _finite(value) for name, value in asdict(estimate).items()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -123,11 +123,23 @@ def open_run(path: Path, config: Mapping[str, Any]) -> Iterator[Folder]:
         for left_over in path.rglob(".*.tmp"):  # of a process that was killed as it wrote
             with suppress(OSError):
                 left_over.unlink()
-        if not folder.file("environment.json").exists():
-            folder.write("environment.json", environment(config.get("device", "cpu")))
+        _record_environment(folder, config.get("device", "cpu"))
         yield folder
     finally:
         lock.release()
+
+
+def _record_environment(folder: Folder, device: str) -> None:
+    """Say what the run started on and, where it goes on elsewhere, on what."""
+    now = environment(device)
+    if not folder.file("environment.json").exists():
+        folder.write("environment.json", now)
+        return
+    first = folder.read("environment.json")
+    passing = {"command", "started", "resumed"}
+    if not folder.done and any(first[key] != now[key] for key in first.keys() - passing):
+        first.setdefault("resumed", []).append(now)
+        folder.write("environment.json", first)
 
 
 def environment(device: str) -> dict[str, Any]:

@@ -58,3 +58,7 @@ class TrainConfig:
     def rate_factor(self, epoch: int) -> float:
         """What the learning rates are multiplied by in `epoch`, counted from 0."""
         return self.decay ** (epoch // self.decay_every)
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Batches of one pass over so many images."""
+        return max(1, images // self.batch_size)

@@ -91,7 +91,7 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int:
         """Batches of one pass over the training set."""
-        return max(1, len(self.train) // self.config.batch_size)
+        return self.config.steps_per_epoch(len(self.train))
 
     def run_epoch(self, on_step: Callable[[], None] = lambda: None) -> EpochRecord:
         """Train one epoch and validate.
