@@ -56,9 +56,24 @@ def test_the_bound_is_that_of_donsker_and_varadhan_pair_by_pair():
     model, method, data = net(), make(selected=6), batch()
     output = method.observe(model, data)
     joint, partition = slow_bound(method.critic, data.x, output.latent.z)
-    value, weight = method.regulariser(output, data)["donsker_varadhan"]
+    value, _ = method.regulariser(output, data)["donsker_varadhan"]
     torch.testing.assert_close(value, joint - partition.log())
-    assert weight.item() == 0.5
+
+
+@pytest.mark.parametrize(("only_positive", "weights"), [(True, (0.5, 0.0)), (False, (0.5, 0.5))])
+def test_a_bound_below_zero_is_shown_but_not_followed_unless_asked(only_positive, weights):
+    model, method, data = net(), make(selected=6, only_positive=only_positive), batch()
+    output = method.observe(model, data)
+    head = method.critic.head[-1]
+    seen = []
+    for _ in range(2):
+        seen.append(method.regulariser(output, data)["donsker_varadhan"])
+        with torch.no_grad():  # T -> -T turns a good critic into a bad one
+            head.weight.neg_()
+            head.bias.neg_()
+    seen.sort(key=lambda term: -term.value.item())
+    assert seen[0].value > 0 > seen[1].value
+    assert tuple(float(term.weight) for term in seen) == weights
 
 
 def test_no_marginal_pair_is_a_joint_one():
@@ -71,7 +86,7 @@ def test_no_marginal_pair_is_a_joint_one():
 
 
 def test_the_encoder_descends_the_bound_and_the_critic_does_not_move_with_it():
-    model, method, data = net(), make(selected=6), batch()
+    model, method, data = net(), make(selected=6, only_positive=False), batch()
     loss = method(model, *data)
     joint, partition = slow_bound(method.critic, data.x, model(data.x).latent.z)
     nll = nn.functional.cross_entropy(model(data.x).logits, data.y)

@@ -18,6 +18,9 @@ What the paper leaves open, and what is chosen here:
   part of the first layer that reads x is computed once for joint and marginal pairs.
 - the critic's gradient of log E exp T divides by a moving average of E exp T, which takes the
   minibatch bias out of it (Belghazi et al. 2018, arXiv 1801.04062, eq. 12).
+- V is descended only where it is positive. A critic that does worse than a constant bounds nothing,
+  and an encoder that outruns it drives V and the code to minus infinity (seen on MNIST with
+  beta = 3). `only_positive=False` is Algorithm 1 to the letter.
 - p: a quarter of the inputs, at least 16 (all of them where there are fewer).
 """
 
@@ -77,6 +80,7 @@ class AIB(Method):
         steps: k, critic steps before each model step.
         selected: p, how many inputs of each image the critic sees; `None` for a quarter of them.
         averaging: rate at which the moving average of E exp T forgets.
+        only_positive: whether the model ignores the bound where it is negative.
 
     Raises:
         ConfigError: for numbers out of range.
@@ -103,6 +107,7 @@ class AIB(Method):
         steps: int = 1,
         selected: int | None = None,
         averaging: float = 0.01,
+        only_positive: bool = True,
     ) -> None:
         super().__init__(beta)
         self.inputs, self.latent_size, self.hidden = inputs, latent, tuple(hidden)
@@ -114,7 +119,7 @@ class AIB(Method):
                 "AIB needs steps >= 1, averaging in (0, 1] and at least one hidden layer, got "
                 f"steps={steps}, averaging={averaging}, hidden={self.hidden}"
             )
-        self.steps, self.averaging = steps, averaging
+        self.steps, self.averaging, self.only_positive = steps, averaging, only_positive
         self.critic = Critic(inputs, latent, self.hidden)
         self.register_buffer("log_partition", torch.tensor(math.nan))
 
@@ -172,7 +177,11 @@ class AIB(Method):
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
         """The Donsker-Varadhan bound in nats, whose gradient reaches the encoder through z."""
         joint, marginal = self._pairs(output)
-        return {"donsker_varadhan": Term(joint.mean() - _log_mean_exp(marginal), self.beta)}
+        bound = joint.mean() - _log_mean_exp(marginal)
+        weight = self.beta
+        if self.only_positive:
+            weight = torch.where(bound.detach() > 0, weight, 0.0)
+        return {"donsker_varadhan": Term(bound, weight)}
 
     def critic_loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """Minus the bound, with the partition's gradient taken against its moving average."""
@@ -208,7 +217,7 @@ class AIB(Method):
         return (
             f"{super().extra_repr()}, inputs={self.inputs}, latent={self.latent_size}, "
             f"hidden={self.hidden}, steps={self.steps}, selected={self.selected}, "
-            f"averaging={self.averaging}"
+            f"averaging={self.averaging}, only_positive={self.only_positive}"
         )
 
 
