@@ -88,17 +88,20 @@ def accuracy_against_eps(rows: Rows) -> Chart:
     )  # fmt: skip
     x = alt.X("eps:Q", title="eps, Linf radius in the [0, 1] image range")
     base = alt.Chart(alt.Data(values=list(rows))).transform_filter("datum.choice == choice")
-    line = base.mark_line(strokeWidth=2, point=True).encode(
+    seen = base.encode(
         x,
         alt.Y("mean:Q", title="accuracy", scale=alt.Scale(domain=[0, 1]), axis=_percent()),
         color=_colour(rows),
-        strokeDash=_dash("attack:N", [[5, 4], [1, 0]], "Attack"),
         tooltip=["method:N", "beta:Q", "attack:N", "eps:Q", alt.Tooltip("mean:Q", format=".1%")],
+    )
+    line = seen.mark_line(strokeWidth=2).encode(
+        strokeDash=_dash("attack:N", [[5, 4], [1, 0]], "Attack")
     )
     band = base.mark_area(opacity=0.15).encode(
         x, alt.Y("low:Q"), alt.Y2("high:Q"), color=_colour(rows), detail="attack:N"
     )
-    return (band + line).add_params(pick).properties(width=_WIDTH + 120, height=_HEIGHT)
+    layers = band + line + seen.mark_circle(size=45, opacity=1)
+    return layers.add_params(pick).properties(width=_WIDTH + 120, height=_HEIGHT)
 
 
 def accuracy_against_beta(rows: Rows, eps: Sequence[float]) -> Chart:
@@ -125,9 +128,7 @@ def accuracy_against_beta(rows: Rows, eps: Sequence[float]) -> Chart:
         tooltip=["method:N", "beta:O", "attack:N", alt.Tooltip("mean:Q", format=".1%")],
     )
     layers = alt.layer(bars, line, data=alt.Data(values=list(rows)))
-    chart = layers.properties(width=260, height=220).facet(
-        column=alt.Column("method:N", title=None)
-    )
+    chart = layers.properties(width=260, height=220).facet(column=_panels(rows))
     return chart.resolve_scale(x="independent").add_params(pick)
 
 
@@ -143,30 +144,43 @@ def projections(rows: Rows) -> Chart:
         bind=alt.binding_range(min=0, max=last, step=1, name="beta, weak to strong: "),
     )  # fmt: skip
     axis = alt.Axis(labels=False, ticks=False, grid=False)
-    chart = (
-        alt.Chart(alt.Data(values=list(rows)))
-        .transform_filter("datum.only || datum.rank == rank")
-        .mark_circle(size=22, opacity=0.75)
-        .encode(
-            alt.X("x:Q", title="first component", axis=axis, scale=alt.Scale(zero=False)),
-            alt.Y("y:Q", title="second component", axis=axis, scale=alt.Scale(zero=False)),
-            alt.Color("label:N", title="Class", scale=alt.Scale(range=_CLASS_PALETTE)),
-            tooltip=["label:N", "beta:Q"],
-        )
-        .properties(width=260, height=260)
-        .facet(column=alt.Column("method:N", title=None))
+    chosen = alt.Chart().transform_filter("datum.only || datum.rank == rank")
+    points = chosen.mark_circle(size=22, opacity=0.75).encode(
+        alt.X("x:Q", title="first component", axis=axis, scale=alt.Scale(zero=False)),
+        alt.Y("y:Q", title="second component", axis=axis, scale=alt.Scale(zero=False)),
+        alt.Color("label:N", title="Class", scale=alt.Scale(range=_CLASS_PALETTE)),
+        tooltip=["label:N", "beta:Q"],
     )
+    beta = (
+        chosen.transform_aggregate(beta="min(beta)", groupby=["method"])
+        .transform_calculate(text="'beta = ' + datum.beta")
+        .mark_text(align="left", fontSize=12)
+        .encode(x=alt.value(6), y=alt.value(8), text="text:N")
+    )
+    layers = alt.layer(points, beta, data=alt.Data(values=list(rows)))
+    chart = layers.properties(width=260, height=260).facet(column=_panels(rows))
     return chart.resolve_scale(x="independent", y="independent").add_params(pick)
+
+
+def _panels(rows: Rows) -> alt.Column:
+    """A panel a method, in the order of the rows."""
+    return alt.Column("method:N", title=None, sort=list(dict.fromkeys(r["method"] for r in rows)))
 
 
 def _colour(rows: Rows) -> alt.Color:
     methods = list(dict.fromkeys(row["method"] for row in rows))
     scale = alt.Scale(domain=methods, range=_PALETTE[: len(methods)])
-    return alt.Color("method:N", title="Method", scale=scale)
+    return alt.Color("method:N", title="Method", scale=scale, legend=alt.Legend(symbolOpacity=1))
 
 
 def _dash(field: str, dashes: list[list[int]], title: str) -> alt.StrokeDash:
-    legend = alt.Legend(symbolType="stroke", symbolSize=400, symbolStrokeWidth=2)
+    legend = alt.Legend(
+        symbolType="stroke",
+        symbolSize=400,
+        symbolStrokeWidth=2,
+        symbolStrokeColor="#333333",
+        symbolOpacity=1,
+    )
     return alt.StrokeDash(field, title=title, scale=alt.Scale(range=dashes), legend=legend)
 
 

@@ -14,6 +14,7 @@ __all__ = ["ResultTable", "console_table", "full_table", "result_table"]
 
 
 _SHORT = {CHOSEN: "val.", KNEE: "knee"}
+_LONG = {CHOSEN: "validation", KNEE: "knee"}
 
 
 class ResultTable(NamedTuple):
@@ -48,7 +49,7 @@ def full_table(run: Run) -> ResultTable:
     for method, summary in run.summary.items():
         labels = _labels(run, method)
         for row in summary["rows"]:
-            label = ", ".join(labels.get(row["beta"], []))
+            label = ", ".join(_LONG[name] for name in labels.get(row["beta"], []))
             rows.append(_cells(run, method, row["beta"], label, radii, digits=2))
     return ResultTable(columns, rows)
 
@@ -69,7 +70,7 @@ def console_table(run: Run, console: Console) -> None:
     if run.attacked:
         caption += f", FGSM and PGD at eps = {eps:g}, L2: DeepFool's median"
     table = Table(
-        title=f"{run.config['data']}, test data, mean ± std over {run.config['seeds']} seeds",
+        title=f"{run.config['data']}, test data, mean ± std over seeds ({run.config['seeds']})",
         caption=caption,
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
