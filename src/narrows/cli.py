@@ -139,12 +139,18 @@ def run(
 
 @cli.command()
 @click.argument("folder", type=_ANY_FILE)
-def report(folder: Path) -> None:
+@click.option(
+    "--markdown", is_flag=True, help="Print the long table in Markdown and write nothing."
+)
+def report(folder: Path, markdown: bool) -> None:
     """Write the HTML report of a run's FOLDER again, and show its table."""
     from rich.console import Console
 
-    from narrows.report import show_table, write_report
+    from narrows.report import show_markdown, show_table, write_report
 
+    if markdown:
+        show_markdown(folder, Console())
+        return
     show_table(folder, Console())
     click.echo(f"Report: {write_report(folder)}")
 

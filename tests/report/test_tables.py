@@ -9,7 +9,7 @@ from rich.console import Console
 from narrows.experiments.summary import _knee, _row, chosen_beta
 from narrows.report.remarks import remarks
 from narrows.report.rows import Run
-from narrows.report.tables import console_table, full_table, result_table
+from narrows.report.tables import console_table, full_table, markdown, result_table
 
 
 def estimate(nats: float, **diagnostics) -> dict:
@@ -98,3 +98,12 @@ def test_a_single_step_that_beats_many_is_remarked_on():
     assert not any("single step" in text for text in remarks(a_run()))
     odd = [member(beta, 0, 0.9, beta, beta, fgsm=0.2, pgd=0.4) for beta in (0.1, 0.2, 0.3)]
     assert any("single step (FGSM) does better" in text for text in remarks(a_run(odd, 1)))
+
+
+def test_markdown_has_a_line_a_row_and_a_rule():
+    table = full_table(a_run())
+    lines = markdown(table).splitlines()
+    assert lines[0].startswith("| method | beta |")
+    assert set(lines[1]) == set("| -")
+    assert len(lines) == 2 + len(table.rows)
+    assert {line.count("|") for line in lines} == {len(table.columns) + 1}

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from narrows.report.rows import load_run
 
-__all__ = ["load_run", "show_table", "write_report"]
+__all__ = ["load_run", "show_markdown", "show_table", "write_report"]
 
 
 def show_table(folder: Path, console: Console) -> None:
@@ -16,6 +16,13 @@ def show_table(folder: Path, console: Console) -> None:
     from narrows.report.tables import console_table
 
     console_table(load_run(folder), console)
+
+
+def show_markdown(folder: Path, console: Console) -> None:
+    """Print the long table of a finished run in Markdown."""
+    from narrows.report.tables import full_table, markdown
+
+    console.print(markdown(full_table(load_run(folder))), soft_wrap=True, highlight=False)
 
 
 def write_report(folder: Path) -> Path:

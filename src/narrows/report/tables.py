@@ -10,7 +10,7 @@ from rich.table import Table
 
 from narrows.report.rows import CHOSEN, KNEE, Run
 
-__all__ = ["ResultTable", "console_table", "full_table", "result_table"]
+__all__ = ["ResultTable", "console_table", "full_table", "markdown", "result_table"]
 
 
 _SHORT = {CHOSEN: "val.", KNEE: "knee"}
@@ -80,6 +80,12 @@ def console_table(run: Run, console: Console) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def markdown(table: ResultTable) -> str:
+    """The table in Markdown, for documents."""
+    lines = [table.columns, ["---"] * len(table.columns), *table.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cells(
