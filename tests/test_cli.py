@@ -1,5 +1,6 @@
 """Bad input on the command line: one clear line, exit code 2, nothing lost, no traceback."""
 
+import re
 import subprocess
 import sys
 
@@ -7,7 +8,8 @@ import pytest
 import torch
 
 from narrows.cli import main
-from narrows.data import Dataset, Splits
+from narrows.data import DATASETS, Dataset, Splits
+from narrows.methods import METHODS
 
 TINY = ["--epochs", "1", "--seeds", "1", "--methods", "vib", "--betas", "0.1"]
 
@@ -36,6 +38,7 @@ def narrows(capsys, *words) -> tuple[int, str, str]:
         (["--set", "train.learning_rate=0"], "learning_rate must be positive"),
         (["--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
         (["--device", "toaster"], "device 'toaster' cannot be used here"),
+        (["--set", "network.latent=full"], "cannot measure a latent with full covariance"),
         (["nowhere.toml"], "cannot read nowhere.toml"),
     ],
 )
@@ -177,5 +180,7 @@ def test_help_and_version_without_torch():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    for name in (*METHODS, *DATASETS):
+        assert re.search(rf"\b{name}\b", result.stdout), name
     for option in ("--data", "--methods", "--betas", "--seeds", "--epochs", "--device", "--out"):
         assert option in result.stdout

@@ -13,31 +13,66 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from narrows.attacks import FGSM, PGD, DeepFool
     from narrows.data import load
-    from narrows.methods import AIB, VIB, CrossEntropy
+    from narrows.methods import (
+        AIB,
+        CEB,
+        IBRAR,
+        NIB,
+        VIB,
+        ConfidencePenalty,
+        CrossEntropy,
+        Dropout,
+        HBaR,
+        LabelSmoothing,
+    )
+    from narrows.methods.adversarial import MART, TRADES, PGDTraining
     from narrows.models import Bottleneck, as_classifier, tap
     from narrows.types import AttackResult, Batch, Estimate, ModelOutput
 
 __all__ = [
     "AIB",
+    "CEB",
     "FGSM",
+    "IBRAR",
+    "MART",
+    "NIB",
     "PGD",
+    "TRADES",
     "VIB",
     "AttackResult",
     "Batch",
     "Bottleneck",
+    "ConfidencePenalty",
     "CrossEntropy",
     "DeepFool",
+    "Dropout",
     "Estimate",
+    "HBaR",
+    "LabelSmoothing",
     "ModelOutput",
+    "PGDTraining",
     "as_classifier",
     "load",
     "tap",
 ]
 
+_METHODS = (
+    "AIB",
+    "CEB",
+    "IBRAR",
+    "NIB",
+    "VIB",
+    "ConfidencePenalty",
+    "CrossEntropy",
+    "Dropout",
+    "HBaR",
+    "LabelSmoothing",
+)
 _HOME = {
     **dict.fromkeys(("FGSM", "PGD", "DeepFool"), "narrows.attacks"),
     "load": "narrows.data",
-    **dict.fromkeys(("AIB", "VIB", "CrossEntropy"), "narrows.methods"),
+    **dict.fromkeys(_METHODS, "narrows.methods"),
+    **dict.fromkeys(("MART", "TRADES", "PGDTraining"), "narrows.methods.adversarial"),
     **dict.fromkeys(("Bottleneck", "as_classifier", "tap"), "narrows.models"),
     **dict.fromkeys(("AttackResult", "Batch", "Estimate", "ModelOutput"), "narrows.types"),
 }

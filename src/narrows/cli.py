@@ -67,7 +67,8 @@ def cli() -> None:
 @click.option(
     "--methods",
     callback=_names,
-    help="Methods, with commas between them: cross_entropy, vib, aib.  [default: all three]",
+    help="Methods, with commas between them: cross_entropy, dropout, label_smoothing, "
+    "confidence_penalty, vib, ceb, nib, aib, hbar, ib_rar.  [default: cross_entropy,vib,aib]",
 )
 @click.option(
     "--betas",

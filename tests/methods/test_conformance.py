@@ -10,6 +10,7 @@ from narrows.data import Dataset
 from narrows.errors import ConfigError, InputError
 from narrows.methods import METHODS, Sizes
 from narrows.models import Bottleneck, NetworkConfig, build_network
+from narrows.models.gaussian import code_width
 from narrows.training import Objective, Solo, Stacked, TrainConfig, Trainer
 from narrows.types import Batch
 from scenarios_training import prototypes
@@ -19,6 +20,12 @@ NETWORK = NetworkConfig(encoder=[8], bottleneck=3, decoder=[6])
 
 # Methods that have a beta, so that beta = 0 must give plain cross-entropy.
 WITH_BETA = [name for name in METHODS if name != "cross_entropy"]
+
+# Methods that work on any classifier.
+ANY_MODEL = (
+    *("cross_entropy", "dropout", "label_smoothing", "confidence_penalty"),
+    *("hbar", "ib_rar"),
+)
 
 
 def make(name: str, beta: float = 0.1, seed: int = 0) -> Objective:
@@ -49,6 +56,16 @@ def test_loss_is_finite_and_its_gradient_reaches_every_parameter_of_the_model(na
     for label, parameter in objective.model.named_parameters():
         assert parameter.grad is not None, label
         assert parameter.grad.abs().sum() > 0, label
+
+
+def test_gradients_reach_what_the_method_itself_trains(name):
+    objective = make(name)
+    critic = {id(parameter) for parameter in objective.method.critic_parameters()}
+    objective.method(objective.model, *batch()).backward()
+    for label, parameter in objective.method.named_parameters():
+        if id(parameter) not in critic:
+            assert parameter.grad is not None, label
+            assert parameter.grad.abs().sum() > 0, label
 
 
 def test_critic_loss_reaches_the_critic_and_not_the_model(name):
@@ -162,6 +179,13 @@ def test_repr_builds_the_method_again(name):
     }
 
 
+@pytest.mark.parametrize("name", ANY_MODEL)
+def test_any_classifier_will_do_where_no_latent_is_needed(name):
+    model = nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 4))
+    METHODS[name].build(0.1 if name in WITH_BETA else 0.0, SIZES)(model, *batch()).backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+
+
 def test_a_method_leaves_the_model_as_it_was(name):
     objective = make(name)
     before = copy.deepcopy(objective.model.state_dict())
@@ -173,7 +197,7 @@ def test_a_method_leaves_the_model_as_it_was(name):
     assert objective.model.training
 
 
-@pytest.mark.parametrize("name", WITH_BETA)
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ANY_MODEL])
 def test_a_model_without_a_latent_is_told_what_to_do(name):
     with pytest.raises(InputError, match="Bottleneck"):
         METHODS[name].build(0.1, SIZES)(nn.Linear(20, 4), *batch())
@@ -182,7 +206,7 @@ def test_a_model_without_a_latent_is_told_what_to_do(name):
 @pytest.mark.parametrize("name", WITH_BETA)
 def test_any_encoder_and_decoder_will_do(name):
     kind = METHODS[name]
-    width = 6 if kind.latent == "gaussian" else 3
+    width = code_width(kind.latent, 3)
     encoder = nn.Sequential(
         nn.Unflatten(1, (1, 4, 5)),
         nn.Conv2d(1, 2, 3),

@@ -3,10 +3,11 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from narrows import VIB, Bottleneck, tap
 from narrows.errors import InputError
+from narrows.models.gaussian import code_width
 from narrows.types import Batch, Latent, ModelOutput
 
 
@@ -61,6 +62,22 @@ def test_the_loss_is_that_of_the_equation_draw_by_draw():
             total -= torch.log_softmax(logits, 0)[y[i]] / (5 * 16)
         total += 0.25 * 0.5 * (mean**2 + scale**2 - 1 - 2 * torch.log(scale)).sum() / 16
     torch.testing.assert_close(loss, total)
+
+
+@pytest.mark.parametrize("latent", ["full", "unit", "shared"])
+def test_the_covariance_may_be_of_any_form(latent):
+    torch.manual_seed(0)
+    encoder = nn.Linear(4, code_width(latent, 3))
+    model, (x, y) = Bottleneck(encoder, nn.Linear(3, 2), latent=latent).double(), batch()
+    output = model(x)
+    value, _ = VIB(beta=0.1).double().regulariser(output, Batch(x, y))["rate"]
+    scale = output.latent.scale
+    factor = scale if latent == "full" else torch.diag_embed(scale)
+    posterior = MultivariateNormal(output.latent.mean, scale_tril=factor)
+    prior = MultivariateNormal(torch.zeros(3).double(), torch.eye(3).double())
+    torch.testing.assert_close(value, kl_divergence(posterior, prior).mean())
+    VIB(beta=0.1).double()(model, x, y).backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
 
 def test_a_heavy_weight_makes_every_posterior_the_marginal():

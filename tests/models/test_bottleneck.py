@@ -1,9 +1,13 @@
+import math
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 
 from narrows.errors import ConfigError, InputError
 from narrows.models import Bottleneck, as_classifier, latent_mode
+from narrows.models.gaussian import LatentKind, code_width
 
 X = torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
 
@@ -138,3 +142,35 @@ def test_an_odd_code_has_no_means_and_scales():
 
 def test_its_repr_shows_the_latent():
     assert "latent='gaussian', mode='mean', samples=3" in repr(make(mode="mean", samples=3))
+
+
+@pytest.mark.parametrize("latent", get_args(LatentKind))
+def test_every_latent_has_the_distribution_it_says(latent):
+    torch.manual_seed(0)
+    model = Bottleneck(nn.Linear(4, code_width(latent, 3)), nn.Linear(3, 2), latent=latent)
+    model.samples = None if latent == "deterministic" else 20_000
+    if latent == "shared":
+        with torch.no_grad():
+            model.raw_variance.fill_(1.5)
+    output = model(X).latent
+    if latent == "deterministic":
+        assert output.scale is None
+        return
+    factor = output.scale if latent == "full" else torch.diag_embed(output.scale)
+    standard = torch.linalg.solve_triangular(
+        factor, (output.z - output.mean).movedim(0, -1), upper=False
+    )
+    assert standard.mean(-1).abs().max() < 0.04
+    covariance = standard @ standard.mT / 20_000
+    torch.testing.assert_close(covariance, torch.eye(3).expand(5, 3, 3), atol=0.05, rtol=0)
+    known = {"unit": 1.0, "shared": math.log1p(math.exp(1.5)) ** 0.5}
+    if latent in known:
+        assert torch.allclose(output.scale, torch.tensor(known[latent]))
+
+
+def test_only_a_shared_scale_is_a_parameter_of_the_bottleneck_itself():
+    owned = {
+        latent: len(list(Bottleneck(nn.Identity(), nn.Identity(), latent=latent).parameters()))
+        for latent in get_args(LatentKind)
+    }
+    assert owned == {"deterministic": 0, "gaussian": 0, "full": 0, "unit": 0, "shared": 1}

@@ -3,7 +3,13 @@ import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from narrows.errors import InputError
-from narrows.models.gaussian import draw, kl_to_standard_normal, split_parameters
+from narrows.models.gaussian import (
+    cholesky_parameters,
+    code_width,
+    draw,
+    kl_to_standard_normal,
+    split_parameters,
+)
 from narrows.types import Latent
 
 
@@ -69,3 +75,41 @@ def test_a_draw_is_mean_plus_scale_times_noise_and_can_be_differentiated():
     z.sum().backward()
     torch.testing.assert_close(mean.grad, torch.full((6, 3), 4.0).double())
     torch.testing.assert_close(scale.grad, noise.sum(0))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_cholesky_factor_is_read_row_by_row(size):
+    torch.manual_seed(0)
+    raw = torch.randn(4, code_width("full", size), dtype=torch.float64)
+    mean, factor = cholesky_parameters(raw)
+    for image in range(4):
+        entries = list(raw[image])
+        expected = [entries.pop(0) for _ in range(size)]
+        assert mean[image].tolist() == expected
+        diagonal = [torch.log1p(torch.exp(entries.pop(0) - 5)) for _ in range(size)]
+        for row in range(size):
+            for column in range(size):
+                below = diagonal[row] * entries.pop(0) if column < row else torch.tensor(0.0)
+                wanted = diagonal[row] if column == row else below
+                assert factor[image, row, column].item() == pytest.approx(wanted.item(), rel=1e-12)
+
+
+def test_draws_of_a_full_covariance_have_it():
+    torch.manual_seed(0)
+    factor = torch.tensor([[[1.0, 0.0], [-0.8, 0.6]], [[2.0, 0.0], [0.5, 0.1]]]).double()
+    mean = torch.tensor([[1.0, -1.0], [0.0, 3.0]]).double()
+    z = draw(mean, factor, 100_000)
+    assert z.shape == (100_000, 2, 2)
+    for image in range(2):
+        covariance = z[:, image].T.cov()
+        torch.testing.assert_close(
+            covariance, factor[image] @ factor[image].T, atol=0.05, rtol=0.02
+        )
+    torch.testing.assert_close(z.mean(0), mean, atol=0.03, rtol=0)
+    assert draw(mean, factor).shape == (2, 2)
+
+
+@pytest.mark.parametrize("features", [1, 3, 4, 6, 8])
+def test_features_that_are_no_triangle_are_refused(features):
+    with pytest.raises(InputError, match=f"got {features}"):
+        cholesky_parameters(torch.rand(2, features))

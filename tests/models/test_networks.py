@@ -1,4 +1,5 @@
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from torch import nn
 
 from narrows.errors import ConfigError
 from narrows.models import NETWORKS, NetworkConfig, build_network
+from narrows.models.gaussian import LatentKind
 from narrows.models.mlp import Normalise, mlp
 
 
@@ -53,7 +55,7 @@ def test_the_convolutional_network_of_aib_has_the_papers_shapes():
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))
-@pytest.mark.parametrize("latent", ["deterministic", "gaussian"])
+@pytest.mark.parametrize("latent", get_args(LatentKind))
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 7)])
 def test_every_network_takes_images_of_any_size(name, latent, shape):
     model = build_network(NetworkConfig(name, [4], 3, [5]), shape, 6, latent)
@@ -109,3 +111,11 @@ def test_networks_that_cannot_be_built_are_refused(config, shape, message):
 def test_an_mlp_needs_two_positive_widths(sizes):
     with pytest.raises(ConfigError, match="at least two positive widths"):
         mlp(sizes)
+
+
+def test_the_configuration_may_ask_for_another_latent_than_the_method():
+    config = NetworkConfig(encoder=[4], bottleneck=3, decoder=[], latent="unit")
+    assert build_network(config, (5,), 2, "gaussian").latent == "unit"
+    assert build_network(NetworkConfig(), (5,), 2, "gaussian").latent == "gaussian"
+    with pytest.raises(ConfigError, match="unknown latent 'untit'; did you mean 'unit'"):
+        NetworkConfig(latent="untit")

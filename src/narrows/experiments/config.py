@@ -129,6 +129,11 @@ class RunConfig:
         """Fill in the data set's network and recipe, and try the methods' options."""
         network, train = DEFAULTS[self.data]
         resolved = replace(self, network=self.network or network, train=self.train or train)
+        if resolved.network is not None and resolved.network.latent == "full":
+            raise ConfigError(
+                "a run cannot measure a latent with full covariance yet; leave network.latent out, "
+                "or train it with the Python API"
+            )
         for method, options in self.options.items():
             check_options(method, options)
         for method in self.methods:

@@ -6,7 +6,9 @@ Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, eq. 17. The KL
 bound of I(X;Z), the rate; the first term is H(Y) minus a lower bound of I(Z;Y).
 
 Conversions: the paper's own beta. As published, training draws one z an input and evaluation
-averages the probabilities of twelve (`as_classifier(model, samples=12)`).
+averages the probabilities of twelve (`as_classifier(model, samples=12)`). The covariance is that of
+the model's latent: `"gaussian"` is diagonal, `"full"`, which the paper uses for K = 2, is given by
+its Cholesky factor. The ramp of beta is a schedule of training and no part of this method.
 """
 
 from __future__ import annotations
@@ -15,15 +17,14 @@ from typing import ClassVar
 
 from narrows.errors import InputError
 from narrows.methods._base import Method
-from narrows.models.bottleneck import LatentKind
-from narrows.models.gaussian import kl_to_standard_normal
+from narrows.models.gaussian import LatentKind, kl_to_standard_normal
 from narrows.types import Batch, ModelOutput, Term
 
 __all__ = ["VIB"]
 
 
 class VIB(Method):
-    """Variational information bottleneck with a diagonal Gaussian posterior.
+    """Variational information bottleneck, with a Gaussian posterior of any covariance.
 
     Args:
         beta: weight of the rate; around 1e-3 on MNIST, and the latent collapses near 1.

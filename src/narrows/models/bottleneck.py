@@ -2,24 +2,29 @@
 
 p(z|x) = delta(z - f(x))              latent="deterministic"
 p(z|x) = N(mu(x), diag sigma(x)^2)    latent="gaussian", the encoder returns [mu, raw sigma]
+p(z|x) = N(mu(x), L(x) L(x)^T)        latent="full", [mu, raw lower triangle]
+p(z|x) = N(mu(x), I)                  latent="unit", mu
+p(z|x) = N(mu(x), s^2 I)              latent="shared", mu; s^2 = softplus(raw_variance) is learned
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, get_args
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from narrows.errors import ConfigError, InputError
-from narrows.models.gaussian import draw, split_parameters
+from narrows.models.gaussian import LatentKind, cholesky_parameters, draw, split_parameters
 from narrows.models.outputs import as_output, average_logits
 from narrows.types import Latent, ModelOutput
 
 __all__ = ["Bottleneck", "LatentKind", "Mode", "as_classifier", "latent_mode"]
 
-LatentKind = Literal["deterministic", "gaussian"]
 Mode = Literal["sample", "mean"]
 
 
@@ -27,9 +32,11 @@ class Bottleneck(nn.Module):
     """A classifier with a latent between an encoder and a decoder of the user's choice.
 
     Args:
-        encoder: `x [batch, ...] -> [batch, K]`, or `[batch, 2 K]` for a Gaussian latent.
+        encoder: `x [batch, ...] -> [batch, K]`; `[batch, 2 K]` for a Gaussian latent,
+            `[batch, K (K + 3) / 2]` for one with full covariance.
         decoder: `z [batch, K] -> logits [batch, classes]`.
-        latent: `"deterministic"` or `"gaussian"`.
+        latent: `"deterministic"`, `"gaussian"` (diagonal covariance), `"full"`, `"unit"` (noise of
+            standard deviation 1) or `"shared"` (of one learned standard deviation, 1 at first).
         mode: `"sample"` draws z from p(z|x), `"mean"` passes its mean on. No difference for a
             deterministic latent. An attribute, so it can be changed at any time.
         samples: draws an input; `None` means one, without a samples axis in the output.
@@ -37,7 +44,7 @@ class Bottleneck(nn.Module):
     Raises:
         ConfigError: for a `latent`, a `mode` or a number of samples that there is not.
         InputError: in the forward pass, for an encoder that doesn't return `[batch, features]`, or
-            an odd number of them where means and scales are expected.
+            as many as the latent's means and scales are.
 
     Example:
         >>> import torch
@@ -58,13 +65,16 @@ class Bottleneck(nn.Module):
     ) -> None:
         super().__init__()
         if latent not in get_args(LatentKind):
-            raise ConfigError(f"latent must be 'deterministic' or 'gaussian', got {latent!r}")
+            valid = ", ".join(map(repr, get_args(LatentKind)))
+            raise ConfigError(f"latent must be one of {valid}, got {latent!r}")
         _check_mode(mode, samples)
         self.encoder = encoder
         self.decoder = decoder
         self.latent: LatentKind = latent
         self.mode: Mode = mode
         self.samples = samples
+        if latent == "shared":
+            self.raw_variance = nn.Parameter(torch.tensor(math.log(math.e - 1)))
 
     def forward(self, x: Tensor) -> ModelOutput:
         """Logits and latent; a leading samples axis on both where `samples` is set."""
@@ -85,14 +95,23 @@ class Bottleneck(nn.Module):
             )
         if self.latent == "deterministic":
             return Latent(z=code, mean=code)
+        mean, scale = self._posterior(code)
+        z = mean if self.mode == "mean" else draw(mean, scale, self.samples)
+        return Latent(z, mean, scale)
+
+    def _posterior(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        if self.latent == "unit":
+            return code, torch.ones_like(code)
+        if self.latent == "shared":
+            return code, F.softplus(self.raw_variance).sqrt().expand_as(code)
+        if self.latent == "full":
+            return cholesky_parameters(code)
         if code.shape[-1] % 2:
             raise InputError(
                 "the encoder of a Gaussian latent returns means and scales side by side, "
                 f"so an even number of features; got {code.shape[-1]}"
             )
-        mean, scale = split_parameters(code)
-        z = mean if self.mode == "mean" else draw(mean, scale, self.samples)
-        return Latent(z, mean, scale)
+        return split_parameters(code)
 
     def extra_repr(self) -> str:
         """Show the latent, not only the two halves."""

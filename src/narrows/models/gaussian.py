@@ -1,11 +1,19 @@
-"""The Gaussian posterior p(z|x) = N(mean, diag scale^2) of variational bottlenecks.
+"""The Gaussian posterior p(z|x) of stochastic bottlenecks, in each form that a method trains.
 
-z = mean + scale * eps,  eps ~ N(0, I)
+"gaussian"   N(mu(x), diag sigma(x)^2)   the encoder returns [mu, raw sigma]
+"full"       N(mu(x), L(x) L(x)^T)       the encoder returns [mu, raw lower triangle]
+"unit"       N(mu(x), I)                 the encoder returns mu
+"shared"     N(mu(x), s^2 I)             the encoder returns mu, s is one learned number
+
+z = mean + L eps,  eps ~ N(0, I)
 KL(N(mean, diag scale^2) || N(0, I)) = 1/2 sum_k (mean_k^2 + scale_k^2 - 1 - 2 log scale_k)
 KL(N(mean, L L^T) || N(0, I)) = 1/2 (|mean|^2 + |L|_F^2 - K) - sum_k log L_kk
 """
 
 from __future__ import annotations
+
+import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +23,23 @@ from narrows.errors import InputError
 from narrows.models.noise import standard_normal
 from narrows.types import Latent
 
-__all__ = ["draw", "kl_to_standard_normal", "split_parameters"]
+__all__ = [
+    "LatentKind",
+    "cholesky_parameters",
+    "code_width",
+    "draw",
+    "kl_to_standard_normal",
+    "split_parameters",
+]
+
+LatentKind = Literal["deterministic", "gaussian", "full", "unit", "shared"]
 
 _SCALE_SHIFT = 5.0
+
+
+def code_width(kind: LatentKind, size: int) -> int:
+    """How many numbers an encoder returns for a latent of `size` units."""
+    return size + {"gaussian": size, "full": size * (size + 1) // 2}.get(kind, 0)
 
 
 def split_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,10 +52,47 @@ def split_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
     return mean, F.softplus(raw_scale - _SCALE_SHIFT)
 
 
+def cholesky_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean `[batch, K]` and Cholesky factor `[batch, K, K]` from `[batch, K (K + 3) / 2]`.
+
+    The diagonal is that of `split_parameters`. An entry below it is raw times its row's diagonal,
+    so that the posterior starts as narrow as a diagonal one.
+
+    Raises:
+        InputError: for a number of features that is no K (K + 3) / 2.
+    """
+    size = (math.isqrt(9 + 8 * raw.shape[-1]) - 3) // 2
+    if size < 1 or code_width("full", size) != raw.shape[-1]:
+        raise InputError(
+            "the encoder of a latent with full covariance returns K means and the K (K + 1) / 2 "
+            f"entries of a triangle, so 2, 5, 9, 14, ... features; got {raw.shape[-1]}"
+        )
+    mean, raw_scale, below = raw.split([size, size, size * (size - 1) // 2], -1)
+    scale = F.softplus(raw_scale - _SCALE_SHIFT).unsqueeze(-1)
+    return mean, scale * _unit_triangle(below, size)
+
+
+def _unit_triangle(below: Tensor, size: int) -> Tensor:
+    """Lower triangular `[batch, size, size]` with ones on the diagonal, filled row by row."""
+    rows, columns = torch.tril_indices(size, size, -1, device=below.device)
+    place = torch.zeros(size, size, dtype=torch.long, device=below.device)
+    place[rows, columns] = torch.arange(1, len(rows) + 1, device=below.device)
+    padded = F.pad(below, (1, 0))  # an entry 0 for all places above the diagonal
+    return padded[..., place] + torch.eye(size, dtype=below.dtype, device=below.device)
+
+
 def draw(mean: Tensor, scale: Tensor, samples: int | None = None) -> Tensor:
-    """Reparameterised draws: `[batch, K]`, or `[samples, batch, K]` where `samples` is given."""
-    shape = mean.shape if samples is None else (samples, *mean.shape)
-    return torch.addcmul(mean, scale, standard_normal(shape, mean))
+    """Reparameterised draws: `[batch, K]`, or `[samples, batch, K]` where `samples` is given.
+
+    Args:
+        mean: `[batch, K]`.
+        scale: standard deviations `[batch, K]` or Cholesky factors `[batch, K, K]`.
+        samples: draws an input, `None` for one without a samples axis.
+    """
+    noise = standard_normal(mean.shape if samples is None else (samples, *mean.shape), mean)
+    if scale.dim() > mean.dim():
+        return mean + (scale @ noise.unsqueeze(-1)).squeeze(-1)
+    return torch.addcmul(mean, scale, noise)
 
 
 def kl_to_standard_normal(latent: Latent) -> Tensor:

@@ -13,11 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 from torch import nn
 
 from narrows.errors import ConfigError, unknown_name
-from narrows.models.bottleneck import Bottleneck, LatentKind
+from narrows.models.bottleneck import Bottleneck
+from narrows.models.gaussian import LatentKind, code_width
 from narrows.models.mlp import Normalise, mlp
 
 __all__ = ["NETWORKS", "NetworkConfig", "build_network"]
@@ -33,6 +35,7 @@ class NetworkConfig:
         bottleneck: K, the number of units of z.
         decoder: hidden widths of the decoder.
         normalise: whether the model maps its input from [0, 1] to [-1, 1] first.
+        latent: the kind of latent, as in `Bottleneck`; `None` for the one that the method asks for.
     """
 
     name: str = "mlp"
@@ -40,10 +43,13 @@ class NetworkConfig:
     bottleneck: int = 10
     decoder: list[int] = field(default_factory=lambda: [128])
     normalise: bool = True
+    latent: LatentKind | None = None
 
     def __post_init__(self) -> None:
         if self.name not in NETWORKS:
             raise unknown_name("network", self.name, NETWORKS)
+        if self.latent not in (None, *get_args(LatentKind)):
+            raise unknown_name("latent", str(self.latent), get_args(LatentKind))
         if self.bottleneck < 1 or min([1, *self.encoder, *self.decoder]) < 1:
             raise ConfigError(f"all widths of a network must be positive, got {self}")
 
@@ -78,8 +84,9 @@ NETWORKS = {"mlp": _mlp_encoder, "cnn": _cnn_encoder}
 def build_network(
     config: NetworkConfig, shape: Sequence[int], classes: int, latent: LatentKind
 ) -> Bottleneck:
-    """Build the bottleneck network for inputs of `shape`; a Gaussian latent doubles the code."""
-    code = config.bottleneck * (2 if latent == "gaussian" else 1)
+    """Build the bottleneck network for inputs of `shape`; its latent is `latent` by default."""
+    latent = config.latent or latent
+    code = code_width(latent, config.bottleneck)
     layers = NETWORKS[config.name](shape, config.encoder, code)
     if config.normalise:
         layers.insert(0, Normalise())

@@ -1,0 +1,227 @@
+"""What adversarial training shares: the inner attack, and a method that wraps any other.
+
+    x' <- clip(x' + step_size * sign(grad A(f(x')))),   |x' - x|_inf <= eps,   x' in [0, 1]
+
+The attack is a plain loop. Nothing is differentiated through it, it moves neither weights nor
+running statistics, and it works inside a vectorised step. What it raises, A, and what is made of
+its images is up to the method.
+
+The model is attacked in evaluation mode (`mode="eval"`: dropout off, running statistics as they
+are) or in the mode it is trained in (`"train"`: a batch is normalised by its own statistics), and a
+stochastic latent at its mean. Afterwards adversarial and clean images pass through the model as it
+is trained; running statistics take in one of the two passes only, so they move once a step.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from narrows.errors import ConfigError
+from narrows.methods._base import Method
+from narrows.models.bottleneck import latent_mode
+from narrows.models.noise import standard_normal
+from narrows.models.outputs import average_logits, logits_of, pack, unpack
+from narrows.types import Batch, ModelOutput, Term
+
+__all__ = ["Adversarial", "Images", "Mode", "divergence"]
+
+Images = Literal["clean", "adversarial"]
+Mode = Literal["eval", "train"]
+
+_PREFIX = "adversarial."
+_IMAGES = "adversarial.images"
+_NORMAL_START = 1e-3
+
+
+class Adversarial(Method):
+    """Base of the methods that train on adversarial images and wrap another method.
+
+    Args:
+        method: whose prediction loss and regulariser are used; its beta is the only one.
+        eps: Linf radius, in units of the [0, 1] image range.
+        steps: gradient steps of the inner attack.
+        step_size: length of one; `None` for 2.5 * eps / steps.
+        mode: mode of the model under attack, `"eval"` or `"train"`.
+        regularise: whether the wrapped method's regulariser sees the `"clean"` images or the
+            `"adversarial"` ones.
+
+    Attributes:
+        start: where the attack begins: `"uniform"` in the ball, or `"normal"` with standard
+            deviation 0.001 around the image.
+        needs_clean: whether the clean images are passed through the model in any case.
+        tracked: which images the running statistics take in, where both are passed.
+
+    Raises:
+        ConfigError: for numbers out of range, words that there are not, or a method that is
+            adversarial already.
+    """
+
+    start: ClassVar[Literal["uniform", "normal"]] = "uniform"
+    needs_clean: ClassVar[bool] = True
+    tracked: ClassVar[Images] = "adversarial"
+
+    def __init__(
+        self,
+        method: Method,
+        eps: float = 8 / 255,
+        steps: int = 10,
+        step_size: float | None = None,
+        mode: Mode = "eval",
+        regularise: Images = "clean",
+    ) -> None:
+        super().__init__()
+        del self.beta  # that of the wrapped method is the only one
+        if isinstance(method, Adversarial):
+            raise ConfigError(f"{type(method).__name__} is adversarial training already")
+        self.step_size = 2.5 * eps / max(steps, 1) if step_size is None else step_size
+        if not (0 <= eps <= 1 and steps >= 1 and 0 <= self.step_size < math.inf):
+            raise ConfigError(
+                "adversarial training needs eps in [0, 1], as images are, steps >= 1 and a finite "
+                f"step_size, got eps={eps}, steps={steps}, step_size={self.step_size}"
+            )
+        if mode not in ("eval", "train") or regularise not in ("clean", "adversarial"):
+            raise ConfigError(
+                "mode must be 'eval' or 'train' and regularise 'clean' or 'adversarial', "
+                f"got {mode!r} and {regularise!r}"
+            )
+        self.method, self.eps, self.steps = method, eps, steps
+        self.mode: Mode = mode
+        self.regularise: Images = regularise
+
+    def attack(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Images `[batch, ...]` in the ball around `batch.x` that raise the inner objective."""
+        x = batch.x.detach()
+        low, high = (x - self.eps).clamp_min(0), (x + self.eps).clamp_max(1)
+        with ExitStack() as held:
+            held.enter_context(torch.no_grad())
+            held.enter_context(latent_mode(model, "mean"))
+            held.enter_context(_evaluating(model) if self.mode == "eval" else _untracked(model))
+            objective = self.objective(model, batch)
+            x_adv = torch.minimum(torch.maximum(x + self._perturbation(x), low), high)
+            for _ in range(self.steps):
+                gradient = _input_gradient(lambda x: objective(logits_of(model, x)), x_adv)
+                moved = x_adv + self.step_size * gradient.sign()
+                x_adv = torch.minimum(torch.maximum(moved, low), high)
+        return x_adv
+
+    def objective(self, model: nn.Module, batch: Batch) -> Callable[[Tensor], Tensor]:
+        """What the attack raises, as a function of the logits: cross-entropy unless overridden."""
+        return lambda logits: nn.functional.cross_entropy(logits, batch.y, reduction="sum")
+
+    def _perturbation(self, x: Tensor) -> Tensor:
+        noise = standard_normal(x.shape, x)
+        if self.start == "normal":
+            return _NORMAL_START * noise
+        return self.eps * torch.erf(noise / math.sqrt(2))  # uniform: 2 Phi(noise) - 1
+
+    def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
+        """Attack the model, then run it on the adversarial images and where needed on the clean."""
+        attacked = Batch(self.attack(model, batch), batch.y)
+        if not self._reads_clean():
+            return self.method.observe(model, attacked)
+        with nullcontext() if self.tracked == "adversarial" else _untracked(model):
+            adversarial = self.method.observe(model, attacked)
+        with nullcontext() if self.tracked == "clean" else _untracked(model):
+            clean = self.method.observe(model, batch)
+        parts = {_PREFIX + name: value for name, value in pack(adversarial).items()}
+        activations = {**clean.activations, **parts, _IMAGES: attacked.x}
+        return clean._replace(activations=activations)
+
+    def _reads_clean(self) -> bool:
+        idle = type(self.method).regulariser is Method.regulariser and not self.critic_steps
+        return self.needs_clean or not idle
+
+    @staticmethod
+    def split(output: ModelOutput) -> tuple[ModelOutput, ModelOutput]:
+        """The outputs on clean and on adversarial images; the same one where there is only one."""
+        parts = {k: v for k, v in output.activations.items() if k.startswith(_PREFIX)}
+        if not parts:
+            return output, output
+        own = {k: v for k, v in output.activations.items() if k not in parts}
+        parts.pop(_IMAGES)
+        adversarial = unpack({k.removeprefix(_PREFIX): v for k, v in parts.items()})
+        return output._replace(activations=own), adversarial
+
+    @abstractmethod
+    def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
+        """Loss per input `[batch]`."""
+
+    def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
+        """The terms of the wrapped method."""
+        return self.method.regulariser(*self._regularised(output, batch))
+
+    def _regularised(self, output: ModelOutput, batch: Batch) -> tuple[ModelOutput, Batch]:
+        clean, adversarial = self.split(output)
+        if self.regularise == "clean" or _IMAGES not in output.activations:
+            return clean, batch
+        return adversarial, batch._replace(x=output.activations[_IMAGES])
+
+    @property
+    def critic_steps(self) -> int:
+        """Those of the wrapped method."""
+        return self.method.critic_steps
+
+    def critic_parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the wrapped method."""
+        return self.method.critic_parameters()
+
+    def critic_loss(self, output: ModelOutput, batch: Batch) -> Tensor:
+        """That of the wrapped method, on the images that its regulariser sees."""
+        if output is None or not self.critic_steps:
+            return self.method.critic_loss(output, batch)
+        return self.method.critic_loss(*self._regularised(output, batch))
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return (
+            f"{self.method!r}, eps={self.eps}, steps={self.steps}, step_size={self.step_size}, "
+            f"mode={self.mode!r}, regularise={self.regularise!r}"
+        )
+
+
+def divergence(clean: ModelOutput, adversarial: ModelOutput) -> Tensor:
+    """KL(q(y|x) || q(y|x')) in nats for each input: `[batch]`, draws averaged first."""
+    log_p = average_logits(clean.logits).log_softmax(-1)
+    log_q = average_logits(adversarial.logits).log_softmax(-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def _input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Gradient of a scalar function, by autograd, or by torch.func where that can't: in a stack."""
+    with torch.enable_grad():
+        try:
+            leaf = x.detach().requires_grad_()
+        except RuntimeError:  # inside vmap
+            return torch.func.grad(function)(x)
+        return torch.autograd.grad(function(leaf), leaf)[0]
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def _untracked(model: nn.Module) -> Iterator[None]:
+    """Normalise a batch by its own statistics without remembering them."""
+    tracking = [m for m in model.modules() if m.training and getattr(m, "track_running_stats", 0)]
+    try:
+        for module in tracking:
+            setattr(module, "track_running_stats", False)  # noqa: B010
+        yield
+    finally:
+        for module in tracking:
+            setattr(module, "track_running_stats", True)  # noqa: B010

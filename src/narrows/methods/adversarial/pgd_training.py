@@ -1,0 +1,50 @@
+"""Adversarial training with projected gradient descent.
+
+    L = E max_{|x' - x|_inf <= eps} [-log q(y|x')] + regulariser(x)
+
+Source: Madry, Makelov, Schmidt, Tsipras & Vladu (2018), arXiv 1706.06083, eq. 2.1; with a
+bottleneck's regulariser on clean images: Xu, Perin & Picek (2022), arXiv 2302.10896, eq. 2.
+
+The inner maximum is sought by `steps` steps from a random point of the ball. Without a regulariser
+the clean images are never passed through the model, so a step costs steps + 1 passes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from narrows.methods.adversarial._base import Adversarial
+from narrows.types import ModelOutput
+
+__all__ = ["PGDTraining"]
+
+
+class PGDTraining(Adversarial):
+    """Train any method on adversarial images.
+
+    Args:
+        method: whose prediction loss is taken on the adversarial images.
+        eps: Linf radius, in units of the [0, 1] image range.
+        steps: gradient steps of the inner attack.
+        step_size: length of one; `None` for 2.5 * eps / steps.
+        mode: mode of the model under attack, `"eval"` or `"train"`.
+        regularise: whether the wrapped method's regulariser sees the `"clean"` images or the
+            `"adversarial"` ones.
+
+    Example:
+        >>> import torch
+        >>> from narrows.methods import VIB
+        >>> from narrows.models import Bottleneck
+        >>> model = Bottleneck(torch.nn.Linear(4, 6), torch.nn.Linear(3, 2), latent="gaussian")
+        >>> method = PGDTraining(VIB(beta=1e-3), eps=0.1, steps=5)
+        >>> method(model, torch.rand(8, 4), torch.zeros(8, dtype=torch.long)).shape
+        torch.Size([])
+    """
+
+    needs_clean: ClassVar[bool] = False
+
+    def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
+        """The wrapped method's, on the adversarial images."""
+        return self.method.prediction_loss(self.split(output)[1], y)

@@ -1,0 +1,97 @@
+"""Conditional entropy bottleneck: the marginal of z that the code is held to knows the label.
+
+    L = E_x E_{z ~ p(z|x)} [-log q(y|z)] + beta * E KL(p(z|x) || q(z|y))
+    p(z|x) = N(mu(x), I),   q(z|y) = N(W y, I),   y one-hot
+
+Source: Fischer (2020), arXiv 2002.05379; Fischer & Alemi (2020), arXiv 2002.05380; in the form of
+eq. 3 of Korshunova, Stutz, Alemi, Wiles & Gowal (2021), arXiv 2107.05712, whose second term is
+exp(-rho) E log p(z|x) / q(z|y). That is an upper bound of I(X;Z|Y) = I(X;Z) - I(Y;Z), the residual
+information: what z keeps of x beyond the label. It can reach 0 while z still says all about y.
+
+Conversions: beta = exp(-rho), which `from_rho` computes. As -log q(y|z) bounds H(Y) - I(Y;Z), the
+loss is (1 + beta) H(Y|Z) + beta I(X;Z) up to a constant: a bottleneck of weight beta / (1 + beta).
+
+Deviations: the expectation of the ratio over z is taken in closed form: the same mean, less
+variance; with unit variances it is |mu(x) - W y|^2 / 2. The annealing of rho from 100 down to its
+value in the first epochs is a schedule of training, and no part of this method.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Self
+
+import torch
+from torch import nn
+
+from narrows.errors import ConfigError, InputError
+from narrows.methods._base import Method, Sizes
+from narrows.models.gaussian import LatentKind, kl_to_standard_normal
+from narrows.types import Batch, ModelOutput, Term
+
+__all__ = ["CEB"]
+
+
+class CEB(Method):
+    """Conditional entropy bottleneck.
+
+    W belongs to the method: a training loop of your own gives the optimiser `method.parameters()`
+    too. Any Gaussian latent will do; published is `latent="unit"`.
+
+    Args:
+        beta: weight of the residual information; exp(-rho).
+        latent: K, number of units of z.
+        classes: number of classes.
+
+    Raises:
+        InputError: for a model whose latent has no distribution, or another size.
+
+    Example:
+        >>> from narrows.models import Bottleneck
+        >>> model = Bottleneck(nn.Linear(4, 3), nn.Linear(3, 2), latent="unit")
+        >>> method = CEB.from_rho(3, latent=3, classes=2)
+        >>> method(model, torch.rand(8, 4), torch.zeros(8, dtype=torch.long)).shape
+        torch.Size([])
+    """
+
+    latent: ClassVar[LatentKind] = "unit"
+    default_betas: ClassVar[tuple[float, ...]] = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
+
+    def __init__(self, beta: float, latent: int, classes: int) -> None:
+        super().__init__(beta)
+        if latent < 1 or classes < 2:
+            raise ConfigError(
+                f"CEB needs latent >= 1 and classes >= 2, got latent={latent}, classes={classes}"
+            )
+        self.latent_size, self.classes = latent, classes
+        self.class_means = nn.Parameter(torch.empty(classes, latent))
+        nn.init.xavier_uniform_(self.class_means)
+
+    @classmethod
+    def build(cls, beta: float, sizes: Sizes, **options) -> Self:
+        """Build it with a q(z|y) that fits the network."""
+        return cls(beta, latent=sizes.latent, classes=sizes.classes, **options)
+
+    @classmethod
+    def from_rho(cls, rho: float, latent: int, classes: int) -> Self:
+        """Build it from the papers' rho; the larger, the weaker the compression."""
+        return cls(math.exp(-rho), latent, classes)
+
+    def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
+        """KL(p(z|x) || q(z|y)) in nats, averaged over the batch."""
+        latent = self._latent(output)
+        if latent.scale is None:
+            raise InputError(
+                "CEB needs a Gaussian latent: Bottleneck(encoder, decoder, latent='unit')"
+            )
+        if latent.mean.shape[-1] != self.latent_size:
+            raise InputError(
+                f"CEB was built for codes of {self.latent_size}, got {latent.mean.shape[-1]}"
+            )
+        # A divergence does not change when both means move by the same amount.
+        moved = latent._replace(mean=latent.mean - self.class_means[batch.y])
+        return {"residual_information": Term(kl_to_standard_normal(moved).mean(), self.beta)}
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return f"{super().extra_repr()}, latent={self.latent_size}, classes={self.classes}"

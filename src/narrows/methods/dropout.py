@@ -1,0 +1,109 @@
+"""Dropout: hidden units are switched off at random while training.
+
+    L = E_m [-log q(y | x, m)],   h'_i = h_i m_i (1 + beta),   m_i ~ Bernoulli(1 / (1 + beta))
+
+Source: Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov (2014), JMLR 15, section 4.
+
+Conversions: the dropped share is p = beta / (1 + beta), so `Dropout.from_rate(0.5)` has beta = 1.
+beta is the variance of the multiplicative noise; to second order in its effect dropout adds
+
+    beta / 2 * sum_i h_i^2 d^2 L / dh_i^2
+
+to the loss, a penalty with the weight beta (Wager, Wang & Liang 2013, arXiv 1307.1493, for linear
+models). That is why beta is what a sweep varies, though no I(X;Z) stands beside it.
+
+The method thins the layers of any model from outside, as long as the model is in training mode; at
+evaluation the model is used as it is. Its masks come from the seeded noise of a run, where those of
+`torch.nn.Dropout` come from torch's global generator, which all members of a stack share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Self
+
+from torch import Tensor, nn
+
+from narrows.errors import ConfigError, InputError
+from narrows.methods._base import Method
+from narrows.models.hidden import hidden_layers, thin
+from narrows.models.outputs import as_output
+from narrows.types import Batch, ModelOutput
+
+__all__ = ["Dropout"]
+
+
+class Dropout(Method):
+    """Cross-entropy with dropout in the hidden layers.
+
+    Args:
+        beta: variance of the noise, p / (1 - p) for a dropped share p; 1 drops half of the units.
+        layers: names of the layers whose outputs are thinned, as in `model.named_modules()`;
+            `None` for every activation function (see `narrows.models.hidden`).
+
+    Raises:
+        InputError: for a model without hidden layers, or without one that is named.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> method = Dropout.from_rate(0.5)
+        >>> method(model, torch.rand(8, 4), torch.zeros(8, dtype=torch.long)).shape
+        torch.Size([])
+    """
+
+    default_betas: ClassVar[tuple[float, ...]] = (0.1, 0.25, 0.5, 1.0)
+
+    def __init__(self, beta: float, layers: Sequence[str] | None = None) -> None:
+        super().__init__(beta)
+        self.layers = None if layers is None else tuple(layers)
+
+    @classmethod
+    def from_rate(cls, rate: float, layers: Sequence[str] | None = None) -> Self:
+        """Build it from p, the share of units that is dropped, in [0, 1)."""
+        if not 0 <= rate < 1:
+            raise ConfigError(f"the share of dropped units must lie in [0, 1), got {rate}")
+        return cls(rate / (1 - rate), layers)
+
+    @property
+    def rate(self) -> Tensor:
+        """The share of units that is dropped."""
+        return self.beta / (1 + self.beta)
+
+    def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
+        """Run the model with its hidden layers thinned."""
+        if not model.training:
+            return as_output(model(batch.x))
+        rate = self.rate
+        handles = [layer.register_forward_hook(_thinned(rate)) for layer in self._chosen(model)]
+        try:
+            return as_output(model(batch.x))
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _chosen(self, model: nn.Module) -> list[nn.Module]:
+        names = hidden_layers(model) if self.layers is None else self.layers
+        if not names:
+            raise InputError(
+                f"dropout needs hidden layers, {type(model).__name__} has none that can be told "
+                "from its modules; name some with layers=[...]"
+            )
+        found = dict(model.named_modules())
+        if missing := [name for name in names if name not in found]:
+            known = ", ".join(hidden_layers(model)) or "none"
+            raise InputError(
+                f"the model has no layer {missing[0]!r} to thin; its hidden layers: {known}"
+            )
+        return [found[name] for name in names]
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return f"{super().extra_repr()}, layers={self.layers}"
+
+
+def _thinned(rate: Tensor) -> Callable[[nn.Module, object, Tensor], Tensor]:
+    def hook(module: nn.Module, args: object, result: Tensor) -> Tensor:
+        return thin(result, rate)
+
+    return hook

@@ -1,0 +1,104 @@
+"""Nonlinear information bottleneck: noise on the code, and a bound of I(X;Z) from all its pairs.
+
+    L = E[-log q(y|z)] + beta * B        or, squared,  L = E[-log q(y|z)] + beta * B^2
+    z = f(x) + s n,   n ~ N(0, I)
+    B = -1/m sum_i log 1/m sum_j exp(-|f(x_i) - f(x_j)|^2 / 2 s^2)
+
+Source: Kolchinsky, Tracey & Wolpert (2019), arXiv 1705.02436; the bound: Kolchinsky & Tracey
+(2017), arXiv 1706.02419; the square: Kolchinsky, Tracey & Van Kuyk (2019), arXiv 1808.07593: where
+labels are a function of x, the plain objective has its minima at the ends of the IB curve only.
+
+B bounds from above the information about which of the m inputs z came from.
+
+The ceiling: B cannot exceed log m, m the size of the batch, 4.85 nats at 128. A value near it says
+that the inputs of a batch don't overlap, not how much information there is, and pushes f hardly at
+all; enlarge the batch or s.
+
+Noise: that of the model's latent. `latent="shared"` has one learned s, as in the published code
+(softplus variance, 1 at first); `latent="unit"` fixes s = 1, as Zhai & Zhang (2021), arXiv
+2103.00381, describe it. The weight is the paper's own beta. Distances are computed in float64:
+in float32 the difference of two large squares loses what near pairs differ by.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from narrows.errors import InputError
+from narrows.methods._base import Method
+from narrows.models.gaussian import LatentKind
+from narrows.types import Batch, Latent, ModelOutput, Term
+
+__all__ = ["NIB", "pairwise_bound"]
+
+
+class NIB(Method):
+    """Nonlinear information bottleneck, on a latent whose noise is the same for every input.
+
+    Args:
+        beta: weight of the bound.
+        squared: whether its square is descended.
+
+    Raises:
+        InputError: for a model whose latent has no noise, or full covariances.
+
+    Example:
+        >>> from narrows.models import Bottleneck
+        >>> model = Bottleneck(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2), latent="shared")
+        >>> NIB(beta=0.1)(model, torch.rand(8, 4), torch.zeros(8, dtype=torch.long)).shape
+        torch.Size([])
+    """
+
+    latent: ClassVar[LatentKind] = "shared"
+    default_betas: ClassVar[tuple[float, ...]] = (1e-2, 0.03, 0.1, 0.3, 0.6, 1.0)
+
+    def __init__(self, beta: float, squared: bool = False) -> None:
+        super().__init__(beta)
+        self.squared = squared
+
+    @classmethod
+    def as_coded(cls, beta: float) -> Self:
+        """The published code's objective, beta times the square; its latent is `"shared"`."""
+        return cls(beta, squared=True)
+
+    def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
+        """The bound in nats; where it is squared, its own value is a part of its weight."""
+        latent = self._latent(output)
+        if latent.scale is None or latent.scale.dim() > latent.mean.dim():
+            raise InputError(
+                "NIB needs noise on the code that is the same for all inputs: "
+                "Bottleneck(encoder, decoder, latent='shared') or latent='unit'"
+            )
+        bound = pairwise_bound(latent)
+        return {"pairwise_bound": Term(bound, self.beta * bound if self.squared else self.beta)}
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return f"{super().extra_repr()}, squared={self.squared}"
+
+
+def pairwise_bound(latent: Latent) -> Tensor:
+    """B in nats, at most the logarithm of the batch: scalar.
+
+    Args:
+        latent: with a mean `[batch, K]` and standard deviations `[batch, K]`, the same for every
+            input.
+
+    Raises:
+        InputError: for a latent without noise.
+    """
+    if latent.scale is None:
+        raise InputError("the bound is infinite for a code without noise")
+    code = latent.mean.double() / latent.scale.double()
+    code = code - code.mean(0)
+    square = code.square().sum(-1)
+    similarity = torch.addmm(-0.5 * square, code, code.T) - 0.5 * square[:, None]
+    # A code is its own nearest one, whatever the rounding.
+    others = 1 - torch.eye(len(code), dtype=code.dtype, device=code.device)
+    similarity = similarity.clamp_max(0) * others
+    information = math.log(len(code)) - similarity.logsumexp(1).mean()
+    return information.to(latent.mean.dtype)
