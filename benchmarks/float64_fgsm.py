@@ -1,4 +1,4 @@
-"""How much of a run's FGSM accuracy is float32's? The same attack in float64, and with the margin.
+"""How much of a run's FGSM accuracy is float32's: the same attack in float64, and by the margin.
 
     python benchmarks/float64_fgsm.py RUN_FOLDER METHOD [--images 1000] [--out float64.json]
 

@@ -1,4 +1,4 @@
-"""How much faster is a stack than its members one after another, with the same training loop?
+"""How much faster a stack is than its members one after another, with the same training loop.
 
     python benchmarks/stacking.py [--problem digits-vib] [--repeats 5] [--out stacking.json]
 

@@ -1,4 +1,4 @@
-"""How much longer does `narrows --help` take than a bare Python?
+"""How much longer `narrows --help` takes than a bare Python.
 
 python benchmarks/startup.py [--repeats 15] [--out startup.json]
 """

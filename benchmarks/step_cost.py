@@ -1,4 +1,4 @@
-"""What does a method's training step cost, as a multiple of plain cross-entropy's?
+"""What a method's training step costs, as a multiple of plain cross-entropy's.
 
     python benchmarks/step_cost.py [--repeats 9] [--out step_cost.json]
 

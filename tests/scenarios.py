@@ -40,18 +40,19 @@ class GaussianChannel:
 
 @dataclass(frozen=True)
 class CorrelatedGaussians:
-    """Two standard normals with correlation rho: I = -1/2 log(1 - rho^2)."""
+    """d pairs of standard normals with correlation rho: I = -d/2 log(1 - rho^2)."""
 
     rho: float = 0.8
+    d: int = 1
 
     @property
     def information(self) -> float:
         """I(X;Z) in nats."""
-        return -0.5 * math.log1p(-(self.rho**2))
+        return -0.5 * self.d * math.log1p(-(self.rho**2))
 
     def sample(self, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-        """Pairs x, z: `[n, 1]` float64 each."""
-        x, other = torch.randn(2, n, 1, dtype=torch.float64, generator=generator(seed))
+        """Pairs x, z: `[n, d]` float64 each."""
+        x, other = torch.randn(2, n, self.d, dtype=torch.float64, generator=generator(seed))
         return x, self.rho * x + math.sqrt(1 - self.rho**2) * other
 
 
@@ -84,6 +85,40 @@ class TwoGaussians:
         """Logits of the exact p(y|z): `[n, 2]`."""
         half = self.offset * z / self.noise**2
         return torch.cat([-half, half], 1)
+
+
+@dataclass(frozen=True)
+class UniformCode:
+    """A continuous scalar code: cut into `bins` of equal mass, it carries log bins."""
+
+    bins: int = 30
+
+    @property
+    def information(self) -> float:
+        """H(bin(Z)) in nats."""
+        return math.log(self.bins)
+
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        """Z: `[n, 1]` float64."""
+        return torch.rand(n, 1, dtype=torch.float64, generator=generator(seed))
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """x and z each at one of some far points, z's decided by x's: I(X;Z) = log classes."""
+
+    classes: int = 2
+    spacing: float = 1.0
+
+    @property
+    def information(self) -> float:
+        """I(X;Z) in nats, of the clusters."""
+        return math.log(self.classes)
+
+    def sample(self, n: int) -> tuple[Tensor, Tensor]:
+        """Points x, z: `[n, 1]` float64 each, as many in each cluster."""
+        number = torch.arange(n, dtype=torch.float64)[:, None] % self.classes
+        return self.spacing * number, -self.spacing * number
 
 
 @dataclass(frozen=True)

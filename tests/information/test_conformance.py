@@ -11,9 +11,17 @@ from torch import Tensor
 from narrows.errors import InputError
 from narrows.information import ESTIMATORS
 from narrows.types import Estimate
-from scenarios import GaussianChannel, TwoGaussians, generator
+from scenarios import (
+    Clusters,
+    CorrelatedGaussians,
+    GaussianChannel,
+    TwoGaussians,
+    UniformCode,
+    generator,
+)
 
 CHANNELS = [GaussianChannel(1, 1.0, 1.0), GaussianChannel(2, 1.0, 2.0), GaussianChannel(3, 2.0)]
+PAIRS = [CorrelatedGaussians(0.3), CorrelatedGaussians(0.9), CorrelatedGaussians(0.6, d=2)]
 LABELS = [TwoGaussians(0.3), TwoGaussians(1.0), TwoGaussians(3.0, 2.0)]
 
 
@@ -53,6 +61,13 @@ ROWS = {
         scaled=True,
         labelled=True,
     ),
+    "binned_rate": Row([UniformCode()], lambda target, n: (target.sample(n),)),
+    "binned_relevance": Row(LABELS, lambda target, n: target.sample(n)[1:], labelled=True),
+    "renyi_information": Row(
+        [Clusters(2), Clusters(3)], lambda target, n: target.sample(min(n, 400))
+    ),
+    "ksg": Row(PAIRS, lambda target, n: target.sample(n)),
+    "ksg_relevance": Row(LABELS, lambda target, n: target.sample(n)[1:], labelled=True),
 }
 
 every = pytest.mark.parametrize("name", ESTIMATORS)
@@ -81,12 +96,14 @@ def test_every_estimator_has_a_row_and_is_exported():
 )
 def test_the_truth_lies_on_the_stated_side_of_each_bound(name, target):
     for estimate in estimates(name, ROWS[name].arguments(target, 2000)):
-        margin = 3 * estimate.std_error
-        if estimate.diagnostics["bound"] == "lower":
-            assert estimate.nats - margin <= target.information
+        margin = 0 if math.isnan(estimate.std_error) else 3 * estimate.std_error
+        above = estimate.nats - target.information
+        if estimate.diagnostics["bound"] == "none":
+            assert abs(above) <= margin + 0.05 * target.information
+        elif estimate.diagnostics["bound"] == "lower":
+            assert above <= margin
         else:
-            assert estimate.diagnostics["bound"] == "upper"
-            assert target.information <= estimate.nats + margin
+            assert -above <= margin
 
 
 @every
@@ -96,8 +113,8 @@ def test_it_returns_what_is_needed_to_believe_or_doubt_it(name):
         assert estimate.n == 60
         assert type(estimate.nats) is float
         assert estimate.nats <= estimate.ceiling
-        assert 0 <= estimate.std_error < 1
-        assert estimate.diagnostics["bound"] in ("lower", "upper")
+        assert 0 <= estimate.std_error < 1 or math.isnan(estimate.std_error)
+        assert estimate.diagnostics["bound"] in ("lower", "upper", "none")
 
 
 @every
@@ -106,7 +123,7 @@ def test_the_order_of_the_samples_does_not_matter(name):
     shuffled = tuple(part[order] for part in example(name))
     for one, other in zip(estimates(name, example(name)), estimates(name, shuffled), strict=True):
         assert one.nats == pytest.approx(other.nats, rel=1e-10, abs=1e-12)
-        assert one.std_error == pytest.approx(other.std_error, rel=1e-10)
+        assert one.std_error == pytest.approx(other.std_error, rel=1e-10, nan_ok=True)
 
 
 @every
@@ -155,7 +172,7 @@ def test_unequal_lengths_are_refused(name):
     for i in range(1, len(arguments)):
         short = [*arguments]
         short[i] = short[i][:-1]
-        with pytest.raises(InputError, match=r"\[60, 1\]|60 samples, 59 labels"):
+        with pytest.raises(InputError, match=r"\[60, 1\]|60 samples, 59 (labels|of z)"):
             estimates(name, tuple(short))
 
 

@@ -10,59 +10,57 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from narrows.attacks import norms
-from narrows.attacks._query import Query
+from narrows.attacks._query import Query, frozen
 from narrows.errors import ConfigError, InputError
 from narrows.models.outputs import logits_of
 from narrows.types import AttackResult, Norm
 
-__all__ = ["Attack", "Best", "FixedEps", "MinimalNorm", "frozen"]
+__all__ = ["Attack", "Best", "FixedEps", "MinimalNorm"]
+
+_PROBE = 8  # images on which a model is tested for noise
 
 
 class Best:
-    """The best attempt so far at each image of a chunk: `x: [n, ...]` and its `value: [n]`."""
+    """The best attempt so far at each image of a chunk.
+
+    Attributes:
+        x: `[n, ...]`, the attempts; the images themselves before any was offered.
+        value: `[n]`, what the attack raises, at `x`; inf where `x` fools the model.
+        fooled: `[n]` bool.
+    """
 
     def __init__(self, x: Tensor) -> None:
         self.x = x.clone()
         self.value = x.new_full((len(x),), -math.inf)
+        self.fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
 
     def offer(self, rows: Tensor, x: Tensor, value: Tensor, fooled: Tensor) -> None:
-        """Take images `x: [b, ...]` where they are better; one that fools beats any that doesn't.
+        """Take attempts where they are better; one that fools beats any that doesn't.
 
         Args:
-            rows: `[b]`, their places in the chunk.
-            x: the attempts.
-            value: `[b]`, the objective that the attack raises.
+            rows: `[b]`, the image that each attempt is at; an image may occur several times.
+            x: `[b, ...]`, the attempts.
+            value: `[b]`.
             fooled: `[b]` bool.
         """
         value = value.masked_fill(fooled, math.inf)
-        better = value > self.value[rows]
-        self.x[rows[better]] = x[better]
-        self.value[rows[better]] = value[better]
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Hold a model in evaluation mode without parameter gradients; leave it as it was found."""
-    modes = [(module, module.training) for module in model.modules()]
-    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        model.eval()
-        for parameter, _ in flags:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, requires_grad in flags:
-            parameter.requires_grad_(requires_grad)
+        peak = self.value.scatter_reduce(0, rows, value, "amax")
+        better = (value > self.value[rows]) & (value == peak[rows])
+        places = better.nonzero().squeeze(1)
+        # Among equals the first one wins: writing two to one image could mix them.
+        first = rows.new_full((len(self.x),), len(rows))
+        first = first.scatter_reduce(0, rows[places], places, "amin")
+        places = places[first[rows[places]] == places]
+        self.x[rows[places]] = x[places]
+        self.value = peak
+        self.fooled[rows[fooled]] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +78,7 @@ class Attack(ABC):
     norm: Norm = "linf"
     draws: int = 1
     verify_draws: int = 100
-    chunk: int = 1024
+    chunk: int = 512
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -118,23 +116,24 @@ class Attack(ABC):
         """
         labels = check_images(x, y, target)
         devices = [x.device] if x.device.type == "cuda" else []
-        with frozen(model), torch.no_grad(), torch.random.fork_rng(devices):
+        # Copies, because a tensor made in inference mode can have no gradient.
+        with torch.inference_mode(False), torch.random.fork_rng(devices), frozen(model):
+            x, labels = x.detach().clone(), labels.clone()
             torch.manual_seed(self.seed)
             generator = torch.Generator(x.device).manual_seed(self.seed)
-            stochastic = is_stochastic(model, x)
-            parts = []
-            for x_part, label_part in zip(
-                x.split(self.chunk), labels.split(self.chunk), strict=True
-            ):
-                query = Query(
-                    model,
-                    label_part,
-                    targeted=target is not None,
-                    stochastic=stochastic,
-                    draws=self.draws,
-                    verify_draws=self.verify_draws,
-                )
-                parts.append(self._attack_chunk(query, x_part, generator))
+            with torch.no_grad():
+                stochastic = is_stochastic(model, x)
+                parts = []
+                for rows in torch.arange(len(x), device=x.device).split(self.chunk):
+                    query = Query(
+                        model,
+                        labels[rows],
+                        targeted=target is not None,
+                        stochastic=stochastic,
+                        draws=self.draws,
+                        verify_draws=self.verify_draws,
+                    )
+                    parts.append(self._attack_chunk(query, x[rows], generator))
         return _merge(parts)
 
     def _attack_chunk(self, query: Query, x: Tensor, generator: torch.Generator) -> AttackResult:
@@ -219,7 +218,7 @@ def _check_labels(kind: str, labels: Tensor, count: int) -> None:
 
 def is_stochastic(model: nn.Module, x: Tensor) -> bool:
     """Whether two passes over the same few images give different logits."""
-    few = x[:8]
+    few = x[:_PROBE]
     return not torch.equal(logits_of(model, few), logits_of(model, few))
 
 
@@ -227,11 +226,13 @@ def _merge(parts: list[AttackResult]) -> AttackResult:
     def join(read: Callable[[AttackResult], Tensor]) -> Tensor:
         return torch.cat([read(part) for part in parts])
 
+    x_adv = join(lambda part: part.x_adv)
+    probed = 2 * min(_PROBE, len(x_adv))
     return AttackResult(
-        x_adv=join(lambda part: part.x_adv),
+        x_adv=x_adv,
         success=join(lambda part: part.success),
         distance=join(lambda part: part.distance),
-        forwards=sum(part.forwards for part in parts),
+        forwards=sum(part.forwards for part in parts) + probed,
         backwards=sum(part.backwards for part in parts),
         fooled_rate=join(lambda part: part.fooled_rate),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -12,11 +13,11 @@ from narrows.attacks.losses import AttackLoss
 from narrows.errors import InputError
 from narrows.models.outputs import average_logits, logits_of
 
-__all__ = ["Ascent", "Query", "Verdict"]
+__all__ = ["Ascent", "Query", "Verdict", "frozen"]
 
 
 class Ascent(NamedTuple):
-    """One look uphill: the objective to raise `[b]`, its gradient `[b, ...]`, the logits `[b, C]`."""
+    """One look uphill: objective to raise `[b]`, its gradient `[b, ...]`, logits `[b, C]`."""
 
     value: Tensor
     gradient: Tensor
@@ -84,7 +85,7 @@ class Query:
         return hit if self.targeted else ~hit
 
     def objective(self, logits: Tensor, rows: Tensor, loss: AttackLoss) -> Tensor:
-        """What the attack raises: the loss of the labels, or its negative towards targets: `[b]`."""
+        """What the attack raises, `[b]`: the loss of the labels, negative towards targets."""
         value = loss(logits, self.labels[rows])
         return -value if self.targeted else value
 
@@ -150,6 +151,23 @@ class Query:
                     "gradients"
                 )
         return gradient
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Hold a model in evaluation mode without parameter gradients; leave it as it was found."""
+    modes = [(module, module.training) for module in model.modules()]
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        model.eval()
+        for parameter, _ in flags:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, requires_grad in flags:
+            parameter.requires_grad_(requires_grad)
 
 
 def _check_logits(logits: Tensor, labels: Tensor) -> None:

@@ -8,10 +8,12 @@
 Source: Moosavi-Dezfooli, Fawzi & Frossard (2016), arXiv 1511.04599, Algorithm 2; Linf by the form
 for general norms that follows it.
 
-Deviations, both for images in a box: what the clip cuts off is taken out of `delta` too, so that
-later steps need not undo it. As in the authors' code the model is looked at in the overshot point,
-and a step has a least length (1e-4), without which an image on a boundary would not move. Towards
-a target only the target's boundary counts.
+Deviations: as in the authors' code the model is looked at in the overshot point, and a step has a
+least length (1e-4), without which an image on a boundary would not move. What the clip cuts off is
+taken out of `delta` too, so that later steps need not undo it. A class is passed over in a step if
+its boundary would not be the nearest even with a gradient five times as long as when last looked
+at; that left every image unchanged where it was measured, at a third of the cost. Towards a target
+only the target's boundary counts.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ from narrows.types import Norm
 __all__ = ["DeepFool"]
 
 _LEAST_STEP = 1e-4
+# Gradients of trained CNNs grew up to 4.7 times in the first step and 1.4 times in later ones.
+_GROWTH = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,64 +48,80 @@ class DeepFool(MinimalNorm):
         norm: `"l2"` or `"linf"`.
         steps: linearisations of an image before it is given up.
         overshoot: share by which the accumulated perturbation is enlarged to cross the boundary.
-        candidates: only so many of the most likely other classes are looked at, one backward pass
-            each; `None` for all. The authors' code looks at 9.
 
     Example:
         >>> import torch
         >>> model = torch.nn.Linear(2, 2, bias=False)
         >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
         >>> x, y = torch.tensor([[0.6, 0.4]]), torch.tensor([0])
-        >>> DeepFool(overshoot=0)(model, x, y).distance  # the boundary is .1414 away
-        tensor([0.1415])
+        >>> DeepFool()(model, x, y).distance  # the boundary is .1414 away
+        tensor([0.1442])
     """
 
     norm: Norm = "l2"
     steps: int = 50
     overshoot: float = 0.02
-    candidates: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive("steps", *(["candidates"] if self.candidates is not None else []))
+        self._require_positive("steps")
         if not 0 <= self.overshoot < math.inf:
             raise ConfigError(f"overshoot must be finite and not negative, got {self.overshoot}")
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Step until fooled; an image that never is comes back at its last step."""
-        x_adv = x.clone()
+        x_adv, delta = x.clone(), torch.zeros_like(x)
         rows = torch.arange(len(x), device=x.device)
-        delta = torch.zeros_like(x)
+        slopes: Tensor | None = None
         for _ in range(self.steps):
             verdict = query.verdict(x_adv[rows], rows)
             left = (~verdict.fooled).nonzero().squeeze(1)
             if not len(left):
                 break
-            rows, delta, logits = rows[left], delta[left], verdict.logits[left]
+            rows, logits = rows[left], verdict.logits[left]
+            slopes = torch.full_like(logits, math.inf) if slopes is None else slopes[left]
             origin = x[rows]
-            delta = delta + self._step(query, x_adv[rows], rows, logits)
+            delta = delta[left] + self._step(query, x_adv[rows], rows, logits, slopes)
             delta = (origin + delta).clamp_(0, 1) - origin
             x_adv[rows] = (origin + (1 + self.overshoot) * delta).clamp_(0, 1)
         return x_adv
 
-    def _step(self, query: Query, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
-        """Shortest step to a boundary of the linearisation at `x: [b, ...]`; zero without any."""
+    def _step(
+        self, query: Query, x: Tensor, rows: Tensor, logits: Tensor, slopes: Tensor
+    ) -> Tensor:
+        """Shortest step to a boundary of the linearisation at `x: [b, ...]`; zero without any.
+
+        `slopes: [b, C]` holds the dual size of each class's gradient when it was last looked at,
+        inf before, and is brought up to date.
+        """
+        held, guess, rivals = _rivals(query, rows, logits, slopes)
         nearest = x.new_full((len(x),), math.inf)
         normal = torch.zeros_like(x)
-        for lead, gradient in query.gaps(x, *self._rivals(query, rows, logits)):
-            distance = lead.abs() / dual_size(gradient, self.norm)
-            closer = distance < nearest
-            nearest = torch.where(closer, distance, nearest)
-            normal = torch.where(per_image(closer, x), gradient, normal)
-        return per_image(nearest.clamp_min(_LEAST_STEP), x).nan_to_num(posinf=0) * steepest(
-            normal, self.norm
-        )
+        pending = torch.arange(len(x), device=x.device)
+        looked, width = 0, 1 if torch.isfinite(slopes).any() else rivals.shape[1]
+        while len(pending):
+            columns = rivals[pending, looked : looked + width]
+            for k, (lead, gradient) in enumerate(query.gaps(x[pending], held[pending], columns)):
+                slope = dual_size(gradient, self.norm)
+                slopes[pending, columns[:, k]] = slope.where(slope > 0, math.inf)
+                closer = (distance := lead.abs() / slope) < nearest[pending]
+                nearest[pending[closer]] = distance[closer]
+                normal[pending[closer]] = gradient[closer]
+            looked += width
+            if looked == rivals.shape[1]:
+                break
+            pending = pending[guess[pending, looked] < _GROWTH * nearest[pending]]
+        length = nearest.clamp_min(_LEAST_STEP).nan_to_num(posinf=0)
+        return per_image(length, x) * steepest(normal, self.norm)
 
-    def _rivals(self, query: Query, rows: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """The class that each image is to leave, `[b]`, and those it may go to, `[b, k]`."""
-        labels = query.labels[rows]
-        if query.targeted:
-            return logits.argmax(1), labels.unsqueeze(1)
-        most = logits.shape[1] - 1
-        others = logits.scatter(1, labels.unsqueeze(1), -math.inf)
-        return labels, others.topk(min(self.candidates or most, most)).indices
+
+def _rivals(
+    query: Query, rows: Tensor, logits: Tensor, slopes: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The class each image is to leave, `[b]`, guessed distances and classes to go to, `[b, k]`."""
+    labels = query.labels[rows].unsqueeze(1)
+    if query.targeted:
+        return logits.argmax(1), torch.zeros_like(labels, dtype=logits.dtype), labels
+    behind = (logits.gather(1, labels) - logits) / slopes
+    guess, rivals = behind.scatter(1, labels, math.inf).sort(1)
+    return labels.squeeze(1), guess[:, :-1], rivals[:, :-1]

@@ -65,22 +65,26 @@ class PGD(FixedEps):
         resolve_loss(self.loss)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Climb from several starts, each time only at the images that are not fooled yet."""
+        """Climb from the images themselves, then from random starts where that did not fool.
+
+        As many restarts as fit a chunk climb side by side: few images are left to them, and small
+        batches waste threads and accelerators.
+        """
         best = Best(x)
         rows = torch.arange(len(x), device=x.device)
-        for restart in range(self.restarts):
-            start = origin = x[rows]
-            if restart > 0:
-                start = origin + random_start(origin, self.norm, self.eps, generator)
-            rows = self._climb(query, best, rows, origin, self.clip(start, origin))
-            if not len(rows):
-                break
+        self._climb(query, best, rows, x, x)
+        done = 1
+        while done < self.restarts and len(rows := rows[~best.fooled[rows]]):
+            copies = min(self.restarts - done, max(1, self.chunk // len(rows)))
+            repeated = rows.repeat(copies)
+            origin = x[repeated]
+            start = origin + random_start(origin, self.norm, self.eps, generator)
+            self._climb(query, best, repeated, origin, self.clip(start, origin))
+            done += copies
         return best.x
 
-    def _climb(
-        self, query: Query, best: Best, rows: Tensor, origin: Tensor, x_adv: Tensor
-    ) -> Tensor:
-        """One restart: offer what is found to `best`, return the rows that are not fooled yet."""
+    def _climb(self, query: Query, best: Best, rows: Tensor, origin: Tensor, x_adv: Tensor) -> None:
+        """Climb from `x_adv: [b, ...]`, offering every step to `best`."""
         loss = resolve_loss(self.loss)
         step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         for _ in range(self.steps):
@@ -89,14 +93,13 @@ class PGD(FixedEps):
                 fooled = query.fooled(logits, rows)
                 best.offer(rows, x_adv, value, fooled)
                 if fooled.any():
-                    left = (~fooled).nonzero().squeeze(1)
+                    left = (~best.fooled[rows]).nonzero().squeeze(1)
                     rows, origin, x_adv, gradient = (
                         part[left] for part in (rows, origin, x_adv, gradient)
                     )
                     if not len(rows):
-                        return rows
+                        return
             x_adv = self.clip(x_adv + step_size * steepest(gradient, self.norm), origin)
         verdict = query.verdict(x_adv, rows)
         value = query.objective(verdict.logits, rows, loss)
         best.offer(rows, x_adv, value, verdict.fooled)
-        return rows[~verdict.fooled]

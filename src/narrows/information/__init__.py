@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from narrows.information.binning import bin_codes, binned_rate, binned_relevance
 from narrows.information.blahut_arimoto import IBSolution, information_bottleneck
+from narrows.information.critic import CriticConfig, fit_critic
 from narrows.information.curve import (
     IBPoint,
     Knee,
@@ -17,23 +19,86 @@ from narrows.information.curve import (
     knee,
     knee_over_seeds,
 )
+from narrows.information.discrete import (
+    code_information,
+    discrete_entropy,
+    discrete_information,
+)
+from narrows.information.enumeration import (
+    LayerInformation,
+    binary_codes,
+    binary_tables,
+    bit_table,
+    chain_information,
+)
+from narrows.information.gaussian_ib import GaussianIB, gaussian_bottleneck
+from narrows.information.hsic import (
+    cka,
+    gaussian_kernel,
+    hsic,
+    linear_kernel,
+    normalise_kernel,
+)
 from narrows.information.kde import kde_bounds, kde_relevance
+from narrows.information.ksg import ksg, ksg_relevance
+from narrows.information.learnability import Learnability, learnability
+from narrows.information.neural import (
+    CRITIC_BOUNDS,
+    critic_bound,
+    donsker_varadhan,
+    infonce,
+    nwj,
+    smile,
+)
+from narrows.information.renyi import renyi_entropy, renyi_information
 from narrows.information.variational import variational_rate, variational_relevance
 from narrows.types import Estimate
 
 __all__ = [
+    "CRITIC_BOUNDS",
     "ESTIMATORS",
+    "CriticConfig",
+    "GaussianIB",
     "IBPoint",
     "IBSolution",
     "Knee",
+    "LayerInformation",
+    "Learnability",
     "NoClearKnee",
     "SeedKnees",
+    "bin_codes",
+    "binary_codes",
+    "binary_tables",
+    "binned_rate",
+    "binned_relevance",
+    "bit_table",
+    "chain_information",
+    "cka",
+    "code_information",
     "concave_envelope",
+    "critic_bound",
+    "discrete_entropy",
+    "discrete_information",
+    "donsker_varadhan",
+    "fit_critic",
+    "gaussian_bottleneck",
+    "gaussian_kernel",
+    "hsic",
+    "infonce",
     "information_bottleneck",
     "kde_bounds",
     "kde_relevance",
     "knee",
     "knee_over_seeds",
+    "ksg",
+    "ksg_relevance",
+    "learnability",
+    "linear_kernel",
+    "normalise_kernel",
+    "nwj",
+    "renyi_entropy",
+    "renyi_information",
+    "smile",
     "variational_rate",
     "variational_relevance",
 ]
@@ -43,4 +108,9 @@ ESTIMATORS: dict[str, Callable[..., Estimate | tuple[Estimate, Estimate]]] = {
     "variational_relevance": variational_relevance,
     "kde_bounds": kde_bounds,
     "kde_relevance": kde_relevance,
+    "binned_rate": binned_rate,
+    "binned_relevance": binned_relevance,
+    "renyi_information": renyi_information,
+    "ksg": ksg,
+    "ksg_relevance": ksg_relevance,
 }

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from narrows.errors import InputError
 
-__all__ = ["check_codes", "check_labels", "check_scale", "standard_error"]
+__all__ = [
+    "check_betas",
+    "check_codes",
+    "check_labels",
+    "check_pair",
+    "check_scale",
+    "standard_error",
+]
 
 
 def check_codes(codes: Tensor, name: str = "mean") -> Tensor:
@@ -72,6 +80,35 @@ def check_labels(y: Tensor, codes: Tensor, classes: int | None = None) -> Tensor
     if classes is not None and (low < 0 or high >= classes):
         raise InputError(f"labels must lie in 0..{classes - 1}, got {low}..{high}")
     return y.detach().to(codes.device, torch.int64)
+
+
+def check_pair(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `x: [n, ...]` and `z: [n, ...]` on the device of x.
+
+    Raises:
+        InputError: for unequal lengths.
+    """
+    if len(x) != len(z):
+        raise InputError(f"expected as many x as z, got {len(x)} samples, {len(z)} of z")
+    return x, z.to(x.device)
+
+
+def check_betas(betas: Sequence[float] | Tensor, smallest: float = 0.0) -> Tensor:
+    """Return weights of compression as `[B]` float64 on the CPU.
+
+    Raises:
+        InputError: if they are no list of numbers that are finite, positive and at least
+            `smallest`.
+    """
+    betas = torch.as_tensor(betas, dtype=torch.float64, device="cpu").detach()
+    usable = torch.isfinite(betas) & (betas > 0) & (betas >= smallest)
+    if betas.dim() != 1 or not len(betas) or not usable.all():
+        least = f"at least {smallest:g}" if smallest else "above 0"
+        raise InputError(
+            f"betas must be a list of numbers, finite and {least}, got {betas.tolist()}; as "
+            "beta -> 0 the relevance tends to I(X;Y)"
+        )
+    return betas
 
 
 def standard_error(terms: Tensor) -> float:

@@ -8,11 +8,12 @@ Source: Tishby, Pereira & Bialek (1999), arXiv physics/0004057, who minimise
 I(X;Z) - beta_T I(Z;Y): beta_T = 1 / beta. Zhai & Zhang (2021), arXiv 2103.00381, have our beta in
 eq. 3 and beta_T in eq. 8, the same iteration with ten clusters.
 
-The iteration alone only finds a stationary point, which is why it is commonly annealed over beta
-and restarted at random. Here it starts from decoders spread over the rows p(y|x), and goes on as
-long as a decoder q is found (`_certificate.py`) that the code would gain from: q becomes a cluster
-in the place of one that duplicates another. The same search bounds the gap to the optimum. Equal
-rows of p(y|x) are merged first, which changes nothing: the best encoder treats them alike.
+The iteration alone only finds a stationary point, slowly where clusters split, which is why it is
+commonly annealed over beta and restarted at random. Here it starts from decoders spread over the
+rows p(y|x) and only leads Newton's method (`_newton.py`) to its basin. As long as a decoder q is
+found (`_certificate.py`) that the code would gain from, q becomes a cluster in the place of an
+empty one or of a duplicate. The same search bounds the gap to the optimum. Equal rows of p(y|x) are
+merged first, which changes nothing: the best encoder treats them alike.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ import torch
 from torch import Tensor
 
 from narrows.errors import InputError
-from narrows.information._certificate import divergences, highest
+from narrows.information._certificate import Peak, highest
+from narrows.information._checks import check_betas
+from narrows.information._clusters import decode, encode, grow
 from narrows.information._joint import (
     Source,
     check_joint,
@@ -33,18 +36,19 @@ from narrows.information._joint import (
     mutual_information,
     spread,
 )
+from narrows.information._newton import climb
 from narrows.information.curve import IBPoint
 
 __all__ = ["IBSolution", "information_bottleneck"]
 
-_SAME_CLUSTER = 1e-4
-_EMPTY = 1e-12
 _TINY = 1e-300
-_ROUND = 1000
+_ROUND = 300
+_ROUGH = 1e-4
+_CLIMB = 60
 _REACH = 4.0
 # In nats: the gain that is worth a new cluster, and how loose the gap may be.
-_AIM = 1e-6
-_SLACK = 1e-8
+_AIM = 3e-10
+_SLACK = 3e-10
 # Rounding errors of d are divided by beta.
 _SMALLEST_BETA = 1e-9
 
@@ -151,19 +155,29 @@ class _Code(NamedTuple):
 
 def _solve(source: Source, t: Tensor, count: int, tolerance: float, max_iterations: int) -> _Code:
     clusters = torch.cat([torch.full((count, 1), 1 / count).to(t), spread(source.p_y, count)], 1)
-    iterations = 0
+    steps = min(_ROUND, max_iterations)
+    _, clusters, iterations, _ = _iterate(source, t, clusters, _ROUGH, steps)
     while True:
-        steps = min(_ROUND, max_iterations - iterations)
-        encoder, clusters, used, converged = _iterate(source, t, clusters, tolerance, steps)
+        clusters, used = climb(source, t, clusters, min(_CLIMB, max_iterations - iterations))
         iterations += used
-        _, log_l = _encode(source, t, clusters)
-        log_weight = source.p_x.log() - log_l
-        peak = highest(source.p_y, log_weight, t.item(), clusters[:, 1:], _SLACK * t.item())
-        grown = _grow(clusters, peak.q) if peak.log_value > _AIM * t.item() else None
-        if iterations >= max_iterations or (converged and grown is None):
-            floor = -(source.p_x @ log_l) - peak.log_bound
-            return _Code(encoder, clusters[:, 1:], floor, peak.certified, iterations, converged)
-        clusters = clusters if grown is None else grown
+        peak, _ = _certify(source, t, clusters)
+        grown = grow(source, t, clusters, peak.q) if peak.log_value > _AIM * t.item() else None
+        if iterations >= max_iterations or grown is None:
+            break
+        clusters = grown
+    steps = max(1, min(_ROUND, max_iterations - iterations))
+    encoder, clusters, used, converged = _iterate(source, t, clusters, tolerance, steps)
+    peak, log_l = _certify(source, t, clusters)
+    floor = -(source.p_x @ log_l) - peak.log_bound
+    return _Code(encoder, clusters[:, 1:], floor, peak.certified, iterations + used, converged)
+
+
+def _certify(source: Source, t: Tensor, clusters: Tensor) -> tuple[Peak, Tensor]:
+    """The decoder that the code would gain most from, and log L(x)."""
+    _, log_l = encode(source, t, clusters)
+    log_weight = source.p_x.log() - log_l
+    slack = _SLACK * t.item()
+    return highest(source.p_y, log_weight, t.item(), clusters[:, 1:], slack), log_l
 
 
 def _iterate(
@@ -175,18 +189,18 @@ def _iterate(
     undone where it raises the objective or leaves the probabilities.
     """
     used, reach = 0, _REACH
-    before, _ = _encode(source, t, clusters)
+    before, _ = encode(source, t, clusters)
     while True:
-        first = _decode(source, before, clusters)
-        encoder, _ = _encode(source, t, first)
-        second = _decode(source, encoder, first)
+        first = decode(source, before, clusters)
+        encoder, _ = encode(source, t, first)
+        second = decode(source, encoder, first)
         used += 1
         change = (encoder - before).abs().max().item()
         if change <= tolerance or used >= steps:
             return encoder, second, used, change <= tolerance
-        before, log_l = _encode(source, t, second)
+        before, log_l = encode(source, t, second)
         leap, length = _leap(clusters, first, second, reach)
-        after, log_leap = _encode(source, t, leap.clamp_min(0))
+        after, log_leap = encode(source, t, leap.clamp_min(0))
         used += 1
         if leap.min() >= 0 and source.p_x @ log_leap >= source.p_x @ log_l:
             clusters, before = leap, after
@@ -203,46 +217,10 @@ def _leap(start: Tensor, first: Tensor, second: Tensor, reach: float) -> tuple[T
     return start + 2 * length * step + length**2 * bend, length
 
 
-def _encode(source: Source, t: Tensor, clusters: Tensor) -> tuple[Tensor, Tensor]:
-    """p(z|x) `[X, Z]` and log L(x) `[X]`."""
-    log_joint = clusters[:, 0].log() - t * divergences(source.p_y, clusters[:, 1:])
-    log_l = log_joint.logsumexp(1)
-    return (log_joint - log_l[:, None]).exp(), log_l
-
-
-def _decode(source: Source, encoder: Tensor, clusters: Tensor) -> Tensor:
-    """The clusters of an encoder; one that it does not use keeps its old p(y|z)."""
-    p_xz = source.p_x[:, None] * encoder
-    p_z = p_xz.sum(0)[:, None]
-    q = torch.where(p_z > 0, p_xz.T @ source.p_y / p_z.clamp_min(_TINY), clusters[:, 1:])
-    return torch.cat([p_z, q], 1)
-
-
-def _grow(clusters: Tensor, q: Tensor) -> Tensor | None:
-    """Put `q` in the place of a cluster that is empty or duplicates another; None if none is."""
-    count, old = len(clusters), clusters[:, 1:]
-    distance = (old[:, None] - old).abs().amax(2) + torch.eye(count).to(q)
-    distance[clusters[:, 0] < _EMPTY] = 0
-    spare, kept = divmod(int(distance.argmin()), count)
-    if distance[spare, kept] > _SAME_CLUSTER:
-        return None
-    grown = clusters.clone()
-    grown[kept, 0] += clusters[spare, 0]
-    grown[spare] = torch.cat([q.new_ones(1) / count, q])
-    grown[:, 0] /= grown[:, 0].sum()
-    return grown
-
-
 def _check_settings(
     betas: Sequence[float] | Tensor, clusters: int, tolerance: float, max_iterations: int
 ) -> Tensor:
-    betas = torch.as_tensor(betas, dtype=torch.float64, device="cpu")
-    usable = torch.isfinite(betas) & (betas >= _SMALLEST_BETA)
-    if betas.dim() != 1 or not len(betas) or not usable.all():
-        raise InputError(
-            f"betas must be a list of numbers, finite and at least {_SMALLEST_BETA:g}, got "
-            f"{betas.tolist()}; as beta -> 0 the relevance tends to I(X;Y)"
-        )
+    betas = check_betas(betas, _SMALLEST_BETA)
     settings = {"clusters": clusters, "tolerance": tolerance, "max_iterations": max_iterations}
     if not all(value > 0 for value in settings.values()):
         raise InputError(f"settings must be positive, got {settings}")

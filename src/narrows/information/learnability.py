@@ -1,0 +1,91 @@
+"""Up to which beta anything can be learned: the largest weight of compression worth a code.
+
+    beta_0 = sup_Z I(Z;Y) / I(X;Z) = sup_r KL(r_y || p_y) / KL(r_x || p_x),   r_y = sum_x p(y|x) r_x
+    beta_0 >= rho^2,   rho the second singular value of p(x,y) / sqrt(p(x) p(y))
+
+Below beta_0 the best code beats the one that passes nothing; from it on nothing is worth its rate.
+rho is the maximal correlation: below rho^2 already an infinitesimal code gains.
+
+Source: Wu, Fischer, Chuang & Tegmark (2019), arXiv 1907.07331, whose beta multiplies I(Z;Y): their
+beta_0 is 1 / ours. The supremum is the contraction coefficient of Anantharam, Gohari, Kamath & Nair
+(2013), arXiv 1304.6133. Wu et al. bound it by conditions on subsets of x; here it is found by
+bisection: the code that passes nothing is optimal at beta if and only if c(q) of `_certificate.py`
+is nowhere above 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from narrows.information._certificate import divergences, highest
+from narrows.information._joint import Source, check_joint, merge_rows
+
+__all__ = ["Learnability", "learnability"]
+
+_BISECTIONS = 45
+_SLACK = 1e-13
+_ABOVE = 1e-12
+
+
+@dataclass(frozen=True)
+class Learnability:
+    """The threshold of a joint distribution.
+
+    Attributes:
+        beta_0: from this weight of compression on the optimum is to pass nothing.
+        local: squared maximal correlation, where the code that passes nothing stops being a local
+            optimum; between it and `beta_0` descent from there finds nothing, although there is.
+        certified: whether no larger beta passes anything for sure (two classes), or as far as a
+            search found (more).
+    """
+
+    beta_0: float
+    local: float
+    certified: bool
+
+
+def learnability(joint: Tensor) -> Learnability:
+    """Find the largest beta at which the bottleneck of `joint: [X, Y]` passes anything.
+
+    Exact to about 1e-9.
+
+    Raises:
+        InputError: if `joint` is no joint distribution.
+
+    Example:
+        >>> round(learnability(torch.tensor([[0.45, 0.05], [0.05, 0.45]])).beta_0, 6)
+        0.64
+    """
+    source, _ = merge_rows(check_joint(joint))
+    # Classes that never occur have no correlation and would divide by 0.
+    source = Source(source.p_x, source.p_y[:, source.p_y.sum(0) > 0])
+    local = _maximal_correlation(source) ** 2
+    low, high, certified = local, 1.0, True
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        gains, proven = _gains(source, middle)
+        low, high = (middle, high) if gains else (low, middle)
+        certified &= proven
+    return Learnability((low + high) / 2 if low > local else local, local, certified)
+
+
+def _maximal_correlation(source: Source) -> float:
+    if source.p_y.shape[1] < 2 or len(source.p_x) < 2:
+        return 0.0
+    p_y = source.p_x @ source.p_y
+    scaled = source.p_x.sqrt()[:, None] * source.p_y / p_y.sqrt()
+    return min(1.0, torch.linalg.svdvals(scaled)[1].item())
+
+
+def _gains(source: Source, beta: float) -> tuple[bool, bool]:
+    """Whether some decoder is worth adding to a code that passes nothing, and whether proven."""
+    if source.p_y.shape[1] < 2:
+        return False, True
+    p_y = source.p_x @ source.p_y
+    t = 1 / beta
+    log_weight = source.p_x.log() + t * divergences(source.p_y, p_y[None])[:, 0]
+    peak = highest(source.p_y, log_weight, t, p_y[None], _SLACK)
+    return peak.log_value > _ABOVE, peak.certified

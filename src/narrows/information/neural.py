@@ -1,0 +1,156 @@
+"""Variational bounds of I(X;Z) from the scores of a critic, as functions of a matrix of pairs.
+
+    scores[i, j] = T(x_i, z_j): joint pairs on the diagonal, independent ones beside it
+
+    Donsker-Varadhan   mean T_ii - log mean_(i != j) exp T_ij
+    NWJ                mean T_ii - 1/e mean_(i != j) exp T_ij
+    InfoNCE            mean_i ( T_ii - log 1/n sum_j exp T_ij )             never above log n
+    SMILE              mean T_ii - log mean_(i != j) exp clip(T_ij, -c, c)
+
+Source: Belghazi et al. (2018), "MINE", arXiv 1801.04062; Nguyen, Wainwright & Jordan (2010), arXiv
+0809.0853, in the form of Poole et al. (2019), arXiv 1905.06922, section 2; van den Oord, Li &
+Vinyals (2018), arXiv 1807.03748, eq. 5; Song & Ermon (2020), arXiv 1910.06222, section 4.
+
+The first three are lower bounds for any critic, in expectation over fresh samples and up to the
+logarithm of a sample mean, which makes Donsker-Varadhan too high by about half the variance of that
+mean. SMILE trades the bound for a small variance: it can be too high, and nothing in it tells.
+On the samples that the critic was trained on none of them bounds anything. No lower bound that
+holds with high confidence exceeds the logarithm of the number of samples (McAllester & Stratos
+2020, arXiv 1811.04251).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from narrows.errors import InputError, unknown_name
+from narrows.information._checks import standard_error
+from narrows.types import Estimate
+
+__all__ = [
+    "CRITIC_BOUNDS",
+    "BoundName",
+    "critic_bound",
+    "donsker_varadhan",
+    "infonce",
+    "nwj",
+    "smile",
+]
+
+BoundName = Literal["donsker_varadhan", "nwj", "infonce", "smile"]
+
+_CLIP = 5.0
+_SATURATED = 0.95
+
+
+def donsker_varadhan(scores: Tensor) -> Tensor:
+    """The bound of MINE on `scores: [..., n, n]`, in nats: `[...]`, differentiable."""
+    return _joint(scores) - _log_mean_elsewhere(scores)
+
+
+def nwj(scores: Tensor) -> Tensor:
+    """The bound of Nguyen, Wainwright & Jordan on `scores: [..., n, n]`: `[...]`, differentiable.
+
+    Its best critic is 1 + log p(x,z)/p(x)p(z): a constant in the scores matters, unlike elsewhere.
+    """
+    return _joint(scores) - (_log_mean_elsewhere(scores) - 1).exp()
+
+
+def infonce(scores: Tensor) -> Tensor:
+    """The contrastive bound on `scores: [..., n, n]`, at most log n: `[...]`, differentiable."""
+    return _joint(scores) - scores.logsumexp(-1).mean(-1) + math.log(scores.shape[-1])
+
+
+def smile(scores: Tensor, clip: float = _CLIP) -> Tensor:
+    """Donsker-Varadhan with scores of independent pairs clipped; not a bound. `[...]`."""
+    return _joint(scores) - _log_mean_elsewhere(scores.clamp(-clip, clip))
+
+
+CRITIC_BOUNDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "donsker_varadhan": donsker_varadhan,
+    "nwj": nwj,
+    "infonce": infonce,
+    "smile": smile,
+}
+
+
+def critic_bound(scores: Tensor, bound: BoundName = "infonce") -> Estimate:
+    """Estimate of I(X;Z) from the scores of a critic on samples that it was not trained on.
+
+    The standard error is an infinitesimal jackknife: it counts that each sample occurs in a row and
+    a column of the matrix.
+
+    Args:
+        scores: `[n, n]`, T(x_i, z_j).
+        bound: one of `CRITIC_BOUNDS`.
+
+    Returns:
+        Estimate in nats; its ceiling is log n for InfoNCE. Diagnostics: `bound` ("lower", or "none"
+        for SMILE), `critic_bound`, `log_n`, and `saturated`: within 5 % of log n or above, where
+        more samples may find more (InfoNCE) or the estimate cannot be trusted (the others).
+
+    Raises:
+        InputError: for NaN, or scores that are no square matrix of at least 2 samples.
+        ConfigError: for a bound that there is none of.
+
+    Example:
+        >>> critic_bound(torch.zeros(8, 8)).nats
+        0.0
+    """
+    if bound not in CRITIC_BOUNDS:
+        raise unknown_name("critic bound", bound, CRITIC_BOUNDS)
+    scores = _check_scores(scores)
+    n = len(scores)
+    nats = CRITIC_BOUNDS[bound](scores).item()
+    about = {
+        "bound": "none" if bound == "smile" else "lower",
+        "critic_bound": bound,
+        "log_n": math.log(n),
+        "saturated": nats > _SATURATED * math.log(n),
+    }
+    ceiling = math.log(n) if bound == "infonce" else math.inf
+    return Estimate(nats, standard_error(_influence(scores, bound)), n, ceiling, about)
+
+
+def _joint(scores: Tensor) -> Tensor:
+    return scores.diagonal(dim1=-2, dim2=-1).mean(-1)
+
+
+def _log_mean_elsewhere(scores: Tensor) -> Tensor:
+    """Log of the mean of exp(scores) beside the diagonal: `[...]`."""
+    n = scores.shape[-1]
+    own = torch.eye(n, dtype=torch.bool, device=scores.device)
+    return scores.masked_fill(own, -torch.inf).logsumexp((-2, -1)) - math.log(n * (n - 1))
+
+
+def _influence(scores: Tensor, bound: BoundName) -> Tensor:
+    """What each sample adds to the estimate, up to a constant: `[n]`."""
+    n = len(scores)
+    own = scores.diagonal()
+    if bound == "infonce":
+        log_row = scores.logsumexp(1)
+        return own - log_row - (scores - log_row[:, None]).logsumexp(0).exp()
+    log_mean = _log_mean_elsewhere(scores)
+    if bound == "smile":
+        scores = scores.clamp(-_CLIP, _CLIP)
+        log_mean = _log_mean_elsewhere(scores)
+    divisor = scores.new_ones(()) if bound == "nwj" else log_mean
+    weight = (scores - divisor).exp().fill_diagonal_(0)
+    return own - (weight.sum(0) + weight.sum(1)) / (n - 1)
+
+
+def _check_scores(scores: Tensor) -> Tensor:
+    square = scores.dim() == 2 and scores.shape[0] == scores.shape[1]
+    if not square or len(scores) < 2 or not scores.is_floating_point():
+        raise InputError(
+            "scores must be floating point [n, n] of at least 2 samples, every x with every z; got "
+            f"{scores.dtype} {list(scores.shape)}"
+        )
+    if not torch.isfinite(scores).all():
+        raise InputError("scores hold NaN or inf; the critic has diverged")
+    return scores.detach().double()

@@ -1,0 +1,146 @@
+"""Matrix-based Renyi entropy: the entropy of the eigenvalues of a kernel.
+
+    S_a(A) = log tr(A^a) / (1 - a),   A_ij = K_ij / (n sqrt(K_ii K_jj))
+    S_a(A, B) = S_a( A o B / tr(A o B) ),   I_a(A; B) = S_a(A) + S_a(B) - S_a(A, B)
+
+o multiplies entry by entry; a = 1 is the limit -tr(A log A).
+
+Source: Sanchez Giraldo, Rao & Principe (2015), arXiv 1211.2459, definitions 2 and 3; the joint
+entropy of several, and its use on hidden layers with a = 1.01, Yu et al. (2019), arXiv 1808.07912.
+They write logarithms to base 2; here they are natural.
+
+No density is estimated, and none of it converges to Shannon's information: the bandwidth decides
+what counts as different. As it goes to 0 every sample differs and I is log n; as it grows all are
+alike and I is 0. Compare values of one bandwidth only.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from narrows.errors import InputError
+from narrows.information._checks import check_codes, check_pair
+from narrows.information.hsic import gaussian_kernel
+from narrows.types import Estimate
+
+__all__ = ["renyi_entropy", "renyi_information"]
+
+_SATURATED = 0.95
+
+
+def renyi_entropy(*kernels: Tensor, alpha: float = 1.01) -> Tensor:
+    """Joint entropy of the samples as one or more kernels see them: `[..., n, n]` to `[...]`.
+
+    Differentiable, in nats, between 0 and log n. Order 2 needs no eigenvalues and is n times as
+    cheap.
+
+    Args:
+        kernels: positive semi-definite, of the same samples; leading axes broadcast.
+        alpha: the order, above 0.
+
+    Raises:
+        InputError: for no kernel, matrices that are not square or of different sizes, a diagonal
+            that is not positive, or an order that is not.
+
+    Example:
+        >>> round(renyi_entropy(torch.eye(8)).item() / math.log(2), 3)
+        3.0
+    """
+    if not (math.isfinite(alpha) and alpha > 0):
+        raise InputError(f"alpha must be positive and finite, got {alpha}")
+    state = _product(kernels)
+    if alpha == 2:
+        return -state.square().sum((-2, -1)).log()
+    # Rounding leaves eigenvalues a little below 0.
+    values = torch.linalg.eigvalsh(state).clamp_min(0)
+    if alpha == 1:
+        return -torch.special.xlogy(values, values).sum(-1)
+    return values.pow(alpha).sum(-1).log() / (1 - alpha)
+
+
+def renyi_information(
+    x: Tensor,
+    z: Tensor,
+    alpha: float = 1.01,
+    bandwidth_x: float | None = None,
+    bandwidth_z: float | None = None,
+) -> Estimate:
+    """Matrix-based I_alpha of two sets of samples under Gaussian kernels, in float64.
+
+    Args:
+        x: `[n, D]`.
+        z: `[n, K]`; labels as one-hot vectors with a bandwidth of 0.1 or so.
+        alpha: the order; near 1 for Shannon-like entropies, 2 for speed.
+        bandwidth_x: of x's kernel; None for Silverman's rule, the root of the mean variance of the
+            columns times n^(-1 / (D + 4)).
+        bandwidth_z: likewise.
+
+    Returns:
+        Estimate in nats without a standard error; its ceiling is log n. Diagnostics: `bound`
+        ("none"), `alpha`, `bandwidth_x`, `bandwidth_z`, `entropy_x`, `entropy_z`, `measures`, and
+        `saturated`: an entropy within 5 % of log n, where nearly every sample counts as different.
+
+    Raises:
+        InputError: for NaN, wrong shapes, unequal lengths, fewer than 2 samples, an impossible
+            order or bandwidth, or constant samples without a bandwidth.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [0.0], [9.0], [9.0]])
+        >>> round(renyi_information(x, -x, bandwidth_x=1.0, bandwidth_z=1.0).bits, 6)
+        1.0
+    """
+    x, z = check_pair(check_codes(x, "x"), check_codes(z, "z"))
+    widths = [_width(x, bandwidth_x, "x"), _width(z, bandwidth_z, "z")]
+    k, other = (gaussian_kernel(part, width) for part, width in zip((x, z), widths, strict=True))
+    of_x, of_z, both = (
+        renyi_entropy(*kernels, alpha=alpha).item() for kernels in ((k,), (other,), (k, other))
+    )
+    ceiling = math.log(len(x))
+    about = {
+        "bound": "none",
+        "alpha": alpha,
+        "bandwidth_x": widths[0],
+        "bandwidth_z": widths[1],
+        "entropy_x": of_x,
+        "entropy_z": of_z,
+        "measures": "what two kernels share, in units of Renyi's entropy; not Shannon's I(X;Z)",
+        "saturated": max(of_x, of_z) > _SATURATED * ceiling,
+    }
+    return Estimate(of_x + of_z - both, math.nan, len(x), ceiling, about)
+
+
+def _product(kernels: tuple[Tensor, ...]) -> Tensor:
+    """A, of trace 1, of the product of all kernels, each with a diagonal of 1."""
+    if not kernels:
+        raise InputError("expected at least one kernel, got none")
+    size = kernels[0].shape[-1:]
+    for kernel in kernels:
+        if kernel.dim() < 2 or kernel.shape[-2:] != size * 2:
+            shapes = [list(one.shape) for one in kernels]
+            raise InputError(f"expected kernels [..., n, n] of the same samples, got {shapes}")
+    state = torch.ones((), dtype=kernels[0].dtype, device=kernels[0].device)
+    for kernel in kernels:
+        diagonal = kernel.diagonal(dim1=-2, dim2=-1)
+        if not (diagonal > 0).all():
+            raise InputError(
+                "a kernel's diagonal must be positive, got a smallest of "
+                f"{diagonal.min().item():g}; a linear kernel of a sample at 0 has none"
+            )
+        root = diagonal.rsqrt()
+        state = state * kernel * root[..., :, None] * root[..., None, :]
+    return state / size[0]
+
+
+def _width(samples: Tensor, bandwidth: float | None, name: str) -> float:
+    if bandwidth is not None:
+        return bandwidth
+    n, d = samples.shape
+    typical = samples.var(0).mean().sqrt().item()
+    if typical == 0:
+        raise InputError(
+            f"{name} is constant and has no bandwidth of its own; give bandwidth_{name}"
+        )
+    return typical * n ** (-1 / (d + 4))

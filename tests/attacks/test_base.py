@@ -1,0 +1,178 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from narrows.attacks import FGSM, PGD, DeepFool
+from narrows.attacks._base import Best
+from narrows.attacks._query import Query, frozen
+from narrows.errors import ConfigError, InputError, NarrowsError
+from scenarios_attacks import NoisyInput, curved_case, linear_case
+
+X, Y = torch.full((4, 1, 2, 2), 0.5), torch.tensor([0, 1, 2, 0])
+MODEL = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+
+
+def changed(value: float) -> torch.Tensor:
+    x = X.clone()
+    x[1, 0, 0, 0] = value
+    return x
+
+
+@pytest.mark.parametrize("attack", [FGSM(eps=0.1), PGD(eps=0.1), DeepFool()])
+@pytest.mark.parametrize(
+    ("x", "y", "says"),
+    [
+        (changed(1.5), Y, r"must lie in \[0, 1\], got values from 0.5 to 1.5"),
+        (changed(-0.1), Y, r"must lie in \[0, 1\], got values from -0.1 to 0.5"),
+        (255 * X, Y, "divide 0-255 images by 255"),
+        (changed(math.nan), Y, r"must lie in \[0, 1\], got values from nan"),
+        (changed(math.inf), Y, r"must lie in \[0, 1\], got values from 0.5 to inf"),
+        (X.to(torch.uint8), Y, "floating point .* got torch.uint8"),
+        (X[0, 0, 0, 0], Y, "floating point"),
+        (X[:0], Y[:0], "x is empty"),
+        (X, Y[:3], r"integers of shape \[4\], got torch.int64 \[3\]"),
+        (X, Y[:, None], r"got torch.int64 \[4, 1\]"),
+        (X, Y.float(), r"got torch.float32 \[4\]"),
+        (X, Y > 0, r"got torch.bool \[4\]"),
+        (X, Y + 1, r"lie in 0..2 for this model, got 1..3"),
+        (X, Y - 1, r"lie in 0..2 for this model, got -1..1"),
+    ],
+)
+def test_refuses_images_and_labels_that_mean_nothing(attack, x, y, says):
+    with pytest.raises(InputError, match=says):
+        attack(MODEL, x, y)
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        (Y, "must differ from the label, 4 of 4 don't"),
+        (Y[:2], r"targets must be integers of shape \[4\]"),
+        (Y + 7, "lie in 0..2 for this model, got 7..9"),
+    ],
+)
+def test_refuses_targets_that_mean_nothing(target, says):
+    with pytest.raises(InputError, match=says):
+        FGSM(eps=0.1)(MODEL, X, Y, target)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"eps": 8}, r"\[0, 1\].*got 8; divide by 255"),
+        ({"eps": -0.1}, "got -0.1"),
+        ({"eps": math.nan}, "got nan"),
+        ({"eps": math.inf, "norm": "l2"}, "must be finite .* got inf"),
+        ({"norm": "l1"}, "'linf' or 'l2', got 'l1'"),
+        ({"norm": 2}, "got 2"),
+        ({"draws": 0}, "draws must be at least 1, got 0"),
+        ({"verify_draws": 0}, "verify_draws must be at least 1"),
+        ({"chunk": 0}, "chunk must be at least 1"),
+    ],
+)
+def test_refuses_settings_that_mean_nothing(wrong, says):
+    with pytest.raises(ConfigError, match=says):
+        FGSM(**{"eps": 0.1, **wrong})
+
+
+class Broken(nn.Module):
+    """Breaks where `where` says: in its logits, or only in their gradient."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    def forward(self, x):
+        score = x.flatten(1).sum(1)
+        if self.where == "logits":
+            score = score.log() * 0 / 0
+        if self.where == "gradient":  # sqrt has an infinite slope at 0
+            score = score + (x[:, 0, 0, 0] - 0.5).abs().sqrt()
+        if self.where == "shape":
+            return score
+        return torch.stack([score + 9, -score, 0 * score], 1)
+
+
+@pytest.mark.parametrize("attack", [FGSM(eps=0.1), PGD(eps=0.1), DeepFool()])
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("logits", "NaN or infinite logits"),
+        ("gradient", "gradient is NaN or infinite at 4 of 4 images"),
+        ("shape", r"must return logits .* got shape \(4,\)"),
+    ],
+)
+def test_a_broken_model_is_named_not_survived(attack, where, says):
+    model = Broken(where).train()
+    with pytest.raises(NarrowsError, match=says):
+        attack(model, X, torch.zeros(4, dtype=torch.int64))
+    assert model.training
+
+
+def test_frozen_restores_after_an_error():
+    layer, dropout = nn.Linear(2, 2), nn.Dropout().eval()
+    model = nn.Sequential(layer, dropout)
+    layer.bias.requires_grad_(False)
+    with pytest.raises(ZeroDivisionError), frozen(model):
+        _ = 1 / (model.training or layer.weight.requires_grad)
+    assert [module.training for module in model.modules()] == [True, True, False]
+    assert [parameter.requires_grad for parameter in model.parameters()] == [True, False]
+
+
+def test_best_keeps_the_best_of_attempts_that_meet_in_one_image():
+    best = Best(torch.zeros(3, 2))
+    rows = torch.tensor([0, 1, 0, 1, 1])
+    attempts = torch.arange(10.0).view(5, 2)
+    no = torch.zeros(5, dtype=torch.bool)
+    best.offer(rows, attempts, torch.tensor([1.0, 5.0, 2.0, 5.0, 4.0]), no)
+    assert best.x.tolist() == [[4, 5], [2, 3], [0, 0]]
+    assert best.value.tolist() == [2, 5, -math.inf]
+    fooled = torch.tensor([False, False, True, False, False])
+    best.offer(rows, -attempts, torch.tensor([9.0, 1.0, -3.0, 1.0, 1.0]), fooled)
+    assert best.x.tolist() == [[-4, -5], [2, 3], [0, 0]]
+    assert best.fooled.tolist() == [True, False, False]
+    best.offer(rows, attempts, torch.full((5,), 8.0), no)
+    assert best.x.tolist() == [[-4, -5], [2, 3], [0, 0]]
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_gradient_is_that_of_the_objective(targeted):
+    model, x, y = linear_case(4, dtype=torch.float64)
+    query = Query(model, y, targeted=targeted)
+    rows = torch.arange(50, 90)
+
+    def lead(logits, labels):
+        return logits.gather(1, labels[:, None]).squeeze(1) * 2
+
+    value, gradient, logits = query.ascend(x[rows], rows, lead)
+    sign = -1 if targeted else 1
+    torch.testing.assert_close(gradient.flatten(1), sign * 2 * model.layer.weight[y[rows]].detach())
+    torch.testing.assert_close(value, sign * lead(logits, y[rows]))
+    assert query.fooled(logits, rows).all() == targeted
+
+
+def test_gaps_are_leads_and_their_gradients():
+    model, x, y = linear_case(4, dtype=torch.float64)
+    query = Query(model, y)
+    rivals = torch.stack([(y + 1) % 4, (y + 3) % 4], 1)
+    weight, logits = model.layer.weight.detach(), model(x).detach()
+    for k, (lead, gradient) in enumerate(query.gaps(x, y, rivals)):
+        rival = rivals[:, k]
+        torch.testing.assert_close(gradient.flatten(1), weight[rival] - weight[y])
+        torch.testing.assert_close(
+            lead, logits.gather(1, rival[:, None])[:, 0] - logits.gather(1, y[:, None])[:, 0]
+        )
+    assert (query.forwards, query.backwards) == (len(x), 2 * len(x))
+
+
+def test_draws_are_averaged_in_probability():
+    model, x, y = curved_case()
+    noisy = NoisyInput(model.eval(), 0.5)
+    with torch.no_grad():
+        torch.manual_seed(3)
+        averaged = Query(noisy, y, stochastic=True, draws=50).logits(x)
+        torch.manual_seed(3)
+        drawn = noisy(x.repeat(50, 1, 1, 1)).unflatten(0, (50, len(x)))
+    torch.testing.assert_close(averaged.softmax(1), drawn.softmax(-1).mean(0))

@@ -1,0 +1,184 @@
+"""What holds for every attack: a row here is all that a new one needs."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from narrows.attacks import ATTACKS, FGSM, PGD, DeepFool, FixedEps
+from narrows.attacks import norms as geometry
+from scenarios_attacks import Counting, Lucky, NoisyInput, curved_case
+
+ROWS = {
+    "fgsm": FGSM(eps=0.15),
+    "fgsm-l2": FGSM(norm="l2", eps=0.4),
+    "fgsm-margin": FGSM(eps=0.15, loss="margin"),
+    "pgd": PGD(eps=0.1, steps=5, restarts=3),
+    "pgd-l2": PGD(norm="l2", eps=0.3, steps=5, restarts=3),
+    "pgd-margin": PGD(eps=0.1, steps=5, restarts=3, loss="margin"),
+    "deepfool": DeepFool(steps=10),
+    "deepfool-linf": DeepFool(norm="linf", steps=10),
+}
+# Without a random number: neither a seed nor the chunks may change their results.
+DETERMINISTIC = [name for name, attack in ROWS.items() if not isinstance(attack, PGD)]
+
+every = pytest.mark.parametrize("attack", ROWS.values(), ids=ROWS.keys())
+
+
+def test_every_attack_has_a_row():
+    assert {type(attack) for attack in ROWS.values()} == set(ATTACKS.values())
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_result_is_what_it_says(attack, dtype):
+    model, x, y = curved_case(dtype=dtype)
+    result = attack(model, x, y)
+    model.eval()
+    assert result.x_adv.shape == x.shape
+    assert result.x_adv.dtype == dtype
+    assert result.x_adv.min() >= 0
+    assert result.x_adv.max() <= 1
+    assert torch.equal(result.success, model(result.x_adv).argmax(1) != y)
+    assert torch.equal(result.fooled_rate, result.success.double())
+    size = geometry.size(result.x_adv - x, attack.norm)
+    assert torch.equal(result.distance, size.where(result.success, torch.tensor(math.inf)))
+    if isinstance(attack, FixedEps):
+        assert size.max() <= attack.eps * (1 + 1e-5)
+    assert result.robust_accuracy == pytest.approx(1 - result.success.double().mean().item())
+    # The row must bite, or what is tested above is next to nothing.
+    assert result.success[y == model(x).argmax(1)].sum() >= 5
+
+
+@every
+def test_misclassified_images_are_left_alone(attack):
+    model, x, y = curved_case()
+    result = attack(model, x, y)
+    wrong = model.eval()(x).argmax(1) != y
+    assert wrong.sum() == 5
+    assert torch.equal(result.x_adv[wrong], x[wrong])
+    assert result.success[wrong].all()
+    assert (result.distance[wrong] == 0).all()
+
+
+@every
+def test_targeted_success_means_the_target(attack):
+    model, x, y = curved_case()
+    said = model.eval()(x).argmax(1)
+    target = (said + 2) % 5
+    target = torch.where(target == y, (target + 1) % 5, target)
+    attack = replace(attack, eps=2 * attack.eps) if isinstance(attack, FixedEps) else attack
+    result = attack(model, x, y, target)
+    assert torch.equal(result.success, model(result.x_adv).argmax(1) == target)
+    assert result.success.sum() >= 5
+
+
+@every
+def test_leaves_everything_as_it_was(attack):
+    torch.manual_seed(123)
+    model, x, y = curved_case()
+    model.first.weight.requires_grad_(False)
+    model.dropout.eval()
+    model.last.bias.grad = torch.ones(5)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    x_before, rng = x.clone(), torch.get_rng_state()
+    result = attack(model, x.requires_grad_(), y)
+    assert torch.equal(torch.get_rng_state(), rng)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert [module.training for module in model.children()] == [True, True, False, True]
+    assert [p.requires_grad for p in model.parameters()] == [False] + 5 * [True]
+    assert [p.grad is not None for p in model.parameters()] == 5 * [False] + [True]
+    assert torch.equal(model.last.bias.grad, torch.ones(5))
+    assert torch.equal(x.detach(), x_before)
+    assert x.grad is None
+    assert not result.x_adv.requires_grad
+
+
+@every
+def test_counts_every_pass(attack):
+    model, x, y = curved_case()
+    model = Counting(model)
+    result = attack(model, x, y)
+    assert result.forwards == model.forwards
+    assert result.backwards == model.backwards > 0
+
+
+@every
+def test_same_seed_same_result_to_the_bit(attack):
+    model, x, y = curved_case()
+    torch.manual_seed(7)
+    first = attack(model, x, y)
+    torch.manual_seed(8)
+    again = attack(model, x, y)
+    assert torch.equal(first.x_adv, again.x_adv)
+    assert (first.forwards, first.backwards) == (again.forwards, again.backwards)
+
+
+@pytest.mark.parametrize("name", sorted(set(ROWS) - set(DETERMINISTIC)))
+def test_other_seed_other_result(name):
+    model, x, y = curved_case()
+    first, other = (replace(ROWS[name], seed=seed)(model, x, y) for seed in (0, 1))
+    assert not torch.equal(first.x_adv, other.x_adv)
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_chunks_make_no_difference(name):
+    model, x, y = curved_case(dtype=torch.float64)
+    whole, parts = (replace(ROWS[name], chunk=chunk)(model, x, y) for chunk in (512, 7))
+    torch.testing.assert_close(parts.x_adv, whole.x_adv)
+    assert torch.equal(parts.success, whole.success)
+    assert parts.backwards == whole.backwards
+
+
+@every
+def test_repr_can_be_evaluated(attack):
+    assert eval(repr(attack)) == attack
+
+
+@every
+def test_works_in_inference_mode(attack):
+    model, x, y = curved_case()
+    with torch.inference_mode():
+        inside = attack(model, x + 0, y + 0)
+    assert torch.equal(inside.x_adv, attack(model, x, y).x_adv)
+
+
+@every
+def test_lucky_draws_are_no_success(attack):
+    x, y = torch.full((50, 1, 2, 2), 0.5), torch.zeros(50, dtype=torch.int64)
+    result = attack(Lucky(0.2), x, y)
+    assert not result.success.any()
+    # 50 images of 100 draws each: standard error .0057 about a mean of .2
+    assert result.fooled_rate.mean().item() == pytest.approx(0.2, abs=0.025)
+
+
+@every
+def test_stochastic_success_is_decided_on_fresh_draws(attack):
+    torch.manual_seed(0)
+    model, x, y = curved_case()
+    noisy = NoisyInput(model.eval(), 0.05)
+    result = replace(attack, draws=4)(noisy, x, y)
+    attacked = result.distance > 0
+    with torch.no_grad():
+        drawn = torch.stack([noisy(result.x_adv) for _ in range(1000)])
+    rate = (drawn.argmax(-1) != y).double().mean(0)
+    # Five standard errors of the 100 draws that the verdict was taken on.
+    assert (result.fooled_rate - rate).abs().max() < 0.25
+    vote = drawn.softmax(-1).mean(0)
+    others = vote.scatter(1, y[:, None], 0).amax(1)
+    clear = attacked & ((others - vote.gather(1, y[:, None]).squeeze(1)).abs() > 0.1)
+    assert torch.equal((vote.argmax(1) != y)[clear], result.success[clear])
+    # DeepFool stops at the boundary, where nothing is clear.
+    assert clear.sum() >= 5 or isinstance(attack, DeepFool)
+
+
+@every
+def test_accepts_any_integer_labels_and_shapes(attack):
+    torch.manual_seed(0)
+    flat = nn.Linear(6, 3)
+    x = torch.rand(9, 6)
+    y = flat(x).argmax(1)
+    expected = attack(flat, x, y).x_adv
+    assert torch.equal(attack(flat, x, y.to(torch.uint8)).x_adv, expected)
