@@ -58,8 +58,8 @@ class Bar:
 
     def _line(self) -> str:
         rate = (self._done - self._first) / max(1e-9, time.monotonic() - self._started)
-        left = (self._total - self._done) / rate if rate else float("inf")
-        eta = f", {left:.0f} s left" if left else ""
+        left = self._total - self._done
+        eta = f", {left / rate:.0f} s left" if left and rate else ""
         return (
             f"{self._label}: {self._done}/{self._total}, {rate:.1f}/s{eta}  {self._text}".rstrip()
         )
