@@ -180,7 +180,8 @@ def test_help_and_version_without_torch():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    unwrapped = re.sub(r"\s", "", result.stdout)
     for name in (*METHODS, *DATASETS):
-        assert re.search(rf"\b{name}\b", result.stdout), name
+        assert name in unwrapped
     for option in ("--data", "--methods", "--betas", "--seeds", "--epochs", "--device", "--out"):
         assert option in result.stdout

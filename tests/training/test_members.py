@@ -99,9 +99,6 @@ def test_weights_that_a_user_froze_stay_frozen(solo):
     trained = members.parameters(critic=False)
     assert len(trained) == 2
     critics = members.parameters(critic=True)
-    with members.critic_held():
-        assert not any(p.requires_grad for p in critics)
-    assert all(p.requires_grad for p in critics)
     assert len(critics) == len(list(made.method.critic_parameters()))
 
 

@@ -138,8 +138,7 @@ def moved(running: Trainer, which: str) -> set[str]:
     if which == "critic":
         running._descend("critic", running.members.run("critic_loss", seen, x, y))
     else:
-        with running.members.critic_held():
-            running._descend("model", running.members.run("terms", seen, x, y)["total"])
+        running._descend("model", running.members.run("terms", seen, x, y)["total"])
     after = weights(running)
     return {n for n in before if not torch.equal(before[n].nan_to_num(), after[n].nan_to_num())}
 

@@ -103,7 +103,10 @@ def _cells(
 
     row = run.row_of(method, beta)
     cells = [method, f"{beta:g}", choice]
-    cells += [show(value, 1, digits) for value in row["information_bits"]["test"]]
+    cells += [
+        show({**value, "std": None} if compact else value, 1, digits)
+        for value in row["information_bits"]["test"]
+    ]
     cells.append(show(row["accuracy"]["test"], 100, 1))
     found = {(one["attack"], one["eps"]): one for one in row["attacks"]}
     if found:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -66,18 +65,6 @@ class Members(ABC):
     @abstractmethod
     def parameters(self, *, critic: bool) -> list[nn.Parameter]:
         """What the critic's optimiser owns, or what the model's does."""
-
-    @contextmanager
-    def critic_held(self) -> Iterator[None]:
-        """Keep the critic's weights out of the graph: the model's step doesn't train them."""
-        held = self.parameters(critic=True)
-        for parameter in held:
-            parameter.requires_grad_(False)
-        try:
-            yield
-        finally:
-            for parameter in held:
-                parameter.requires_grad_(True)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Copy the values of `named_tensors` of an equal run back in.

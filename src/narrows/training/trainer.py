@@ -143,9 +143,8 @@ class Trainer:
         for _ in range(self._critic_steps):
             detached = {name: value.detach() for name, value in seen.items()}
             self._descend("critic", self.members.run("critic_loss", detached, x, y))
-        with self.members.critic_held():
-            parts = self.members.run("terms", seen, x, y)
-            self._descend("model", parts.pop("total"))
+        parts = self.members.run("terms", seen, x, y)
+        self._descend("model", parts.pop("total"))
         self.steps += 1
         if self.config.averaging:
             self._average.update(self.members.named_tensors())
