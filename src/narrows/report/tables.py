@@ -33,7 +33,7 @@ def result_table(run: Run) -> ResultTable:
     for method in run.summary:
         labels = _labels(run, method)
         for beta, names in labels.items():
-            label = "+".join(_SHORT[name] for name in names)
+            label = _SHORT[names[0]] if len(names) == 1 else "both"
             rows.append(_cells(run, method, beta, label, [eps], digits=1, compact=True))
     return ResultTable(columns, rows)
 
@@ -73,7 +73,9 @@ def console_table(run: Run, console: Console) -> None:
         title=f"{run.config['data']}, test data, mean ± std over seeds ({run.config['seeds']})",
         caption=caption,
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
     )
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index in (0, 2) else "right", no_wrap=True)
