@@ -26,6 +26,7 @@ def test_a_stochastic_model_is_measured_alike_each_time_and_the_generator_is_lef
     before = torch.get_rng_state()
     assert evaluate_member(net, splits, CONFIG) == first
     assert torch.equal(torch.get_rng_state(), before)
+    assert all(module.training for module in net.modules())
     assert "sampled_test_accuracy" in first
 
 

@@ -2,8 +2,8 @@ import torch
 from torch import nn
 
 from narrows import VIB, Bottleneck, CrossEntropy
+from narrows.models.evaluating import evaluating
 from narrows.training import Objective
-from narrows.training.objective import evaluating
 
 X, Y = torch.rand(8, 4), torch.randint(2, (8,))
 

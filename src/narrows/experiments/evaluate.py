@@ -22,6 +22,7 @@ from narrows.information import (
     variational_relevance,
 )
 from narrows.models.bottleneck import as_classifier, latent_mode
+from narrows.models.evaluating import evaluating
 from narrows.models.outputs import as_output, logits_of
 from narrows.types import Batch, Estimate, Latent
 
@@ -42,13 +43,12 @@ def evaluate_member(model: nn.Module, splits: Splits, config: EvaluateConfig) ->
         config: which attacks, how many images, which noise.
     """
     devices = [splits.test.y.device] if splits.test.y.is_cuda else []
-    with torch.random.fork_rng(devices):
+    with torch.random.fork_rng(devices), evaluating(model):
         torch.manual_seed(_SEED)
         return _evaluate(model, splits, config)
 
 
 def _evaluate(model: nn.Module, splits: Splits, config: EvaluateConfig) -> dict[str, Any]:
-    model.eval()
     stochastic = encode(model, splits.test.batch(slice(0, 2)).x).scale is not None
     record: dict[str, Any] = {
         "accuracy": {

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from narrows.methods import Method
 from narrows.models.bottleneck import latent_mode
+from narrows.models.evaluating import evaluating
 from narrows.models.outputs import logits_of, pack, unpack
 from narrows.types import Batch
 
-__all__ = ["Objective", "evaluating"]
+__all__ = ["Objective"]
 
 
 class Objective(nn.Module):
@@ -49,15 +49,3 @@ class Objective(nn.Module):
         """Logits `[batch, classes]` at the latent's mean: no noise, so members compare."""
         with torch.no_grad(), evaluating(self.model), latent_mode(self.model, "mean"):
             return logits_of(self.model, x)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Hold every layer in evaluation mode for a while: no dropout, running statistics as is."""
-    training = [module for module in model.modules() if module.training]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module in training:
-            module.training = True

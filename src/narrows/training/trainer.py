@@ -172,11 +172,17 @@ class Trainer:
 
     def _validate(self) -> Tensor:
         """Accuracy of the weights that would be handed out, of which the best are kept."""
+        if not self._average.sums:
+            return self._validated()
         live = {name: tensor.clone() for name, tensor in self.members.named_tensors().items()}
         self.members.load(self._average.applied(live, self.steps))
+        accuracy = self._validated()
+        self.members.load(live)
+        return accuracy
+
+    def _validated(self) -> Tensor:
         accuracy = accuracies(self.members, self.validation)
         self._best.offer(self.members.named_tensors(), accuracy, self.epoch)
-        self.members.load(live)
         return accuracy
 
     def best_members(self) -> Members:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from narrows.errors import ConfigError
 from narrows.methods._base import Method
 from narrows.models.bottleneck import latent_mode
+from narrows.models.evaluating import evaluating
 from narrows.models.noise import standard_normal
 from narrows.models.outputs import average_logits, logits_of, pack, unpack
 from narrows.types import Batch, ModelOutput, Term
@@ -102,7 +103,7 @@ class Adversarial(Method):
         with ExitStack() as held:
             held.enter_context(torch.no_grad())
             held.enter_context(latent_mode(model, "mean"))
-            held.enter_context(_evaluating(model) if self.mode == "eval" else _untracked(model))
+            held.enter_context(evaluating(model) if self.mode == "eval" else _untracked(model))
             objective = self.objective(model, batch)
             x_adv = torch.minimum(torch.maximum(x + self._perturbation(x), low), high)
             for _ in range(self.steps):
@@ -201,17 +202,6 @@ def _input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         except RuntimeError:  # inside vmap
             return torch.func.grad(function)(x)
         return torch.autograd.grad(function(leaf), leaf)[0]
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 @contextmanager
