@@ -82,6 +82,7 @@ class RunConfig:
         data: name of the data set.
         methods: names of methods; all members of one train in one vectorised step.
         betas: grid of every method that has a beta; `None` for each method's own grid.
+        grids: grids of single methods, by name, where one for all does not suit.
         seeds: number of seeds, counted from 0.
         validation_share: share of the non-test data that the best epoch is chosen on; `None` for
             the data set's own choice.
@@ -95,6 +96,7 @@ class RunConfig:
     data: str = "digits"
     methods: list[str] = field(default_factory=lambda: ["cross_entropy", "vib", "aib"])
     betas: list[float] | None = None
+    grids: dict[str, list[float]] = field(default_factory=dict)
     seeds: int = 3
     validation_share: float | None = None
     device: str = "cpu"
@@ -108,7 +110,7 @@ class RunConfig:
             raise unknown_name("data set", self.data, DATASETS)
         if not self.methods:
             raise ConfigError(f"methods is empty; valid: {', '.join(METHODS)}")
-        for name in [*self.methods, *self.options]:
+        for name in [*self.methods, *self.grids, *self.options]:
             if name not in METHODS:
                 raise unknown_name("method", name, METHODS)
         if len(set(self.methods)) < len(self.methods):
@@ -117,13 +119,15 @@ class RunConfig:
             raise ConfigError(f"seeds must be at least 1, got {self.seeds}")
         if self.validation_share is not None and not 0 < self.validation_share < 1:
             raise ConfigError(f"validation_share must lie in (0, 1), got {self.validation_share}")
-        if self.betas is not None:
-            _check_betas(self.betas)
+        for betas in [*self.grids.values(), *([] if self.betas is None else [self.betas])]:
+            _check_betas(betas)
 
     def grid(self, method: str) -> list[float]:
         """The betas that `method` is trained with."""
         own = METHODS[method].default_betas
-        return list(own) if self.betas is None or own == (0.0,) else list(self.betas)
+        if own == (0.0,):
+            return list(own)
+        return list(self.grids.get(method, own if self.betas is None else self.betas))
 
     def resolve(self) -> RunConfig:
         """Fill in the data set's network and recipe, and try the methods' options."""
