@@ -31,6 +31,7 @@ LAYERS = [
     "experiments",
     "recipes",
     "report",
+    "commands",
     "cli",
 ]
 
