@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
-
-import altair as alt
-import jinja2
-import vl_convert
+from typing import Any
 
 from narrows.report import plots
 from narrows.report.images import data_uri
+from narrows.report.page import render
 from narrows.report.remarks import remarks
 from narrows.report.rows import Run
 from narrows.report.tables import full_table
-from narrows.training.checkpoint import write_atomically
 
 __all__ = ["write_html"]
 
@@ -25,13 +20,13 @@ __all__ = ["write_html"]
 def write_html(run: Run) -> Path:
     """Write `report.html` into the run's folder and return its path."""
     charts = _charts(run)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("narrows.report"), autoescape=True, trim_blocks=True
-    )
-    page = environment.get_template("report.html.j2").render(
+    path = run.path / "report.html"
+    render(
+        path,
+        "report.html.j2",
+        title=f"narrows: {run.config['data']}",
+        charts=charts,
         run=run,
-        script=_vega_embed(),
-        charts={name: _embeddable(chart) for name, chart in charts.items()},
         remarks=remarks(run),
         table=full_table(run),
         gallery=_gallery(run),
@@ -39,8 +34,6 @@ def write_html(run: Run) -> Path:
         config=json.dumps(run.config, indent=1),
         environment=run.environment,
     )
-    path = run.path / "report.html"
-    write_atomically(path, page.encode())
     return path
 
 
@@ -61,14 +54,6 @@ def label_bits(run: Run) -> float:
     first = next(iter(run.records.values()))[0]
     diagnostics = first["information"]["test"]["kde_relevance_upper"]["diagnostics"]
     return diagnostics["label_entropy"] / math.log(2)
-
-
-def _embeddable(chart: Any) -> str:
-    """The chart as JSON that may stand inside a script element."""
-    themed = chart.configure_axis(labelFontSize=12, titleFontSize=13, gridColor="#e6e6e6")
-    themed = themed.configure_legend(labelFontSize=12, titleFontSize=13)
-    themed = themed.configure_header(labelFontSize=13).configure_view(stroke=None)
-    return json.dumps(themed.to_dict()).replace("</", "<\\/")
 
 
 def _gallery(run: Run) -> list[dict[str, Any]]:
@@ -93,10 +78,3 @@ def _gallery(run: Run) -> list[dict[str, Any]]:
 
 def _middle(values: list[float]) -> float:
     return values[len(values) // 2]
-
-
-def _vega_embed() -> str:
-    """The charts' JavaScript for Altair's version of Vega-Lite; defines `vegaEmbed`."""
-    version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    # Its type stub asks for a snippet; without one it returns the whole bundle.
-    return cast("Callable[..., str]", vl_convert.javascript_bundle)(vl_version=version)

@@ -1,0 +1,83 @@
+"""A page of charts and tables in one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import altair as alt
+import jinja2
+import vl_convert
+
+from narrows.report.tables import ResultTable
+from narrows.training.checkpoint import write_atomically
+
+__all__ = ["Section", "render", "write_page"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page: what it says, then a chart, then a table, each where there is one.
+
+    Args:
+        title: heading; empty for none.
+        text: paragraphs.
+        chart: of Altair.
+        table: columns and rows of text.
+        wordy: whether the cells of the table hold sentences.
+        verdict: whether the paragraphs are what the page is about.
+    """
+
+    title: str
+    text: Sequence[str] = ()
+    chart: Any = None
+    table: ResultTable | None = None
+    wordy: bool = False
+    verdict: bool = False
+
+
+def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -> Path:
+    """Write a page of sections to `path` and return it.
+
+    Raises:
+        StoreError: if it cannot be written.
+    """
+    charts = {f"chart{i}": s.chart for i, s in enumerate(sections, start=1) if s.chart is not None}
+    return render(path, "page.html.j2", title, charts, lead=lead, sections=sections)
+
+
+def render(path: Path, template: str, title: str, charts: Mapping[str, Any], **values: Any) -> Path:
+    """Fill in a template of this package, its charts with the JavaScript that draws them.
+
+    Raises:
+        StoreError: if it cannot be written.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("narrows.report"), autoescape=True, trim_blocks=True
+    )
+    page = environment.get_template(template).render(
+        title=title,
+        script=_vega_embed(),
+        charts={name: _embeddable(chart) for name, chart in charts.items()},
+        **values,
+    )
+    write_atomically(path, page.encode())
+    return path
+
+
+def _embeddable(chart: Any) -> str:
+    """The chart as JSON that may stand inside a script element."""
+    themed = chart.configure_axis(labelFontSize=12, titleFontSize=13, gridColor="#e6e6e6")
+    themed = themed.configure_legend(labelFontSize=12, titleFontSize=13)
+    themed = themed.configure_header(labelFontSize=13).configure_view(stroke=None)
+    return json.dumps(themed.to_dict()).replace("</", "<\\/")
+
+
+def _vega_embed() -> str:
+    """The charts' JavaScript for Altair's version of Vega-Lite; defines `vegaEmbed`."""
+    version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+    # Its type stub asks for a snippet; without one it returns the whole bundle.
+    return cast("Callable[..., str]", vl_convert.javascript_bundle)(vl_version=version)

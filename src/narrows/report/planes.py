@@ -1,0 +1,190 @@
+"""Information planes: the layers of a run's models, or of models while they were trained, in bits.
+
+Colours are Okabe & Ito's, one a layer; crosses are one standard deviation over seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import altair as alt
+
+from narrows.data import load
+from narrows.errors import InputError
+from narrows.experiments.config import load_config
+from narrows.experiments.members import list_members, load_member
+from narrows.experiments.store import read_json
+from narrows.information import PlaneRecorder, load_plane
+from narrows.report.page import Section, write_page
+from narrows.report.tables import ResultTable
+
+__all__ = ["measure_run", "plane_chart", "plane_table", "read_planes", "write_plane"]
+
+_PALETTE = ["#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+_WIDTH, _HEIGHT = 380, 280
+Row = dict[str, Any]
+
+
+def measure_run(
+    folder: Path,
+    methods: Sequence[str] | None,
+    betas: Sequence[float] | None,
+    layers: Sequence[str] | None,
+    measure: str,
+    samples: int,
+    options: dict[str, Any],
+) -> list[Row]:
+    """One row a trained model and layer of a run, on training data, in bits.
+
+    Raises:
+        NarrowsError: for a folder that is no finished run, or what `PlaneRecorder` refuses.
+    """
+    config = load_config(values=read_json(folder / "config.json"))
+    data = load(config.data, validation_share=config.validation_share).train.all()
+    rows = []
+    for method, beta, seed in list_members(folder, methods, betas):
+        model = load_member(folder, method, beta, seed)
+        recorder = PlaneRecorder(model, layers, data, measure, samples, **options)
+        recorder(epoch=0)
+        about = {"model": method, "beta": beta, "seed": seed}
+        rows += [about | row | {"epoch": None} for row in _rows(recorder.record())]
+    return rows
+
+
+def read_planes(files: Sequence[Path]) -> list[Row]:
+    """One row a recorded layer, epoch and file; each file is a seed.
+
+    Raises:
+        InputError: for a file that holds no plane, or planes of different measures.
+    """
+    records = [load_plane(file) for file in files]
+    measures = [(r["measure"], r["options"], r["n"]) for r in records]
+    if any(one != measures[0] for one in measures):
+        raise InputError(
+            "the files were not measured alike and cannot be compared: "
+            + "; ".join(f"{measure} {options} of {n}" for measure, options, n in measures)
+        )
+    return [
+        {"model": "recorded", "beta": None, "seed": seed} | row
+        for seed, record in enumerate(records)
+        for row in _rows(record)
+    ]
+
+
+def plane_table(rows: Sequence[Row]) -> ResultTable:
+    """Mean and spread over seeds of every layer; of the last epoch, where there are several."""
+    columns = ["model", "beta", "layer", "I(X;T) bits", "I(T;Y) bits", "seeds", "remark"]
+    last = max((row["epoch"] for row in rows if row["epoch"] is not None), default=None)
+    table = []
+    for (model, beta, _, layer), group in _groups(rows).items():
+        if group[0]["epoch"] != last:
+            continue
+        full = sum(row["saturated"] for row in group)
+        remark = f"{full} within 5 % of log n" if full else ""
+        shown = "-" if beta is None else f"{beta:g}"
+        pair = [_spread([row[axis] for row in group]) for axis in ("rate", "relevance")]
+        table.append([model, shown, layer, *pair, str(len(group)), remark])
+    return ResultTable(columns, table)
+
+
+def plane_chart(rows: Sequence[Row]) -> alt.FacetChart:
+    """The plane: one mark a layer, a line through the layers of a model, or along its training.
+
+    Args:
+        rows: with `model`, `beta`, `seed`, `epoch`, `layer`, `rate`, `relevance`, `entropy` (bits).
+    """
+    means = [_mean(*item) for item in _groups(rows).items()]
+    recorded = rows[0]["epoch"] is not None
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    colours = [_PALETTE[i % len(_PALETTE)] for i in range(len(layers))]
+    base = alt.Chart()
+    rate = alt.X("rate:Q", title="I(X;T), bits")
+    relevance = alt.Y("relevance:Q", title="I(T;Y), bits", scale=alt.Scale(domainMin=0))
+    colour = alt.Color("layer:N", title="Layer", scale=alt.Scale(domain=layers, range=colours))
+    limit = base.mark_line(color="#888888", strokeDash=[6, 3]).encode(
+        alt.X("rate:Q"), alt.Y("entropy:Q"), detail="bound:N"
+    )
+    line = base.mark_line(strokeWidth=1.5, opacity=0.7)
+    line = (
+        line.encode(rate, relevance, color=colour, order="epoch:Q", detail="layer:N")
+        if recorded
+        else line.encode(rate, relevance, color=alt.value("#888888"), order="rank:O", detail="beta:N")
+    )
+    across = base.mark_rule().encode(rate, relevance, alt.X2("rate_high:Q"), color=colour)
+    across = across.encode(alt.X("rate_low:Q", title="I(X;T), bits"))
+    along = base.mark_rule().encode(rate, alt.Y("low:Q"), alt.Y2("high:Q"), color=colour)
+    tooltip = ["layer:N", "beta:Q", "epoch:Q"]
+    tooltip += [alt.Tooltip(f"{axis}:Q", format=".3f") for axis in ("rate", "relevance")]
+    point = base.mark_circle(size=60, opacity=1).encode(
+        rate, relevance, color=colour, tooltip=tooltip
+    )
+    layered = alt.layer(limit, line, across, along, point, data=alt.Data(values=means))
+    return layered.properties(width=_WIDTH, height=_HEIGHT).facet(
+        column=alt.Column("model:N", title=None)
+    )
+
+
+def write_plane(rows: Sequence[Row], path: Path) -> Path:
+    """Write the chart and the table as one page, and return its path.
+
+    Raises:
+        InputError: if there is nothing to draw.
+        StoreError: if it cannot be written.
+    """
+    if not rows:
+        raise InputError("there are no points to draw")
+    lead = (
+        f"Measured: {rows[0]['measures']}. The dashed line is H(Y); nothing exceeds "
+        f"log n = {rows[0]['ceiling']:.2f} bits. Crosses are one standard deviation over seeds."
+    )
+    sections = [Section("Layers", chart=plane_chart(rows)), Section("Table", table=plane_table(rows))]
+    return write_page(path, "Information plane", lead, sections)
+
+
+def _rows(record: Row) -> list[Row]:
+    """The points of a record, in bits."""
+    return [
+        {
+            "epoch": point["epoch"],
+            "layer": point["layer"],
+            "rate": _bits(point["rate"]["nats"]),
+            "relevance": _bits(point["relevance"]["nats"]),
+            "entropy": _bits(point["relevance"]["ceiling"]),
+            "ceiling": _bits(point["rate"]["ceiling"]),
+            "saturated": bool(point["rate"]["diagnostics"].get("saturated")),
+            "measures": point["rate"]["diagnostics"]["measures"],
+        }
+        for point in record["points"]
+    ]
+
+
+def _groups(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row["model"], row["beta"], row["epoch"], row["layer"]].append(row)
+    return groups
+
+
+def _mean(key: tuple[Any, ...], group: Sequence[Row]) -> Row:
+    """A group's mean, with one standard deviation to either side."""
+    found = dict(zip(("model", "beta", "epoch", "layer"), key, strict=True))
+    found["entropy"] = group[0]["entropy"]
+    for axis, (low, high) in (("rate", ("rate_low", "rate_high")), ("relevance", ("low", "high"))):
+        values = [row[axis] for row in group]
+        mean, std = fmean(values), stdev(values) if len(values) > 1 else 0.0
+        found |= {axis: mean, low: mean - std, high: mean + std}
+    return found
+
+
+def _bits(nats: float) -> float:
+    return nats / math.log(2)
+
+
+def _spread(values: Sequence[float]) -> str:
+    spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{fmean(values):.3f}{spread}"
