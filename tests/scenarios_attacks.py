@@ -1,5 +1,7 @@
 """Models with known answers for attacks, shared by the tests of several of them."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -122,3 +124,16 @@ class Counting(nn.Module):
 
     def _count(self, gradient: Tensor) -> None:
         self.backwards += len(gradient)
+
+
+@dataclass(frozen=True)
+class SignStep:
+    """One step of the fast gradient sign method, as a library that knows nothing of ours."""
+
+    eps: float
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        x = x.detach().requires_grad_()
+        loss = nn.functional.cross_entropy(model(x), y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, x)
+        return (x + self.eps * gradient.sign()).clamp(0, 1).detach()

@@ -176,3 +176,38 @@ def test_draws_are_averaged_in_probability():
         torch.manual_seed(3)
         drawn = noisy(x.repeat(50, 1, 1, 1)).unflatten(0, (50, len(x)))
     torch.testing.assert_close(averaged.softmax(1), drawn.softmax(-1).mean(0))
+
+
+def test_common_noise_is_the_same_at_every_look_and_fresh_in_verdicts():
+    model, x, y = curved_case()
+    noisy, rows = NoisyInput(model.eval(), 0.5), torch.arange(len(x))
+    query = Query(noisy, y, stochastic=True, draws=2, verify_draws=2, common_noise=3)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        state = torch.get_rng_state()
+        first = query.logits(x)
+        assert torch.equal(torch.get_rng_state(), state)
+        torch.rand(1)
+        assert torch.equal(query.logits(x), first)
+        verdicts = [query.verdict(x, rows).logits for _ in range(2)]
+    assert not torch.equal(*verdicts)
+
+
+def test_attempts_run_alone_first_and_then_side_by_side_where_something_is_left():
+    best = Best(torch.zeros(5, 2))
+    plan = best.attempts(6, 5)
+    rows, number = next(plan)
+    assert (rows.tolist(), number.tolist()) == ([0, 1, 2, 3, 4], 5 * [0])
+    best.fooled[torch.tensor([0, 2, 3])] = True
+    assert [part.tolist() for part in next(plan)] == [[1, 4, 1, 4], [1, 1, 2, 2]]
+    best.fooled[1] = True
+    assert [part.tolist() for part in next(plan)] == [[4, 4, 4], [3, 4, 5]]
+    assert next(plan, None) is None
+
+
+def test_rivals_are_the_likeliest_other_classes():
+    model, x, y = curved_case()
+    rivals = Query(model.eval(), y).rivals(x, torch.arange(len(x)), 4)
+    for row, logits, label in zip(rivals.tolist(), model(x), y.tolist(), strict=True):
+        order = logits.argsort(descending=True).tolist()
+        assert row == [k for k in order if k != label]

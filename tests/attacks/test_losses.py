@@ -1,7 +1,19 @@
+import logging
+
+import numpy as np
 import pytest
 import torch
 
-from narrows.attacks.losses import LOSSES, cross_entropy, margin, resolve_loss
+from narrows.attacks.losses import (
+    LOSSES,
+    aimed,
+    cross_entropy,
+    dlr,
+    lead,
+    margin,
+    resolve_loss,
+    targeted_dlr,
+)
 from narrows.errors import ConfigError
 
 LOGITS = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 4.5]])
@@ -25,3 +37,61 @@ def test_one_value_an_image(name):
 def test_unknown_loss_names_the_known():
     with pytest.raises(ConfigError, match=r"unknown attack loss 'crossentropy'.*cross_entropy"):
         resolve_loss("crossentropy")
+
+
+def numbers(classes: int, count: int = 50):
+    generator = torch.Generator().manual_seed(classes)
+    logits = torch.randn(count, classes, dtype=torch.float64, generator=generator)
+    labels = torch.randint(classes, (count,), generator=generator)
+    targets = (labels + torch.randint(1, classes, (count,), generator=generator)) % classes
+    return logits, labels, targets
+
+
+def test_dlr_equals_the_papers_equation_6():
+    logits, labels, _ = numbers(7)
+    for z, y, value in zip(logits.numpy(), labels.tolist(), dlr(logits, labels), strict=True):
+        ordered = np.sort(z)[::-1]
+        expected = -(z[y] - np.delete(z, y).max()) / (ordered[0] - ordered[2])
+        assert value.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_targeted_dlr_equals_the_papers_equation_7():
+    logits, labels, targets = numbers(7)
+    values = targeted_dlr(logits, labels, targets)
+    for z, y, t, value in zip(logits.numpy(), labels, targets, values, strict=True):
+        ordered = np.sort(z)[::-1]
+        spread = ordered[0] - (ordered[2] + ordered[3]) / 2
+        assert value.item() == pytest.approx(-(z[y] - z[t]) / spread, rel=1e-12)
+
+
+def test_dlr_losses_know_neither_shift_nor_scale():
+    logits, labels, targets = numbers(5)
+    other = 1e4 * logits - 7
+    torch.testing.assert_close(dlr(other, labels), dlr(logits, labels))
+    torch.testing.assert_close(
+        targeted_dlr(other, labels, targets), targeted_dlr(logits, labels, targets)
+    )
+
+
+def test_dlr_with_too_few_classes_is_the_margin_and_says_so(caplog):
+    logits, labels, targets = numbers(2)
+    assert torch.equal(dlr(logits, labels), margin(logits, labels))
+    logits3, labels3, targets3 = numbers(3)
+    assert torch.equal(targeted_dlr(logits3, labels3, targets3), lead(logits3, labels3, targets3))
+    assert torch.equal(lead(logits, labels, targets), margin(logits, labels))
+    with caplog.at_level(logging.WARNING):
+        resolve_loss("dlr", 3)
+        assert not caplog.records
+        resolve_loss("dlr", 2)
+    assert "dlr needs 3 classes and the model has 2: the margin" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_logits_give_a_finite_gradient(dtype):
+    logits = torch.zeros(2, 5, dtype=dtype, requires_grad=True)
+    labels, targets = torch.tensor([0, 1]), torch.tensor([2, 3])
+    for loss in (dlr, aimed(targeted_dlr, targets)):
+        value = loss(logits, labels)
+        assert (value == 0).all()
+        (gradient,) = torch.autograd.grad(value.sum(), logits)
+        assert torch.isfinite(gradient).all()

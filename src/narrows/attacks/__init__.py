@@ -2,10 +2,75 @@
 
 from narrows.attacks._base import Attack, FixedEps, MinimalNorm
 from narrows.attacks._query import Query
+from narrows.attacks.adaptive import Adaptive, Features, Heads, Rate
+from narrows.attacks.apgd import APGD
+from narrows.attacks.backend import (
+    Backend,
+    from_art,
+    from_autoattack,
+    from_foolbox,
+    from_torchattacks,
+)
+from narrows.attacks.carlini_wagner import CarliniWagner
+from narrows.attacks.ddn import DDN
 from narrows.attacks.deepfool import DeepFool
+from narrows.attacks.ensemble import Ensemble, reevaluation, standard
+from narrows.attacks.fab import FAB
 from narrows.attacks.fgsm import FGSM
+from narrows.attacks.ledger import Ledger
+from narrows.attacks.minimal_eps import MinimalEps, accuracy_curve
+from narrows.attacks.multi_targeted import MultiTargeted
+from narrows.attacks.nifgsm import NIFGSM
 from narrows.attacks.pgd import PGD
+from narrows.attacks.square import Square
+from narrows.attacks.tgs import TGS
 
-__all__ = ["ATTACKS", "FGSM", "PGD", "Attack", "DeepFool", "FixedEps", "MinimalNorm", "Query"]
+__all__ = [
+    "APGD",
+    "ATTACKS",
+    "DDN",
+    "FAB",
+    "FGSM",
+    "NIFGSM",
+    "PGD",
+    "TGS",
+    "Adaptive",
+    "Attack",
+    "Backend",
+    "CarliniWagner",
+    "DeepFool",
+    "Ensemble",
+    "Features",
+    "FixedEps",
+    "Heads",
+    "Ledger",
+    "MinimalEps",
+    "MinimalNorm",
+    "MultiTargeted",
+    "Query",
+    "Rate",
+    "Square",
+    "accuracy_curve",
+    "from_art",
+    "from_autoattack",
+    "from_foolbox",
+    "from_torchattacks",
+    "reevaluation",
+    "standard",
+]
 
-ATTACKS: dict[str, type[Attack]] = {"fgsm": FGSM, "pgd": PGD, "deepfool": DeepFool}
+ATTACKS: dict[str, type[Attack]] = {
+    "fgsm": FGSM,
+    "tgs": TGS,
+    "pgd": PGD,
+    "nifgsm": NIFGSM,
+    "apgd": APGD,
+    "multi_targeted": MultiTargeted,
+    "square": Square,
+    "deepfool": DeepFool,
+    "backend": Backend,
+    "adaptive": Adaptive,
+    "fab": FAB,
+    "ddn": DDN,
+    "carlini_wagner": CarliniWagner,
+}

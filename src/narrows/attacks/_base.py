@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -62,6 +62,23 @@ class Best:
         self.value = peak
         self.fooled[rows[fooled]] = True
 
+    def attempts(self, count: int, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Plan `count` attempts at each image, for as long as it is not fooled.
+
+        As many as fit a chunk go side by side: few images are left to the later ones, and small
+        batches waste threads and accelerators.
+
+        Yields:
+            `rows: [b]` and `[b]`, the number of the attempt at each; the first alone.
+        """
+        rows = torch.arange(len(self.x), device=self.x.device)
+        done = 0
+        while done < count and len(rows := rows[~self.fooled[rows]]):
+            copies = min(count - done, max(1, chunk // len(rows))) if done else 1
+            numbers = torch.arange(done, done + copies, device=rows.device)
+            yield rows.repeat(copies), numbers.repeat_interleave(len(rows))
+            done += copies
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attack(ABC):
@@ -71,6 +88,9 @@ class Attack(ABC):
         norm: `"linf"` or `"l2"`: how the size of a perturbation is measured.
         draws: how many draws of a stochastic model's noise each gradient is averaged over (EOT).
         verify_draws: fresh draws on which success against a stochastic model is decided.
+        common_noise: whether all of an attack's own looks at a stochastic model meet the same
+            noise, so that only the image differs between them; verdicts are on fresh noise still.
+            Only noise from torch's global generator can be held so.
         chunk: images attacked at once; lower it if memory runs out. Random starts depend on it.
         seed: seed of every random number, including the model's own noise.
     """
@@ -78,6 +98,7 @@ class Attack(ABC):
     norm: Norm = "linf"
     draws: int = 1
     verify_draws: int = 100
+    common_noise: bool = False
     chunk: int = 512
     seed: int = 0
 
@@ -132,6 +153,7 @@ class Attack(ABC):
                         stochastic=stochastic,
                         draws=self.draws,
                         verify_draws=self.verify_draws,
+                        common_noise=self.seed if self.common_noise else None,
                     )
                     parts.append(self._attack_chunk(query, x[rows], generator))
         return _merge(parts)
@@ -173,6 +195,19 @@ class FixedEps(Attack):
     def clip(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Bring `x_adv` back into the ball around `x` and into [0, 1]."""
         return (x + norms.project(x_adv - x, self.norm, self.eps)).clamp_(0, 1)
+
+    def starts(self, x: Tensor, restart: Tensor, generator: torch.Generator) -> Tensor:
+        """Where attempts at `x: [b, ...]` begin: at the image in restart 0, else anywhere near.
+
+        Args:
+            x: the images.
+            restart: `[b]`, number of the restart.
+            generator: of the random points of the ball; not asked in restart 0 alone.
+        """
+        if not restart.any():
+            return x
+        point = self.clip(x + norms.random_start(x, self.norm, self.eps, generator), x)
+        return torch.where(norms.per_image(restart > 0, x), point, x)
 
 
 class MinimalNorm(Attack):

@@ -50,6 +50,8 @@ class Query:
         stochastic: whether two passes over one image differ.
         draws: how many draws of a stochastic model's noise an attack's own look averages over.
         verify_draws: how many fresh ones a verdict does.
+        common_noise: seed of the global generator before each of the attack's own looks, so that
+            they all meet the same noise; `None` for fresh noise. A verdict's is always fresh.
     """
 
     def __init__(
@@ -61,23 +63,37 @@ class Query:
         stochastic: bool = False,
         draws: int = 1,
         verify_draws: int = 100,
+        common_noise: int | None = None,
     ) -> None:
         self.labels = labels
         self.targeted = targeted
         self.stochastic = stochastic
         self.forwards = 0
         self.backwards = 0
+        self.classes = 0  # not known before the first verdict
         self._model = model
+        self._common_noise = common_noise if stochastic else None
         self._draws = draws if stochastic else 1
         self._verify_draws = verify_draws if stochastic else 1
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[b, C]`, averaged in probability over the attack's draws of the model's noise."""
         self.forwards += len(x) * self._draws
+        repeated = x if self._draws == 1 else x.repeat(self._draws, *(1,) * (x.dim() - 1))
+        if self._common_noise is None:
+            logits = logits_of(self._model, repeated)
+        else:
+            with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
+                torch.manual_seed(self._common_noise)
+                logits = logits_of(self._model, repeated)
         if self._draws == 1:
-            return logits_of(self._model, x)
-        repeated = logits_of(self._model, x.repeat(self._draws, *(1,) * (x.dim() - 1)))
-        return average_logits(repeated.unflatten(0, (self._draws, len(x))))
+            return logits
+        return average_logits(logits.unflatten(0, (self._draws, len(x))))
+
+    def rivals(self, x: Tensor, rows: Tensor, count: int) -> Tensor:
+        """The `count` most likely classes other than the label at `x: [b, ...]`: `[b, count]`."""
+        others = self.logits(x).scatter(1, self.labels[rows].unsqueeze(1), float("-inf"))
+        return others.topk(count, dim=1).indices
 
     def fooled(self, logits: Tensor, rows: Tensor) -> Tensor:
         """Whether each of `logits: [b, C]` is what the attack wants: `[b]` bool."""
@@ -100,6 +116,7 @@ class Query:
             self.forwards += len(x)
             drawn.append(logits_of(self._model, x))
             _check_logits(drawn[-1], self.labels)
+        self.classes = drawn[0].shape[1]
         rate = torch.stack([self.fooled(logits, rows) for logits in drawn]).double().mean(0)
         # A single draw is not averaged: argmax of the logits has no ties where a softmax saturates.
         logits = average_logits(torch.stack(drawn).squeeze(0))

@@ -29,7 +29,7 @@ class FGSM(FixedEps):
 
     Args:
         eps: radius, in units of the [0, 1] image range.
-        loss: `"cross_entropy"` or `"margin"`.
+        loss: `"cross_entropy"`, `"margin"` or `"dlr"`.
 
     Example:
         >>> import torch
@@ -49,5 +49,5 @@ class FGSM(FixedEps):
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Take the one step."""
         rows = torch.arange(len(x), device=x.device)
-        gradient = query.ascend(x, rows, resolve_loss(self.loss)).gradient
+        gradient = query.ascend(x, rows, resolve_loss(self.loss, query.classes)).gradient
         return self.clip(x + self.eps * steepest(gradient, self.norm), x)

@@ -1,17 +1,47 @@
-"""Losses that an attack raises: `(logits [n, C], labels [n]) -> [n]`, one value an image."""
+"""Losses that an attack raises: `(logits [n, C], labels [n]) -> [n]`, one value an image.
+
+    margin        max_{i != y} z_i - z_y
+    dlr           (max_{i != y} z_i - z_y) / (z_(1) - z_(3))
+    targeted_dlr  (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2)
+
+with z_(k) the k-th largest logit. The last two are unchanged when the logits are shifted or scaled,
+so that no temperature can hide their gradient.
+
+Source: Croce & Hein (2020), arXiv 2003.01690, eq. 6 and 7. A loss towards other classes takes
+their `targets [n]` as a third argument.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from narrows.errors import unknown_name
 
-__all__ = ["LOSSES", "AttackLoss", "cross_entropy", "margin", "resolve_loss"]
+__all__ = [
+    "LOSSES",
+    "AttackLoss",
+    "TargetedLoss",
+    "aimed",
+    "cross_entropy",
+    "dlr",
+    "lead",
+    "margin",
+    "resolve_loss",
+    "targeted_dlr",
+    "warn_of_few_classes",
+]
 
 AttackLoss = Callable[[Tensor, Tensor], Tensor]
+TargetedLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+_LEAST_CLASSES = {"dlr": 3, "targeted_dlr": 4}
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -26,15 +56,61 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
     return others.amax(1) - logits.gather(1, column).squeeze(1)
 
 
-LOSSES: dict[str, AttackLoss] = {"cross_entropy": cross_entropy, "margin": margin}
+def dlr(logits: Tensor, labels: Tensor) -> Tensor:
+    """Margin in units of the spread of the three largest logits; the margin itself of two."""
+    if logits.shape[1] < _LEAST_CLASSES["dlr"]:
+        return margin(logits, labels)
+    largest = logits.topk(3, dim=1).values
+    return _ratio(margin(logits, labels), largest[:, 0] - largest[:, 2])
 
 
-def resolve_loss(name: str) -> AttackLoss:
+def lead(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """The target's logit minus the label's."""
+    pair = logits.gather(1, torch.stack([targets, labels], 1))
+    return pair[:, 0] - pair[:, 1]
+
+
+def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """The target's lead in units of the spread of the four largest logits; the lead of fewer."""
+    if logits.shape[1] < _LEAST_CLASSES["targeted_dlr"]:
+        return lead(logits, labels, targets)
+    largest = logits.topk(4, dim=1).values
+    spread = largest[:, 0] - (largest[:, 2] + largest[:, 3]) / 2
+    return _ratio(lead(logits, labels, targets), spread)
+
+
+def aimed(loss: AttackLoss | TargetedLoss, targets: Tensor | None) -> AttackLoss:
+    """The loss as it is, or towards `targets` where there are any."""
+    return cast(AttackLoss, loss if targets is None else partial(loss, targets=targets))
+
+
+def _ratio(value: Tensor, spread: Tensor) -> Tensor:
+    # Equal largest logits (a constant model) give 0 with a finite gradient, not NaN.
+    return value / spread.clamp_min(torch.finfo(spread.dtype).tiny ** 0.5)
+
+
+LOSSES: dict[str, AttackLoss] = {"cross_entropy": cross_entropy, "margin": margin, "dlr": dlr}
+
+
+def resolve_loss(name: str, classes: int | None = None) -> AttackLoss:
     """Look an attack loss up by name.
+
+    A loss that needs more than `classes` classes becomes the margin, which is logged as a warning.
 
     Raises:
         ConfigError: listing the valid names.
     """
     if name not in LOSSES:
         raise unknown_name("attack loss", name, LOSSES)
+    warn_of_few_classes(name, classes)
     return LOSSES[name]
+
+
+def warn_of_few_classes(name: str, classes: int | None) -> None:
+    """Log that the loss called `name` is the margin on a model of so few classes, if it is."""
+    least = _LEAST_CLASSES.get(name, 0)
+    if classes is not None and classes < least:
+        logging.getLogger(__name__).warning(
+            "the loss %s needs %d classes and the model has %d: the margin takes its place",
+            *(name, least, classes),
+        )

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from narrows.attacks._base import Best, FixedEps
 from narrows.attacks._query import Query
-from narrows.attacks.losses import resolve_loss
-from narrows.attacks.norms import random_start, steepest
+from narrows.attacks.losses import AttackLoss, TargetedLoss, aimed, resolve_loss
+from narrows.attacks.norms import steepest
 from narrows.errors import ConfigError
 
-__all__ = ["PGD"]
+__all__ = ["PGD", "climb"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class PGD(FixedEps):
         steps: gradient steps of one restart.
         restarts: attempts at each image, the first from the image itself.
         step_size: length of a step; `None` for 2.5 * eps / steps, enough to cross the ball.
-        loss: `"cross_entropy"` or `"margin"`.
+        loss: `"cross_entropy"`, `"margin"` or `"dlr"`.
 
     Example:
         >>> import torch
@@ -65,41 +65,55 @@ class PGD(FixedEps):
         resolve_loss(self.loss)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Climb from the images themselves, then from random starts where that did not fool.
-
-        As many restarts as fit a chunk climb side by side: few images are left to them, and small
-        batches waste threads and accelerators.
-        """
+        """Climb from the images themselves, then from random starts where that did not fool."""
         best = Best(x)
-        rows = torch.arange(len(x), device=x.device)
-        self._climb(query, best, rows, x, x)
-        done = 1
-        while done < self.restarts and len(rows := rows[~best.fooled[rows]]):
-            copies = min(self.restarts - done, max(1, self.chunk // len(rows)))
-            repeated = rows.repeat(copies)
-            origin = x[repeated]
-            start = origin + random_start(origin, self.norm, self.eps, generator)
-            self._climb(query, best, repeated, origin, self.clip(start, origin))
-            done += copies
+        loss = resolve_loss(self.loss, query.classes)
+        step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
+        for rows, attempt in best.attempts(self.restarts, self.chunk):
+            start = self.starts(x[rows], attempt, generator)
+            climb(self, query, best, x, rows, start, loss, steps=self.steps, step_size=step_size)
         return best.x
 
-    def _climb(self, query: Query, best: Best, rows: Tensor, origin: Tensor, x_adv: Tensor) -> None:
-        """Climb from `x_adv: [b, ...]`, offering every step to `best`."""
-        loss = resolve_loss(self.loss)
-        step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
-        for _ in range(self.steps):
-            value, gradient, logits = query.ascend(x_adv, rows, loss)
-            if not query.stochastic:
-                fooled = query.fooled(logits, rows)
-                best.offer(rows, x_adv, value, fooled)
-                if fooled.any():
-                    left = (~best.fooled[rows]).nonzero().squeeze(1)
-                    rows, origin, x_adv, gradient = (
-                        part[left] for part in (rows, origin, x_adv, gradient)
-                    )
-                    if not len(rows):
-                        return
-            x_adv = self.clip(x_adv + step_size * steepest(gradient, self.norm), origin)
-        verdict = query.verdict(x_adv, rows)
-        value = query.objective(verdict.logits, rows, loss)
-        best.offer(rows, x_adv, value, verdict.fooled)
+
+def climb(
+    attack: FixedEps,
+    query: Query,
+    best: Best,
+    x: Tensor,
+    rows: Tensor,
+    x_adv: Tensor,
+    loss: AttackLoss | TargetedLoss,
+    targets: Tensor | None = None,
+    *,
+    steps: int,
+    step_size: float,
+) -> None:
+    """Take steps of `attack`'s norm in its ball, offering each to `best`.
+
+    Args:
+        attack: whose ball and norm are meant.
+        query: the model.
+        best: where each step of a deterministic model, and the last of any, is offered.
+        x: `[n, ...]`, the images.
+        rows: `[b]`, which of them are attacked.
+        x_adv: `[b, ...]`, where to begin.
+        loss: what is raised.
+        targets: `[b]`, classes that the loss is aimed at.
+        steps: gradients taken.
+        step_size: length of each step.
+    """
+    for _ in range(steps):
+        value, gradient, logits = query.ascend(x_adv, rows, aimed(loss, targets))
+        if not query.stochastic:
+            fooled = query.fooled(logits, rows)
+            best.offer(rows, x_adv, value, fooled)
+            if fooled.any():
+                left = (~best.fooled[rows]).nonzero().squeeze(1)
+                rows, x_adv, gradient = rows[left], x_adv[left], gradient[left]
+                targets = None if targets is None else targets[left]
+                if not len(rows):
+                    return
+        x_adv = attack.clip(x_adv + step_size * steepest(gradient, attack.norm), x[rows])
+    verdict = query.verdict(x_adv, rows)
+    value = query.objective(verdict.logits, rows, aimed(loss, targets))
+    best.offer(rows, x_adv, value, verdict.fooled)

@@ -1,0 +1,242 @@
+"""Adaptive attack: PGD that ascends what the defence was trained to keep low, whatever that is.
+
+    x_adv <- clip(x_adv + step_size * sign(grad_x J(model, x_adv, y)))
+
+    J = the method's whole training loss                            any `Method` instance
+    J = CE + weight * KL(p(z|x) || N(0, I))                         Rate: the rate of the bottleneck
+    J = |z - own|^2 - |z - other|^2                                 Features: of the nearest images
+    J = CE + sum_l CE(head_l(activation_l), y)                      Heads: one a layer
+
+Source: Tramer, Carlini, Brendel & Madry (2020), arXiv 2002.08347, for the principle; Xu, Perin &
+Picek (2023), arXiv 2302.10896, Table 6, for the training loss; Sabour, Cao, Faghri & Fleet (2016),
+arXiv 1511.05122, for features.
+
+Deviations: whatever is ascended, success means misclassification, and of an image that is never
+fooled the step with the largest margin is returned. The feature attack does not only approach an
+image of another class but also leaves the nearest one of its own, so that it has a targeted form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from narrows.attacks._base import Best, FixedEps
+from narrows.attacks._query import Query
+from narrows.attacks.losses import cross_entropy, margin
+from narrows.attacks.norms import steepest
+from narrows.errors import ConfigError, InputError, unknown_name
+from narrows.models.bottleneck import Mode, latent_mode
+from narrows.models.gaussian import kl_to_standard_normal
+from narrows.models.outputs import as_output, average_logits
+from narrows.types import Latent, ModelOutput
+
+__all__ = ["OBJECTIVES", "Adaptive", "Features", "Heads", "Objective", "Rate"]
+
+Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Cross-entropy plus `weight` times the rate KL(p(z|x) || N(0, I)) in nats: `[b]`.
+
+    Raises:
+        InputError: for a model without a Gaussian latent.
+    """
+
+    weight: float = 1.0
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Value at each image."""
+        output = as_output(model(x))
+        loss = cross_entropy(average_logits(output.logits), y)
+        return loss + self.weight * kl_to_standard_normal(_latent(output))
+
+
+class Features:
+    """How much nearer the code is to that of another class than to that of its own: `[b]`.
+
+    Args:
+        model: whose code is meant; its posterior mean, where it is stochastic.
+        x: `[m, ...]`, images to head for, of at least two classes.
+        y: `[m]`, their classes.
+
+    Raises:
+        InputError: for a model without a latent.
+    """
+
+    def __init__(self, model: nn.Module, x: Tensor, y: Tensor) -> None:
+        with torch.no_grad():
+            self.codes = _latent(as_output(model(x))).mean
+        self.classes = y
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Value at each image."""
+        mean = _latent(as_output(model(x))).mean
+        # Not cdist, whose gradient at distance 0 is no number.
+        apart = (mean.unsqueeze(1) - self.codes).square().sum(-1)
+        own = y.unsqueeze(1) == self.classes
+        if not (own.any(1) & (~own).any(1)).all():
+            raise InputError("Features needs images of every attacked class and of another one")
+        return apart.where(own, math.inf).amin(1) - apart.where(~own, math.inf).amin(1)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Cross-entropies of the model and of a classifier on each of some layers, added up: `[b]`.
+
+    Args:
+        heads: for each name in the model's `activations` (see `tap`) what makes logits `[b, C]` of
+            it.
+    """
+
+    heads: Mapping[str, Callable[[Tensor], Tensor]]
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Value at each image."""
+        output = as_output(model(x))
+        total = cross_entropy(average_logits(output.logits), y)
+        for name, head in self.heads.items():
+            if name not in output.activations:
+                raise unknown_name("activation", name, output.activations)
+            total = total + cross_entropy(average_logits(head(output.activations[name])), y)
+        return total
+
+
+def _plain(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return cross_entropy(average_logits(as_output(model(x)).logits), y)
+
+
+OBJECTIVES: dict[str, Objective] = {"cross_entropy": _plain, "rate": Rate()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptive(FixedEps):
+    """PGD on any objective; towards a target the objective of the target is descended.
+
+    An objective that returns one number for the whole batch may depend on which images share it, so
+    images then stay until their restart ends; one number an image lets each leave once fooled.
+    Against a stochastic model every restart runs to its end, as with PGD.
+
+    Args:
+        eps: radius, in units of the [0, 1] image range.
+        objective: `(model, x, y) -> [b]` or a scalar, such as a `Method`; or `"cross_entropy"` or
+            `"rate"`.
+        mode: `"mean"` takes the gradient through the posterior mean of every bottleneck, without
+            noise; success is judged on the model as it was given.
+        steps: gradient steps of one restart.
+        restarts: attempts at each image, the first from the image itself.
+        step_size: length of a step; `None` for 2.5 * eps / steps.
+
+    Example:
+        >>> import torch
+        >>> from narrows.models import Bottleneck
+        >>> model = Bottleneck(torch.nn.Linear(4, 6), torch.nn.Linear(3, 2), latent="gaussian")
+        >>> attack = Adaptive(eps=0.1, objective=Rate(weight=0.01), mode="mean")
+        >>> attack(model, torch.rand(8, 4), torch.zeros(8, dtype=torch.long)).x_adv.shape
+        torch.Size([8, 4])
+    """
+
+    eps: float = 8 / 255
+    objective: str | Objective = "cross_entropy"
+    mode: Mode | None = None
+    steps: int = 40
+    restarts: int = 5
+    step_size: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_positive("steps", "restarts")
+        if self.step_size is not None and not 0 < self.step_size < math.inf:
+            raise ConfigError(f"step_size must be positive and finite, got {self.step_size}")
+        if self.mode not in (None, "mean", "sample"):
+            raise ConfigError(f"mode must be 'mean', 'sample' or None, got {self.mode!r}")
+        self._objective()
+
+    def _objective(self) -> Objective:
+        if not isinstance(self.objective, str):
+            return self.objective
+        if self.objective not in OBJECTIVES:
+            raise unknown_name("objective", self.objective, OBJECTIVES)
+        return OBJECTIVES[self.objective]
+
+    def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Climb from the images themselves, then from random starts where that did not fool."""
+        best = Best(x)
+        rows = torch.arange(len(x), device=x.device)
+        for restart in range(self.restarts):
+            origin = x[rows]
+            start = self.starts(origin, rows.new_full((len(rows),), restart), generator)
+            self._climb(query, best, rows, origin, start)
+            rows = rows[~best.fooled[rows]]
+            if not len(rows):
+                break
+        return best.x
+
+    def _climb(self, query: Query, best: Best, rows: Tensor, origin: Tensor, x_adv: Tensor) -> None:
+        step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
+        for _ in range(self.steps):
+            gradient, logits, single = self._look(query, x_adv, rows)
+            if not query.stochastic:
+                fooled = query.fooled(logits, rows)
+                best.offer(rows, x_adv, query.objective(logits, rows, margin), fooled)
+                if single and fooled.any():
+                    left = (~best.fooled[rows]).nonzero().squeeze(1)
+                    rows, origin, x_adv, gradient = (
+                        part[left] for part in (rows, origin, x_adv, gradient)
+                    )
+                    if not len(rows):
+                        return
+            x_adv = self.clip(x_adv + step_size * steepest(gradient, self.norm), origin)
+        verdict = query.verdict(x_adv, rows)
+        best.offer(rows, x_adv, query.objective(verdict.logits, rows, margin), verdict.fooled)
+
+    def _look(self, query: Query, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, bool]:
+        """Uphill `[b, ...]`, logits `[b, C]`, and whether each image has a value of its own."""
+        objective, labels = self._objective(), query.labels[rows]
+        x = x.detach().requires_grad_()
+        mode = latent_mode(query._model, self.mode) if self.mode else nullcontext()
+        with torch.enable_grad(), mode, _watched(query, x) as seen:
+            drawn = [objective(query._model, x, labels) for _ in range(query._draws)]
+            value = torch.stack(drawn).mean(0)
+            value = -value if query.targeted else value
+        if value.shape not in ((), labels.shape) or not value.requires_grad:
+            raise InputError(
+                f"an objective returns a scalar or [{len(x)}] that depends on the images, got "
+                f"{list(value.shape)}{'' if value.requires_grad else ' without a gradient'}"
+            )
+        gradient = query._gradient(value, x, retain=False)
+        logits = seen[0].detach() if seen else query.logits(x.detach())
+        return gradient, logits, value.dim() > 0
+
+
+@contextmanager
+def _watched(query: Query, x: Tensor) -> Iterator[list[Tensor]]:
+    """Count what an objective sends through the model, and keep the logits at `x` itself."""
+    seen: list[Tensor] = []
+
+    def keep(module: nn.Module, args: tuple[Any, ...], result: object) -> None:
+        query.forwards += len(args[0])
+        if args[0] is x:
+            seen.append(average_logits(as_output(result).logits))
+
+    hook = query._model.register_forward_hook(keep)
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+def _latent(output: ModelOutput) -> Latent:
+    if output.latent is None:
+        raise InputError(
+            "this objective needs a model with a latent: use Bottleneck(encoder, decoder), or "
+            "tap(model, [...], latent='layer name') on a network of your own"
+        )
+    return output.latent

@@ -1,0 +1,233 @@
+"""Auto-PGD: gradient ascent with momentum that sets its own step sizes.
+
+    z       = P(x_k + eta * steepest(grad L(x_k)))
+    x_(k+1) = P(x_k + a * (z - x_k) + (1 - a) * (x_k - x_(k-1))),       a = .75, in the first step 1
+
+P projects into the ball and into [0, 1]. eta begins at 2 eps. At each checkpoint w_j it is halved,
+and the search goes on from the best point so far, where
+
+    fewer than .75 of the steps since w_(j-1) raised L,             (condition 1)
+    or neither eta nor the best L has changed since w_(j-1).        (condition 2)
+
+Source: Croce & Hein (2020), arXiv 2003.01690, Algorithm 1; checkpoints w_j = ceil(p_j * steps) with
+p_0 = 0, p_1 = .22, p_(j+1) = p_j + max(p_j - p_(j-1) - .03, .06). The targeted form of section 4.2
+runs once towards each of the most likely other classes, and counts any wrong class as success.
+
+Deviations: as in `PGD` the first restart begins at the image itself, images leave at the step that
+fools the model, and restarts and targets climb side by side where they fit a chunk. Towards a class
+that the caller chose, the targeted loss counts the lead over the best of all other classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from narrows.attacks._base import Best, FixedEps
+from narrows.attacks._query import Ascent, Query
+from narrows.attacks.losses import (
+    LOSSES,
+    AttackLoss,
+    TargetedLoss,
+    aimed,
+    resolve_loss,
+    targeted_dlr,
+    warn_of_few_classes,
+)
+from narrows.attacks.norms import per_image, steepest
+from narrows.errors import unknown_name
+
+__all__ = ["APGD", "checkpoints"]
+
+_MOMENTUM = 0.75  # share of the new step; the rest repeats the last one
+_RISES = 0.75  # share of steps that must rise for the step size to stay
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGD(FixedEps):
+    """Auto-PGD, towards a target where one is given.
+
+    Against a stochastic model every climb runs to its end, and fresh draws judge both its last
+    point and the one whose loss was highest. `common_noise=True` makes the losses comparable that
+    the step size depends on.
+
+    Args:
+        eps: radius, in units of the [0, 1] image range.
+        steps: gradient steps of one climb.
+        restarts: climbs from an image, the first from the image itself; with targets, towards each.
+        loss: `"cross_entropy"`, `"margin"`, `"dlr"` or `"targeted_dlr"`. With fewer classes than it
+            needs (3, targeted 4) a DLR loss is the margin, which is logged as a warning.
+        targets: how many of the most likely other classes `"targeted_dlr"` climbs towards.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(2, 2, bias=False)
+        >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        >>> x, y = torch.tensor([[0.6, 0.5]]), torch.tensor([0])
+        >>> APGD(eps=0.1)(model, x, y).robust_accuracy
+        0.0
+    """
+
+    eps: float = 8 / 255
+    steps: int = 100
+    restarts: int = 5
+    loss: str = "cross_entropy"
+    targets: int = 9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_positive("steps", "restarts", "targets")
+        if self.loss not in (valid := [*LOSSES, "targeted_dlr"]):
+            raise unknown_name("attack loss", self.loss, valid)
+
+    def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Climb towards each target, from the images and then from random starts."""
+        best = Best(x)
+        loss, rivals = self._aim(query, x)
+        ways = 1 if rivals is None else rivals.shape[1]
+        for rows, attempt in best.attempts(self.restarts * ways, self.chunk):
+            start = self.starts(x[rows], attempt // ways, generator)
+            targets = None if rivals is None else rivals[rows, attempt % ways]
+            self._climb(query, best, x[rows], rows, start, loss, targets)
+        return best.x
+
+    def _aim(self, query: Query, x: Tensor) -> tuple[AttackLoss | TargetedLoss, Tensor | None]:
+        """The loss, and the classes `[b, k]` to climb towards if it is towards any."""
+        if self.loss != "targeted_dlr":
+            return resolve_loss(self.loss, query.classes), None
+        warn_of_few_classes(self.loss, query.classes)
+        if query.targeted:
+            return _chosen_dlr, None
+        everyone = torch.arange(len(x), device=x.device)
+        return targeted_dlr, query.rivals(x, everyone, min(self.targets, query.classes - 1))
+
+    def _climb(
+        self,
+        query: Query,
+        best: Best,
+        origin: Tensor,
+        rows: Tensor,
+        start: Tensor,
+        loss: AttackLoss | TargetedLoss,
+        targets: Tensor | None,
+    ) -> None:
+        """Climb from `start: [b, ...]`, offering to `best` what fools, and the highest point."""
+        ascent = query.ascend(start, rows, aimed(loss, targets))
+        state = _State.begin(ascent, rows, origin, start, targets, 2 * self.eps)
+        last, marks = 0, set(checkpoints(self.steps))
+        for step in range(self.steps):
+            if step:
+                ascent = query.ascend(state.x, state.rows, aimed(loss, state.targets))
+                state.take(ascent)
+            if not query.stochastic and (fooled := query.fooled(ascent.logits, state.rows)).any():
+                best.offer(state.rows[fooled], state.x[fooled], state.value[fooled], fooled[fooled])
+                state.keep((~best.fooled[state.rows]).nonzero().squeeze(1))
+                if not len(state.rows):
+                    return
+            if step in marks:
+                state.halve(_RISES * (step - last))
+                last = step
+            self._step(state, _MOMENTUM if step else 1.0)
+        # The highest point of a deterministic model has been looked at: it does not fool.
+        if query.stochastic:
+            self._judge(query, best, state, state.peak_x, loss)
+        else:
+            best.offer(state.rows, state.peak_x, state.peak, torch.zeros_like(state.halved))
+        self._judge(query, best, state, state.x, loss)
+
+    def _step(self, state: _State, momentum: float) -> None:
+        size = per_image(state.step_size, state.x)
+        goal = self.clip(state.x + size * steepest(state.gradient, self.norm), state.origin)
+        move = momentum * (goal - state.x) + (1 - momentum) * (state.x - state.previous)
+        state.previous = state.x
+        state.x = self.clip(state.x + move, state.origin)
+
+    @staticmethod
+    def _judge(
+        query: Query, best: Best, state: _State, x: Tensor, loss: AttackLoss | TargetedLoss
+    ) -> None:
+        verdict = query.verdict(x, state.rows)
+        value = query.objective(verdict.logits, state.rows, aimed(loss, state.targets))
+        best.offer(state.rows, x, value, verdict.fooled)
+
+
+@dataclass
+class _State:
+    """Climbs in progress, one a row: every tensor is `[b]` or `[b, ...]`."""
+
+    rows: Tensor
+    origin: Tensor
+    x: Tensor
+    previous: Tensor
+    value: Tensor
+    gradient: Tensor
+    peak_x: Tensor
+    peak: Tensor
+    peak_gradient: Tensor
+    step_size: Tensor
+    rises: Tensor  # since the last checkpoint
+    halved: Tensor  # at the last checkpoint
+    checked_peak: Tensor  # the peak at the last checkpoint
+    targets: Tensor | None
+
+    @classmethod
+    def begin(
+        cls,
+        ascent: Ascent,
+        rows: Tensor,
+        origin: Tensor,
+        x: Tensor,
+        targets: Tensor | None,
+        step_size: float,
+    ) -> _State:
+        value, gradient, _ = ascent
+        sizes = x.new_full((len(x),), step_size)
+        never = torch.zeros_like(rows, dtype=torch.bool)
+        return cls(
+            *(rows, origin, x, x, value, gradient, x.clone(), value.clone(), gradient.clone()),
+            *(sizes, torch.zeros_like(rows), never, value.clone(), targets),
+        )
+
+    def take(self, ascent: Ascent) -> None:
+        """Note what was found at `x`."""
+        self.rises += ascent.value > self.value
+        self.value, self.gradient = ascent.value, ascent.gradient
+        higher = self.value > self.peak
+        wide = per_image(higher, self.x)
+        self.peak = torch.where(higher, self.value, self.peak)
+        self.peak_x = torch.where(wide, self.x, self.peak_x)
+        self.peak_gradient = torch.where(wide, self.gradient, self.peak_gradient)
+
+    def halve(self, enough: float) -> None:
+        """Halve the step size, and go back to the peak, where either condition holds."""
+        stuck = ~self.halved & (self.peak == self.checked_peak)
+        self.halved = (self.rises < enough) | stuck
+        self.checked_peak = self.peak
+        self.rises = torch.zeros_like(self.rises)
+        self.step_size = torch.where(self.halved, self.step_size / 2, self.step_size)
+        wide = per_image(self.halved, self.x)
+        self.x = torch.where(wide, self.peak_x, self.x)
+        self.gradient = torch.where(wide, self.peak_gradient, self.gradient)
+        self.value = torch.where(self.halved, self.peak, self.value)
+
+    def keep(self, left: Tensor) -> None:
+        for field in fields(self):
+            if (tensor := getattr(self, field.name)) is not None:
+                setattr(self, field.name, tensor[left])
+
+
+def checkpoints(steps: int) -> list[int]:
+    """The steps after which the step size may be halved: `w_1, w_2, ...`, below `steps`."""
+    marks, before, share = [], 0, 22  # in hundredths: sums of floats would miss by a step
+    while (mark := -(-share * steps // 100)) < steps:
+        marks.append(mark)
+        before, share = share, share + max(share - before - 3, 6)
+    return marks
+
+
+def _chosen_dlr(logits: Tensor, chosen: Tensor) -> Tensor:
+    """Targeted DLR to lower: of the best other class over the one that the caller chose."""
+    best_other = logits.scatter(1, chosen.unsqueeze(1), float("-inf")).argmax(1)
+    return -targeted_dlr(logits, best_other, chosen)

@@ -1,0 +1,268 @@
+"""Other libraries' attacks, replayed and counted by our rules.
+
+    x_adv = clip(call(model, x, y), ball and box)
+
+The library sees a plain module that returns logits, averaged over `draws` of a stochastic model's
+noise. What passes through it is counted, images that leave the ball or [0, 1] are brought back with
+a warning that says how far they were out, and success is decided on what is returned, on fresh
+draws, as for our own attacks. Towards a target the library sees two classes, "the target" and "the
+best of the others", and is asked to leave the latter: so any untargeted attack becomes a targeted
+one, except those whose loss needs three classes.
+
+None of the libraries is a dependency. What some of them do to a process (reseed the generators of
+torch, NumPy and Python, drop the trace function that coverage tools need) ends with the call.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from narrows.attacks import norms
+from narrows.attacks._base import Attack
+from narrows.attacks._query import Query
+from narrows.errors import ConfigError, InputError, unknown_name
+from narrows.types import Norm
+
+__all__ = ["Backend", "from_art", "from_autoattack", "from_foolbox", "from_torchattacks"]
+
+Call = Callable[[nn.Module, Tensor, Tensor], Any]
+_ROUNDING = 1e-4  # how far out, as a share of the radius or the box, is not worth a word
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend(Attack):
+    """Any `(model, x, y) -> x_adv` as an attack.
+
+    Args:
+        call: the attack; `model` is a module in evaluation mode, `x: [b, ...]` holds images that it
+            classifies as `y: [b]`. It may return a tensor or a NumPy array of the shape of `x`.
+        norm: `"linf"` or `"l2"`: how the perturbation is measured.
+        eps: radius of the ball to which the images are brought back; `None` for no ball.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(2, 2, bias=False)
+        >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        >>> x, y = torch.tensor([[0.6, 0.4]]), torch.tensor([0])
+        >>> Backend(call=lambda model, x, y: 1 - x, norm="linf")(model, x, y).success
+        tensor([True])
+    """
+
+    call: Call
+    eps: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(self.call):
+            raise ConfigError(f"call must be (model, x, y) -> x_adv, got {self.call!r}")
+        if self.eps is not None and not 0 <= self.eps < float("inf"):
+            raise ConfigError(f"eps must be finite and not negative, or None, got {self.eps}")
+
+    def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Hand the chunk over, and bring back what comes out of bounds."""
+        if not query.targeted:
+            return self._bring_back(self._run(query, None, x, query.labels, generator), x)
+        x_adv = x.clone()
+        for target in query.labels.unique().tolist():
+            rows = (query.labels == target).nonzero().squeeze(1)
+            others = torch.zeros_like(rows)
+            x_adv[rows] = self._run(query, target, x[rows], others, generator)
+        return self._bring_back(x_adv, x)
+
+    def _run(
+        self, query: Query, target: int | None, x: Tensor, y: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        seed = int(torch.randint(2**31 - 1, (), generator=generator, device=x.device))
+        with _isolated(seed, x.device), torch.enable_grad():
+            result = self.call(_Seen(query, target), x.clone(), y.clone())
+        x_adv = torch.as_tensor(result).detach().to(x)
+        if x_adv.shape != x.shape or not torch.isfinite(x_adv).all():
+            raise InputError(
+                f"a backend returns finite images of shape {list(x.shape)}, got "
+                f"{list(x_adv.shape)}{'' if x_adv.isfinite().all() else ' with NaN or inf'}"
+            )
+        return x_adv
+
+    def _bring_back(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        box = (x_adv - x_adv.clamp(0, 1)).abs().max().item()
+        if box > _ROUNDING:
+            warnings.warn(f"the backend left [0, 1] by up to {box:.3g}: clipped", stacklevel=2)
+        x_adv = x_adv.clamp(0, 1)
+        if self.eps is None:
+            return x_adv
+        size = norms.size(x_adv - x, self.norm)
+        if outside := int((size > self.eps * (1 + _ROUNDING) + 1e-6).sum()):
+            warnings.warn(
+                f"the backend left the {self.norm} ball of radius {self.eps:.4g} at {outside} of "
+                f"{len(x)} images, the largest perturbation was {size.max().item():.4g}: clipped",
+                stacklevel=2,
+            )
+        return (x + norms.project(x_adv - x, self.norm, self.eps)).clamp_(0, 1)
+
+
+class _Seen(nn.Module):
+    """The model as a library sees it: parameters and a device, logits out, every pass counted."""
+
+    def __init__(self, query: Query, target: int | None) -> None:
+        super().__init__()
+        self.model = query._model
+        self._query = query
+        self._target = target
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, count = self._query, len(x) * self._query._draws
+        logits = query.logits(x)
+        if self._target is not None:
+            wanted = logits[:, self._target]
+            column = torch.full_like(wanted, self._target, dtype=torch.int64).unsqueeze(1)
+            others = logits.scatter(1, column, float("-inf")).amax(1)
+            logits = torch.stack([others, wanted], 1)
+        if logits.requires_grad:
+
+            def add(gradient: Tensor) -> None:
+                query.backwards += count
+
+            logits.register_hook(add)
+        return logits
+
+
+@contextmanager
+def _isolated(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed every generator for a while; what the code inside does to the process ends with it."""
+    numpy = sys.modules.get("numpy")
+    before = random.getstate(), numpy and numpy.random.get_state(), sys.gettrace()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            if numpy:
+                numpy.random.seed(seed)
+            yield
+    finally:
+        random.setstate(before[0])
+        if numpy and before[1] is not None:
+            numpy.random.set_state(before[1])
+        sys.settrace(before[2])
+
+
+@dataclass(frozen=True)
+class _Library:
+    """An attack of a library by its name; built for each chunk, since it holds the model."""
+
+    name: str
+    eps: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def _build(self, home: ModuleType, *arguments: Any, **more: Any) -> Any:
+        if not hasattr(home, self.name):
+            raise unknown_name(f"attack of {home.__name__}", self.name, dir(home))
+        return getattr(home, self.name)(*arguments, **more, **self.options)
+
+    def _radius(self) -> dict[str, float]:
+        return {} if self.eps is None else {"eps": self.eps}
+
+
+class _Torchattacks(_Library):
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return self._build(_load("torchattacks"), model, **self._radius())(x, y)
+
+
+class _Foolbox(_Library):
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        library = _load("foolbox")
+        wrapped = library.PyTorchModel(model, bounds=(0, 1), device=x.device)
+        return self._build(library.attacks)(wrapped, x, y, epsilons=self.eps)[1]
+
+
+class _Art(_Library):
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Any:
+        package = "adversarial-robustness-toolbox"
+        estimators = _load("art.estimators.classification", package)
+        with torch.no_grad():
+            classes = model(x[:1]).shape[1]
+        wrapped = estimators.PyTorchClassifier(
+            model=model,
+            loss=nn.CrossEntropyLoss(),
+            input_shape=tuple(x.shape[1:]),
+            nb_classes=classes,
+            clip_values=(0, 1),
+            device_type="gpu" if x.is_cuda else "cpu",
+        )
+        attack = self._build(_load("art.attacks.evasion", package), wrapped, **self._radius())
+        return attack.generate(x=x.cpu().numpy(), y=y.cpu().numpy())
+
+
+class _AutoAttack(_Library):
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        seed = int(torch.randint(2**31 - 1, ()))
+        attack = self._build(_load("pyautoattack"), model, eps=self.eps, seed=seed, device=x.device)
+        return attack.run_standard_evaluation(x, y)[0]
+
+
+def _load(module: str, package: str | None = None) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = package or module
+        raise ConfigError(
+            f"this attack runs in {package}, which needs {error.name}: pip install {package}"
+        ) from error
+
+
+def from_torchattacks(
+    name: str, *, norm: Norm = "linf", eps: float | None = None, **options: Any
+) -> Backend:
+    """An attack of torchattacks: `from_torchattacks("PGD", eps=8 / 255, steps=40)`.
+
+    Args:
+        name: of the class in torchattacks.
+        norm: in which the perturbation is measured.
+        eps: radius, handed on where it is given.
+        options: what else its constructor takes.
+
+    Raises:
+        ConfigError: when it runs, if torchattacks is not installed or has no such attack.
+    """
+    return Backend(call=_Torchattacks(name, eps, options), norm=norm, eps=eps)
+
+
+def from_foolbox(
+    name: str, *, norm: Norm = "linf", eps: float | None = None, **options: Any
+) -> Backend:
+    """An attack of foolbox: `from_foolbox("LinfPGD", eps=8 / 255, steps=40)`.
+
+    `eps=None` is for its attacks on the smallest perturbation. Otherwise as `from_torchattacks`.
+    """
+    return Backend(call=_Foolbox(name, eps, options), norm=norm, eps=eps)
+
+
+def from_art(
+    name: str, *, norm: Norm = "linf", eps: float | None = None, **options: Any
+) -> Backend:
+    """An attack of the Adversarial Robustness Toolbox: `from_art("SquareAttack", eps=8 / 255)`.
+
+    Otherwise as `from_torchattacks`.
+    """
+    return Backend(call=_Art(name, eps, options), norm=norm, eps=eps)
+
+
+def from_autoattack(*, eps: float, norm: Norm = "linf", **options: Any) -> Backend:
+    """The original AutoAttack, package pyautoattack: `from_autoattack(eps=8 / 255)`.
+
+    `version="standard"` and the other options are its own. Its losses need three classes or four,
+    so it has no targeted form here. Raises as `from_torchattacks` does.
+    """
+    order = {"norm": {"linf": "Linf", "l2": "L2"}.get(norm, norm)}
+    return Backend(call=_AutoAttack("AutoAttack", eps, {**order, **options}), norm=norm, eps=eps)

@@ -1,0 +1,243 @@
+"""FAB, the fast adaptive boundary attack: project onto the linearised boundary, near the image.
+
+    d(u)  = proj(u; {v: lead + <w, v - x_adv> = 0} in [0, 1])
+    alpha = min(|d(x_adv) - x_adv| / (|d(x_adv) - x_adv| + |d(x) - x|), alpha_max)
+    x_adv <- clip((1 - alpha) (x_adv + eta (d(x_adv) - x_adv)) + alpha (x + eta (d(x) - x)))
+    x_adv <- x + beta (x_adv - x)   where that fooled the model
+
+Source: Croce & Hein (2020), arXiv 1907.02044, Algorithm 1, eq. 7 to 10; the targeted form is that
+of Croce & Hein (2020), arXiv 2003.01690. `w` is the gradient of the lead of the rival class whose
+boundary is nearest. The projection is exact: with norm Linf all pixels move alike, with L2 each in
+proportion to its |w|, until the box stops it.
+
+Deviations: the breakpoints of the projection are passed by Newton's method instead of sorted, which
+ends at the same point after a few sums. A class is passed over in a step if its boundary would not
+be the nearest even with a gradient twice as long as when last looked at. Random starts fill the
+ball of half the radius instead of its surface. The final search is a secant along the line to the
+image (`_nearest.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from narrows.attacks._base import MinimalNorm
+from narrows.attacks._boundary import nearest_boundary
+from narrows.attacks._nearest import Nearest
+from narrows.attacks._query import Query
+from narrows.attacks.norms import dual_size, per_image, project, random_start, size
+from narrows.errors import ConfigError
+from narrows.types import Norm
+
+__all__ = ["FAB", "to_plane"]
+
+_GROWTH = 2
+_LEAST = 1e-6  # the plane lies this far past the boundary, or an image on it would not move
+_UNKNOWN = 0.1  # radius of a random start, as a share of the box, while nothing has been found
+
+
+@dataclass(frozen=True, kw_only=True)
+class FAB(MinimalNorm):
+    """Fast adaptive boundary attack; towards a target only the target's boundary counts.
+
+    With `eps` it is a test at that radius, as in the standard ensemble: an image that is fooled
+    within it is done and leaves, `success` is only what lies within it, and no returned image is
+    farther. Against a stochastic model nothing leaves early; the perturbation is then enlarged
+    until fresh draws confirm it, or to the whole of `eps`.
+
+    Args:
+        norm: `"linf"` or `"l2"`.
+        eps: radius at which to stop; `None` for the smallest perturbation.
+        steps: projections of one restart.
+        restarts: attempts at each image, the first from the image itself.
+        targets: `None` to head for the nearest of all boundaries; a number to head for those of
+            that many most likely other classes, one after another.
+        alpha_max: greatest weight of the step that starts at the image.
+        eta: extrapolation past the boundary.
+        beta: what is kept of the perturbation after a success.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(2, 2, bias=False)
+        >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        >>> x, y = torch.tensor([[0.6, 0.4]]), torch.tensor([0])
+        >>> FAB(norm="linf", steps=10, restarts=1)(model, x, y).distance  # exactly .1
+        tensor([0.1000])
+    """
+
+    eps: float | None = None
+    steps: int = 100
+    restarts: int = 5
+    targets: int | None = None
+    alpha_max: float = 0.1
+    eta: float = 1.05
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_positive("steps", "restarts", *(["targets"] if self.targets else []))
+        if self.targets == 0:
+            raise ConfigError("targets must be at least 1, or None for all boundaries, got 0")
+        if self.eps is not None and not 0 < self.eps < math.inf:
+            raise ConfigError(f"eps must be positive and finite, or None, got {self.eps}")
+        for name, low, high in (("alpha_max", 0, 1), ("eta", 1, math.inf), ("beta", 0, 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"{name} must lie in [{low}, {high}], got {getattr(self, name)}")
+
+    def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Search from the images towards the likeliest class, then from elsewhere and to others.
+
+        As many attempts as fit a chunk run side by side, for the images that are left.
+        """
+        nearest = Nearest(x, self.norm, latest=query.stochastic)
+        home = query.logits(x)
+        ranks = self._ranks(query, home)
+        attempts = [(restart, rank) for restart in range(self.restarts) for rank in ranks]
+        rows = torch.arange(len(x), device=x.device)
+        self._search(query, nearest, rows, x, home, rows.new_full((len(x),), ranks[0]))
+        done = 1
+        while done < len(attempts) and len(rows := rows[~self._done(query, nearest, rows)]):
+            copies = attempts[done : done + max(1, self.chunk // len(rows))]
+            start = torch.cat([self._start(nearest, rows, at, generator) for at, _ in copies])
+            rank = rows.new_tensor([rank for _, rank in copies]).repeat_interleave(len(rows))
+            self._search(query, nearest, rows.repeat(len(copies)), start, home, rank)
+            done += len(copies)
+        if self.eps is None:
+            return nearest.finish(query)
+        return self._inside(query, nearest, torch.arange(len(x), device=x.device), self.eps)
+
+    def _ranks(self, query: Query, home: Tensor) -> list[int]:
+        """Which other classes to head for, 1 the likeliest; 0 stands for whichever is nearest."""
+        if self.targets is None or query.targeted:
+            return [0]
+        return list(range(1, min(self.targets, home.shape[1] - 1) + 1))
+
+    def _start(
+        self, nearest: Nearest, rows: Tensor, restart: int, generator: torch.Generator
+    ) -> Tensor:
+        origin = nearest.origin[rows]
+        if restart == 0:
+            return origin
+        box = _UNKNOWN * (1 if self.norm == "linf" else math.sqrt(origin[0].numel()))
+        radius = nearest.distance[rows].clamp_max(self.eps or math.inf).nan_to_num(posinf=box)
+        unit = random_start(origin, self.norm, 0.5, generator)
+        return (origin + per_image(radius, origin) * unit).clamp_(0, 1)
+
+    def _done(self, query: Query, nearest: Nearest, rows: Tensor) -> Tensor:
+        """Which of `rows` need no further attempt: none, unless there is an eps to be within."""
+        if self.eps is None:
+            return torch.zeros_like(rows, dtype=torch.bool)
+        if query.stochastic:
+            return query.verdict(self._inside(query, nearest, rows, self.eps), rows).fooled
+        return nearest.distance[rows] <= self.eps
+
+    def _inside(self, query: Query, nearest: Nearest, rows: Tensor, eps: float) -> Tensor:
+        """The nearest images, brought into the ball; to its surface if the model is stochastic."""
+        origin = nearest.origin[rows]
+        delta = nearest.x[rows] - origin
+        if query.stochastic:
+            grown = eps / size(delta, self.norm).clamp_min(torch.finfo(delta.dtype).tiny)
+            delta = delta * per_image(grown.clamp_min(1), delta)
+        return (origin + project(delta, self.norm, eps)).clamp_(0, 1)
+
+    def _search(
+        self,
+        query: Query,
+        nearest: Nearest,
+        rows: Tensor,
+        x_adv: Tensor,
+        home: Tensor,
+        rank: Tensor,
+    ) -> None:
+        """One attempt from `x_adv: [b, ...]`, towards the classes of `rank: [b]`."""
+        origin, logits = nearest.origin[rows], query.logits(x_adv)
+        goal = home.scatter(1, query.labels.unsqueeze(1), math.inf).argsort(1, descending=True)
+        goal = goal[rows].gather(1, rank.unsqueeze(1))
+        free = not query.targeted and not rank.any()
+        slopes = torch.full_like(logits, math.inf)
+        for _ in range(self.steps):
+            held, rivals, guess = _rivals(query, rows, logits, slopes, None if free else goal)
+            lead, normal = nearest_boundary(
+                *(query, x_adv, held, rivals, guess, slopes), norm=self.norm, growth=_GROWTH
+            )
+            x_adv = self._step(origin, x_adv, lead, normal)
+            logits = query.logits(x_adv)
+            fooled = query.fooled(logits, rows)
+            nearest.offer(rows, x_adv, fooled)
+            kept = 1 - (1 - self.beta) * fooled.to(x_adv.dtype)
+            x_adv = origin + per_image(kept, x_adv) * (x_adv - origin)
+            # A guess at the logits there, good enough to rank the boundaries by.
+            logits = home[rows] + kept.unsqueeze(1) * (logits - home[rows])
+            if self.eps is not None and not query.stochastic:
+                left = (nearest.distance[rows] > self.eps).nonzero().squeeze(1)
+                if len(left) < len(rows):
+                    rows, origin, x_adv, logits, goal, slopes = (
+                        part[left] for part in (rows, origin, x_adv, logits, goal, slopes)
+                    )
+                if not len(rows):
+                    return
+
+    def _step(self, origin: Tensor, x_adv: Tensor, lead: Tensor, normal: Tensor) -> Tensor:
+        """Both projections, extrapolated and mixed."""
+        lead = lead - _LEAST * dual_size(normal, self.norm)
+        behind = lead + (normal * (origin - x_adv)).flatten(1).sum(1)
+        step = to_plane(x_adv, normal, lead, self.norm)
+        anew = to_plane(origin, normal, behind, self.norm)
+        near, far = size(step, self.norm), size(anew, self.norm)
+        alpha = (near / (near + far)).nan_to_num(0).clamp_max(self.alpha_max)
+        away = x_adv - origin + self.eta * step
+        away = away + per_image(alpha, away) * (self.eta * anew - away)
+        return (origin + away).clamp_(0, 1)
+
+
+def to_plane(x: Tensor, normal: Tensor, lead: Tensor, norm: Norm) -> Tensor:
+    """Shortest step within [0, 1] from `x` to the plane `{v: lead + <normal, v - x> = 0}`.
+
+    A pixel moves by min(t |w|, room) with L2 and by min(t, room) with Linf, towards the plane. The
+    lead gained is concave and piecewise linear in t, so Newton's method from t = 0 never overshoots
+    and ends exactly once it is on the right piece. Where the box doesn't reach the plane, every
+    pixel goes as far as it can.
+
+    Args:
+        x: `[n, ...]` in [0, 1].
+        normal: `[n, ...]`.
+        lead: `[n]`, value of the linear function at `x`.
+        norm: in which the step is shortest.
+    """
+    tiny, greatest = torch.finfo(x.dtype).tiny, torch.finfo(x.dtype).max
+    flat, w = x.flatten(1), normal.flatten(1)
+    peak = w.abs().amax(1).clamp_min(tiny)
+    toward = -(w * lead.sign().unsqueeze(1)).sign()
+    w = w.abs() / peak.unsqueeze(1)
+    room = torch.where(toward > 0, 1 - flat, flat)
+    speed = w if norm == "l2" else (w > 0).to(w.dtype)
+    needed, gain = lead.abs() / peak, w * speed
+    time = torch.zeros_like(needed)
+    for _ in range(w.shape[1] + 1):
+        wanted = time.unsqueeze(1) * speed
+        missing = needed - (w * wanted.minimum(room)).sum(1)
+        slope = (gain * (wanted < room)).sum(1)
+        short = (missing > 100 * torch.finfo(x.dtype).eps * needed) & (time < greatest)
+        if not short.any():
+            break
+        time = torch.where(short, (time + missing / slope).clamp_max(greatest), time)
+    return (toward * (time.unsqueeze(1) * speed).minimum(room)).view_as(x)
+
+
+def _rivals(
+    query: Query, rows: Tensor, logits: Tensor, slopes: Tensor, goal: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The class to leave `[b]`, those to go to and their guessed distances `[b, k]`."""
+    labels = query.labels[rows].unsqueeze(1)
+    if query.targeted:
+        others = logits.scatter(1, labels, -math.inf)
+        return others.argmax(1), labels, torch.zeros_like(labels, dtype=logits.dtype)
+    if goal is not None:
+        return labels.squeeze(1), goal, torch.zeros_like(goal, dtype=logits.dtype)
+    behind = (logits.gather(1, labels) - logits).abs() / slopes
+    guess, rivals = behind.scatter(1, labels, math.inf).sort(1)
+    return labels.squeeze(1), rivals[:, :-1], guess[:, :-1]

@@ -1,0 +1,77 @@
+"""MultiTargeted: projected gradient descent towards every other class in turn.
+
+    x_adv <- clip(x_adv + step_size * sign(grad_x (f_t(x_adv) - f_y(x_adv)))),        each t != y
+
+Source: Gowal et al. (2019), arXiv 1910.09338, Algorithm 1: the margin to one class at a time has
+fewer local maxima than the loss of all, and of a linear model none.
+
+Deviations: steps of one length, along the sign (L2: the normalised gradient). Classes come in the
+order of their likelihood. As in `PGD` the first restart begins at the image itself, images leave
+at the step that fools the model in any way, and climbs go side by side where they fit a chunk.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from narrows.attacks._base import Best, FixedEps
+from narrows.attacks._query import Query
+from narrows.attacks.losses import lead, margin
+from narrows.attacks.pgd import climb
+from narrows.errors import ConfigError
+
+__all__ = ["MultiTargeted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiTargeted(FixedEps):
+    """PGD on the margin towards every other class; towards the target alone where one is given.
+
+    Args:
+        eps: radius, in units of the [0, 1] image range.
+        steps: gradient steps of one climb.
+        restarts: climbs towards each class, the first from the image itself.
+        step_size: length of a step; `None` for 2.5 * eps / steps, enough to cross the ball.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(3, 3, bias=False)
+        >>> _ = model.weight.data.copy_(torch.eye(3))
+        >>> x, y = torch.tensor([[0.6, 0.5, 0.5]]), torch.tensor([0])
+        >>> MultiTargeted(eps=0.06)(model, x, y).robust_accuracy
+        0.0
+    """
+
+    eps: float = 8 / 255
+    steps: int = 200
+    restarts: int = 10
+    step_size: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_positive("steps", "restarts")
+        if self.step_size is not None and not 0 < self.step_size < math.inf:
+            raise ConfigError(f"step_size must be positive and finite, got {self.step_size}")
+
+    def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Climb towards each class, from the images and then from random starts."""
+        best = Best(x)
+        step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
+        everyone = torch.arange(len(x), device=x.device)
+        rivals = None if query.targeted else query.rivals(x, everyone, query.classes - 1)
+        ways = 1 if rivals is None else rivals.shape[1]
+        for rows, attempt in best.attempts(self.restarts * ways, self.chunk):
+            start = self.starts(x[rows], attempt // ways, generator)
+            loss, targets = (
+                (margin, None) if rivals is None else (lead, rivals[rows, attempt % ways])
+            )
+            climb(
+                *(self, query, best, x, rows, start, loss, targets),
+                steps=self.steps,
+                step_size=step_size,
+            )
+        return best.x

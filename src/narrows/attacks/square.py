@@ -1,0 +1,255 @@
+"""Square attack: random search by squares of colour, without a gradient.
+
+    candidate = P(best + s),   s a change of one square window,   kept if L(candidate) > L(best)
+
+Linf: in the window every channel takes +eps or -eps; the search begins at vertical stripes of such
+colours. L2: the energy of two windows, and what is left of eps^2, moves into the first of them as a
+centred bump, positive on one half and negative on the other; it begins at a grid of bumps. The
+share p of the image that a window covers begins at `p_init` and is halved after 10, 50, 200, 500,
+1000, 2000, 4000, 6000 and 8000 of 10,000 queries, rescaled to `queries`.
+
+Source: Andriushchenko et al. (2020), arXiv 1912.00049, Algorithms 1-3, eq. 2.
+
+Deviations: towards a target too the loss is the margin, not the cross-entropy. A colour that would
+change nothing is inverted, as in the authors' code. Each image has windows of its own. Shapes: the
+last two axes `[..., H, W]` of an image are its plane; an input `[n, d]` is a square plane if d is a
+square number, else a line, on which a window is an interval. A window that would not fit a narrow
+plane is as much longer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from narrows.attacks._base import FixedEps
+from narrows.attacks._query import Query
+from narrows.attacks.losses import margin
+from narrows.attacks.norms import steepest
+from narrows.errors import ConfigError
+
+__all__ = ["Square", "bump", "plane", "share"]
+
+_HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
+_GRID = 5  # bumps a side where the L2 search begins
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square(FixedEps):
+    """Random search by squares; asks the model for logits only.
+
+    Against a stochastic model no image leaves before the end, and each query looks at the best
+    image again too, so that one lucky draw cannot hold the search up.
+
+    Args:
+        eps: radius, in units of the [0, 1] image range.
+        queries: looks at the model for each image.
+        p_init: share of the image that the first windows cover.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 2, bias=False)
+        >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 0, 1, 0], [0, 1.0, 0, 1]]))
+        >>> x, y = torch.tensor([[0.6, 0.5, 0.6, 0.5]]), torch.tensor([0])
+        >>> Square(eps=0.1, queries=100)(model, x, y).robust_accuracy
+        0.0
+    """
+
+    eps: float = 8 / 255
+    queries: int = 5000
+    p_init: float = 0.8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_positive("queries")
+        if not 0 < self.p_init <= 1:
+            raise ConfigError(f"p_init must lie in (0, 1], got {self.p_init}")
+
+    def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Search; an image leaves once it is fooled."""
+        result, shape = x.clone(), x.shape[1:]
+        rows = torch.arange(len(x), device=x.device)
+        size = plane(x.shape)
+        origin = x.reshape(len(x), -1, math.prod(size))
+        begin, change = (_stripes, _recolour) if self.norm == "linf" else (_bumps, _move_energy)
+        best = begin(origin, self.eps, size, generator)
+        value, fooled = self._look(query, best.view(-1, *shape), rows)
+        window, covered = None, 0.0
+        for step in range(1, self.queries):
+            if fooled.any():
+                result[rows[fooled]] = best[fooled].view(-1, *shape)
+                left = (~fooled).nonzero().squeeze(1)
+                rows, origin, best, value = (part[left] for part in (rows, origin, best, value))
+                if not len(rows):
+                    return result
+            if window is None or covered != share(self.p_init, step / self.queries):
+                covered = share(self.p_init, step / self.queries)
+                window = _Window.covering(covered, size, self.norm, x)
+            candidate = change(best, origin, self.eps, window, generator)
+            if query.stochastic:
+                value, _ = self._look(query, best.view(-1, *shape), rows)
+            new, fooled = self._look(query, candidate.view(-1, *shape), rows)
+            better = new > value
+            best = torch.where(better[:, None, None], candidate, best)
+            value = torch.where(better, new, value)
+        result[rows] = best.view(-1, *shape)
+        return result
+
+    def _look(self, query: Query, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The margin, and whether it is won for good."""
+        logits = query.logits(x)
+        fooled = query.fooled(logits, rows)
+        if query.stochastic:
+            fooled = torch.zeros_like(fooled)
+        return query.objective(logits, rows, margin), fooled
+
+
+def plane(shape: torch.Size) -> tuple[int, int]:
+    """Height and width of the images of a batch `[n, ...]`."""
+    if len(shape) > 2:
+        return shape[-2], shape[-1]
+    side = math.isqrt(shape[1])
+    return (side, side) if side * side == shape[1] else (1, shape[1])
+
+
+def share(p_init: float, progress: float) -> float:
+    """The share of an image that a window covers after `progress` in [0, 1] of all queries."""
+    return p_init / 2 ** sum(progress * 10_000 > mark for mark in _HALVED_AT)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A window that can lie anywhere on the plane.
+
+    Attributes:
+        room: `[2]`, how many places there are for its upper left corner, down and across.
+        width: of the plane.
+        offsets: `[h * w]`, flat indices of its pixels from that corner.
+        bumps: `[2, h * w]`, the L2 attack's shape upright and turned, each of norm 1.
+    """
+
+    room: Tensor
+    width: int
+    offsets: Tensor
+    bumps: Tensor
+
+    @classmethod
+    def covering(cls, p: float, size: tuple[int, int], norm: str, like: Tensor) -> _Window:
+        """The window that covers a share `p` of a plane of `size`; odd, at least 3, for L2."""
+        (height, width), least = size, 3 if norm == "l2" else 1
+        side = max(round(math.sqrt(p * height * width)), least)
+        side += norm == "l2" and side % 2 == 0
+        h = w = side
+        if side > (narrow := min(size)):
+            wide = min(max(round(p * height * width / narrow), least), max(size))
+            h, w = (narrow, wide) if height <= width else (wide, narrow)
+        down, across = (torch.arange(n, device=like.device) for n in (h, w))
+        upright = bump(h, w)
+        turned = upright.T if h == w else upright
+        return cls(
+            room=torch.tensor([height - h + 1, width - w + 1], device=like.device),
+            width=width,
+            offsets=(down[:, None] * width + across).flatten(),
+            bumps=torch.stack([upright.flatten(), turned.flatten()]).to(like),
+        )
+
+    def places(self, uniform: Tensor, channels: int) -> Tensor:
+        """Flat indices `[b, channels, h * w]` of a window each, from uniform numbers `[b, 2]`."""
+        corner = (uniform * self.room).long().minimum(self.room - 1)  # the product can round up
+        first = corner[:, 0] * self.width + corner[:, 1]
+        return (first[:, None] + self.offsets)[:, None].expand(-1, channels, -1)
+
+
+def bump(h: int, w: int) -> Tensor:
+    """Eq. 2's shape `[h, w]` of norm 1: positive on one half of its longer side, else negative.
+
+    A pixel m rings away from the centre of its half holds the sum of 1 / j^2 over j = m+1..n+1,
+    where n rings cover that half.
+    """
+    if h > w:
+        return bump(w, h).T
+    halves = []
+    for columns, sign in ((w // 2, 1.0), (w - w // 2, -1.0)):
+        down = (torch.arange(h) - h // 2).abs()
+        across = (torch.arange(columns) - columns // 2).abs()
+        n = max(h, columns) // 2
+        heights = torch.tensor([sum(1 / j**2 for j in range(m + 1, n + 2)) for m in range(n + 1)])
+        half = heights[torch.maximum(down[:, None], across)]
+        halves.append(sign * half / half.norm().clamp_min(1e-12))
+    whole = torch.cat(halves, 1)
+    return whole / whole.norm()
+
+
+def _uniform(count: int, numbers: int, like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, numbers, device=like.device, generator=generator)
+
+
+def _stripes(x: Tensor, eps: float, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Each column of each channel up or down by eps."""
+    (count, channels, _), (height, width) = x.shape, size
+    up = _uniform(count, channels * width, x, generator).view(count, channels, 1, width) < 0.5
+    up = up.expand(-1, -1, height, -1).reshape(x.shape)
+    return torch.where(up, x + eps, x - eps).clamp_(0, 1)
+
+
+def _recolour(
+    best: Tensor, x: Tensor, eps: float, window: _Window, generator: torch.Generator
+) -> Tensor:
+    """One window of each image in a random colour, or in the opposite one if it had that."""
+    count, channels, _ = x.shape
+    uniform = _uniform(count, 2 + channels, x, generator)
+    places = window.places(uniform[:, :2], channels)
+    change = torch.where(uniform[:, 2:, None] < 0.5, eps, -eps).to(x.dtype)
+    inside = x.gather(2, places)
+    colour = (inside + change).clamp_(0, 1)
+    same = (colour == best.gather(2, places)).flatten(1).all(1)
+    colour = torch.where(same[:, None, None], (inside - change).clamp_(0, 1), colour)
+    return best.scatter(2, places, colour)
+
+
+def _bumps(x: Tensor, eps: float, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """A grid of 5 x 5 bumps of random sign, of size eps together."""
+    (count, channels, _), (height, width) = x.shape, size
+    h, w = max(height // _GRID, 1), max(width // _GRID, 1)
+    down, across = height // h, width // w
+    sign = _uniform(count, channels * down * across, x, generator) < 0.5
+    sign = torch.where(sign, 1.0, -1.0).to(x.dtype).view(count, channels, down, across)
+    tiles = sign.repeat_interleave(h, 2).repeat_interleave(w, 3) * bump(h, w).to(x).repeat(
+        down, across
+    )
+    top, left = (height - down * h) // 2, (width - across * w) // 2
+    margins = (left, width - across * w - left, top, height - down * h - top)
+    delta = functional.pad(tiles, margins).reshape(x.shape)
+    return (x + eps * steepest(delta, "l2")).clamp_(0, 1)
+
+
+def _move_energy(
+    best: Tensor, x: Tensor, eps: float, window: _Window, generator: torch.Generator
+) -> Tensor:
+    """The energy of two windows, and what is unused, into a bump in the first (Algorithm 3)."""
+    count, channels, _ = x.shape
+    uniform = _uniform(count, 5 + channels, x, generator)
+    first = window.places(uniform[:, :2], channels)
+    second = window.places(uniform[:, 2:4], channels)
+    sign = torch.where(uniform[:, 5:, None] < 0.5, 1.0, -1.0).to(x.dtype)
+    shape = window.bumps[(uniform[:, 4] < 0.5).long()][:, None]
+    delta = best - x
+    inside = delta.gather(2, first)
+    direction = sign * shape + _unit(inside)
+    emptied = delta.scatter(2, second, 0.0).scatter(2, first, 0.0)
+    energy = delta.square().sum(2, keepdim=True)
+    unused = (eps**2 - energy.sum(1, keepdim=True)).clamp_min(0)
+    freed = (energy - emptied.square().sum(2, keepdim=True)).clamp_min(0)
+    inside = _unit(direction) * (freed + unused / channels).sqrt()
+    # Of size eps already, but for rounding.
+    return (x + eps * steepest(emptied.scatter(2, first, inside), "l2")).clamp_(0, 1)
+
+
+def _unit(parts: Tensor) -> Tensor:
+    """Parts `[b, channels, k]` with norm 1 each; zero stays zero."""
+    tiny = torch.finfo(parts.dtype).tiny ** 0.5
+    return parts / parts.norm(dim=2, keepdim=True).clamp_min(tiny)

@@ -1,0 +1,85 @@
+"""Targeted gradient sign: steps of FGSM towards the class after the label.
+
+    x_adv = clip(x - step_size * sign(grad_x L(x, t))),        t = (y + 1) mod C
+
+Source: "TGS" of the information-bottleneck papers; Zhai & Zhang (2021), arXiv 2103.00381, section 4
+and Table 1, take this target. One step, or several.
+
+What is counted: those papers' tables give the *accuracy* under TGS, the share of images that are
+still taken for their label. So without a target `TGS(eps)(model, x, y)` heads for t and counts any
+wrong class as success: `robust_accuracy` is the papers' column. With `target=TGS.target(y, C)` only
+t itself counts, and `1 - robust_accuracy` is the share of targets hit; an image that is hit is lost
+in the first sense too.
+
+Deviations: an image that is misclassified already is left alone and stays counted as such. With
+several steps an image leaves at the step that counts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from narrows.attacks._base import Best, FixedEps
+from narrows.attacks._query import Query
+from narrows.attacks.losses import cross_entropy
+from narrows.attacks.pgd import climb
+from narrows.errors import ConfigError
+
+__all__ = ["TGS"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TGS(FixedEps):
+    """Targeted gradient sign, of one step or several.
+
+    Args:
+        eps: radius, in units of the [0, 1] image range.
+        steps: gradient steps.
+        step_size: length of a step; `None` for the whole of `eps` in one step, and for
+            2.5 * eps / steps, but no more than `eps`, in several.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(3, 3, bias=False)
+        >>> _ = model.weight.data.copy_(torch.eye(3))
+        >>> x, y = torch.tensor([[0.6, 0.5, 0.5]]), torch.tensor([0])
+        >>> TGS(eps=0.06)(model, x, y, TGS.target(y, 3)).success
+        tensor([True])
+    """
+
+    steps: int = 1
+    step_size: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_positive("steps")
+        if self.step_size is not None and not 0 < self.step_size < math.inf:
+            raise ConfigError(f"step_size must be positive and finite, got {self.step_size}")
+
+    @staticmethod
+    def target(y: Tensor, classes: int) -> Tensor:
+        """The class after each label: `[n]`."""
+        return (y + 1) % classes
+
+    def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Step from the images towards their targets."""
+        best = Best(x)
+        size = min(self.eps, 2.5 * self.eps / self.steps)
+        rows = torch.arange(len(x), device=x.device)
+        targets = None if query.targeted else self.target(query.labels, query.classes)
+        climb(
+            *(self, query, best, x, rows, x),
+            cross_entropy if query.targeted else _approach,
+            targets,
+            steps=self.steps,
+            step_size=size if self.step_size is None else self.step_size,
+        )
+        return best.x
+
+
+def _approach(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    return -cross_entropy(logits, targets)

@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from narrows.attacks import (
+    APGD,
+    FAB,
+    FGSM,
+    PGD,
+    Ensemble,
+    MultiTargeted,
+    Square,
+    reevaluation,
+    standard,
+)
+from narrows.errors import ConfigError, InputError
+from scenarios_attacks import Counting, Lucky, curved_case, exact_radius, linear_case
+
+SMALL = Ensemble(
+    (
+        ("fgsm", FGSM(eps=0.1)),
+        ("pgd", PGD(eps=0.1, steps=5, restarts=2)),
+        ("square", Square(eps=0.1, queries=20)),
+    )
+)
+
+
+def test_is_the_worst_of_its_attacks():
+    model, x, y = curved_case()
+    ledger = SMALL.run(model, x, y)
+    fgsm = FGSM(eps=0.1)(model, x, y)
+    assert ledger.entries[0].fooled == fgsm.success.sum()
+    assert [entry.attacked for entry in ledger.entries][1] == int((~fgsm.success).sum())
+    alone = torch.stack([attack(model, x, y).success for _, attack in SMALL.attacks])
+    assert ledger.fooled.sum() >= alone.any(0).sum() - 1  # Square's random numbers differ
+    model.eval()
+    assert torch.equal(ledger.fooled, model(ledger.x_adv).argmax(1) != y)
+
+
+def test_images_that_are_fooled_leave_and_every_pass_is_counted():
+    model, x, y = curved_case()
+    model = Counting(model)
+    result = SMALL(model, x, y)
+    assert (result.forwards, result.backwards) == (model.forwards, model.backwards)
+
+
+def test_goes_on_where_it_was_broken_off(tmp_path: Path):
+    model, x, y = curved_case()
+    path = tmp_path / "ledger.safetensors"
+
+    class Stopped(Exception):  # noqa: N818
+        pass
+
+    def stop(name, done, total):
+        if name == "square":
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        SMALL.run(model, x, y, path=path, progress=stop)
+    counting, told = Counting(model), []
+    again = SMALL.run(model, x, y, path=path, progress=lambda *now: told.append(now))
+    whole = SMALL.run(model, x, y)
+    assert again.entries == whole.entries
+    assert torch.equal(again.x_adv, whole.x_adv)
+    assert told == [("fgsm", 0, 3), ("pgd", 1, 3), ("square", 2, 3), ("", 3, 3)]
+    with pytest.raises(InputError, match="other images"):
+        SMALL.run(counting, x, y, path=path)
+    before = again.forwards
+    assert SMALL.run(model, x, y, ledger=again).forwards == before
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.02), ("l2", 0.08)])
+def test_standard_finds_everything_in_reach_of_a_linear_model(norm, eps):
+    model, x, y = linear_case(10, count=60, dtype=torch.float64)
+    radius = exact_radius(model, x, y, norm)
+    ensemble = standard(norm, eps=eps)
+    short = Ensemble([*ensemble.attacks[:3], ("square", Square(norm=norm, eps=eps, queries=50))])
+    result = short(model, x, y)
+    assert not result.success[radius > eps].any()
+    assert result.success[radius < 0.99 * eps].all()
+    assert 10 < result.success.sum() < 60
+
+
+def test_the_papers_ensembles_are_what_they_say():
+    kinds = [
+        (type(attack), attack.norm, attack.seed)
+        for _, attack in standard("l2", eps=1, seed=3).attacks
+    ]
+    assert kinds == [(kind, "l2", 3) for kind in (APGD, APGD, FAB, Square)]
+    ce, dlr, targets = (attack for _, attack in reevaluation(eps=0.1, draws=7).attacks)
+    assert ce == APGD(eps=0.1, steps=100, restarts=5, draws=7)
+    assert dlr == APGD(eps=0.1, steps=100, restarts=5, loss="dlr", draws=7)
+    assert targets == MultiTargeted(eps=0.1, steps=200, restarts=10, draws=7)
+
+
+def test_lucky_draws_are_no_success():
+    x, y = torch.full((20, 1, 2, 2), 0.5), torch.zeros(20, dtype=torch.int64)
+    ledger = SMALL.run(Lucky(0.2), x, y)
+    assert ledger.robust_accuracy == 1
+    # The worst of three estimates on 100 draws each lies above .2, but not by much.
+    assert 0.7 < ledger.single_draw_accuracy < 0.8
+
+
+def test_refuses_what_means_nothing():
+    for attacks, says in [
+        ((), "at least one attack"),
+        ((("a", FGSM(eps=0.1)), ("a", PGD(eps=0.1))), "different names"),
+        ((("a", FGSM(eps=0.1)), ("b", PGD(norm="l2", eps=0.1))), r"one norm, got \['l2', 'linf'\]"),
+    ]:
+        with pytest.raises(ConfigError, match=says):
+            Ensemble(attacks)

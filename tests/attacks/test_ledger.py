@@ -1,0 +1,173 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from narrows.attacks import FGSM, PGD, Ledger
+from narrows.attacks.ledger import wilson
+from narrows.errors import CheckpointError, InputError, StoreError
+from narrows.types import AttackResult
+from scenarios_attacks import Linear, Lucky, curved_case
+
+X, Y = torch.full((4, 1, 2, 2), 0.5), torch.tensor([0, 1, 2, 0])
+
+
+def result(distance: list[float], rate: list[float] | None = None, at: float = 0.0):
+    sizes = torch.tensor(distance)
+    success = torch.isfinite(sizes)
+    rates = success.double() if rate is None else torch.tensor(rate, dtype=torch.float64)
+    return AttackResult(torch.full((len(sizes), 1, 2, 2), at), success, sizes, 10, 5, rates)
+
+
+INF = math.inf
+
+
+def three() -> Ledger:
+    ledger = Ledger(X, Y)
+    ledger.record("a", FGSM(eps=0.1), result([0.3, INF, INF, 0.0], at=0.1))
+    ledger.record("b", PGD(eps=0.1), result([0.1, 0.2, INF, 0.0], at=0.2))
+    ledger.record("c", FGSM(eps=0.2), result([0.2, INF], at=0.3), torch.tensor([1, 2]))
+    return ledger
+
+
+def test_holds_the_mean_of_the_minimum():
+    ledger = three()
+    assert ledger.distance.tolist() == pytest.approx([0.1, 0.2, INF, 0.0])
+    assert ledger.by.tolist() == [1, 1, 0, 0]
+    assert ledger.x_adv[:, 0, 0, 0].tolist() == pytest.approx([0.2, 0.2, 0.1, 0.1])
+    assert ledger.fooled.tolist() == [True, True, False, True]
+    assert ledger.standing.tolist() == [2]
+    assert ledger.robust_accuracy == 0.25
+    assert ledger.clean_accuracy == 0.75
+    assert [ledger.accuracy_at(eps) for eps in (0, 0.1, 0.15, 0.2)] == [0.75, 0.5, 0.5, 0.25]
+    assert ledger.mean_distance == INF
+    assert (ledger.forwards, ledger.backwards) == (30, 15)
+    rows = [(e.name, e.attacked, e.fooled, e.robust_accuracy) for e in ledger.entries]
+    assert rows == [("a", 4, 2, 0.5), ("b", 4, 3, 0.25), ("c", 2, 1, 0.25)]
+    both = ledger.result()
+    assert (both.robust_accuracy, both.forwards) == (0.25, 30)
+
+
+def test_without_success_the_attempt_that_most_draws_fall_for_is_the_worst():
+    ledger = Ledger(X, Y)
+    ledger.record("a", FGSM(eps=0.1), result([INF] * 4, [0.1, 0.4, 0.0, 0.2], at=0.1))
+    ledger.record("b", PGD(eps=0.1), result([INF, INF, 0.1, INF], [0.3, 0.2, 0.6, 0.2], at=0.2))
+    assert ledger.by.tolist() == [1, 0, 1, 0]
+    assert ledger.fooled_rate.tolist() == pytest.approx([0.3, 0.4, 0.6, 0.2])
+    assert ledger.robust_accuracy == 0.75
+    assert ledger.single_draw_accuracy == pytest.approx(1 - 1.5 / 4)
+
+
+@pytest.mark.parametrize(("successes", "count"), [(0, 10), (3, 10), (50, 100), (999, 1000)])
+def test_interval_solves_wilsons_equation(successes, count):
+    # The ends are where the share is 1.96 standard errors of the end itself away.
+    for end in wilson(successes, count):
+        error = math.sqrt(end * (1 - end) / count)
+        assert abs(end - successes / count) == pytest.approx(1.959964 * error, abs=1e-9)
+    assert wilson(successes, count)[0] <= successes / count <= wilson(successes, count)[1]
+
+
+def test_comes_back_from_its_file_as_it_was(tmp_path: Path):
+    model, path = Linear(4, 3), tmp_path / "ledger.safetensors"
+    ledger = Ledger(X, Y, model)
+    ledger.record("pgd", PGD(eps=0.1), PGD(eps=0.1)(model, X, Y))
+    ledger.save(path)
+    again = Ledger.load(path, X, Y, model)
+    assert again.entries == ledger.entries
+    for name in ("x_adv", "fooled", "by", "distance", "fooled_rate"):
+        assert torch.equal(getattr(again, name), getattr(ledger, name))
+    assert PGD(eps=0.1) in again
+    assert PGD(eps=0.1, seed=1) not in again
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_of_other_images_labels_or_weights_is_refused(tmp_path: Path):
+    model, path = Linear(4, 3), tmp_path / "ledger.safetensors"
+    Ledger(X, Y, model).save(path)
+    other = X.clone()
+    other[0, 0, 0, 0] = 0.25
+    for case in ((other, Y, model), (X, Y.flip(0) + 1, model), (X, Y, Linear(4, 3)), (X, Y, None)):
+        with pytest.raises(InputError, match="other images, labels or weights"):
+            Ledger.load(path, *case)
+
+
+def test_damaged_and_foreign_files_are_named(tmp_path: Path):
+    path = tmp_path / "ledger.safetensors"
+    with pytest.raises(CheckpointError, match="there is no ledger"):
+        Ledger.load(path, X, Y)
+    three().save(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(CheckpointError, match="not a complete safetensors file"):
+        Ledger.load(path, X, Y)
+    save_file({"x": X}, path)
+    with pytest.raises(CheckpointError, match="not a ledger"):
+        Ledger.load(path, X, Y)
+    with pytest.raises(StoreError, match="cannot write"):
+        three().save(tmp_path / "missing" / "ledger.safetensors")
+
+
+def test_results_that_do_not_fit_are_refused():
+    ledger = three()
+    with pytest.raises(InputError, match="of 2 images, expected 4"):
+        ledger.record("d", FGSM(eps=0.1), result([0.1, 0.1]))
+    with pytest.raises(InputError, match="measures in l2, this ledger in linf"):
+        ledger.record("d", FGSM(norm="l2", eps=0.1), result([0.1] * 4))
+    assert len(ledger.entries) == 3
+
+
+def test_robustbench_form_and_what_the_noise_means():
+    entry = three().to_robustbench(
+        name="A bottleneck", eps=0.1, dataset="mnist", authors="A", draws=8, verify_draws=100
+    )
+    keys = "name authors link venue architecture dataset eps clean_acc reported autoattack_acc "
+    keys += "additional_data number_forward_passes unreliable footnote"
+    assert set(keys.split()) <= set(entry)
+    assert (entry["clean_acc"], entry["autoattack_acc"], entry["eps"]) == ("75.00", "50.00", "0.1")
+    assert entry["noise"] == {
+        "draws": 8,
+        "verify_draws": 100,
+        "mode": "mean",
+        "vote_acc": "50.00",
+        "single_draw_acc": "25.00",
+    }
+    assert entry["attacks"][1]["name"] == "b"
+    assert json.loads(json.dumps(entry)) == entry
+    with pytest.raises(InputError, match="unknown keys author; valid: link, authors"):
+        three().to_robustbench(name="a", eps=0.1, author="A")
+
+
+def test_one_attacks_ledger_is_its_result():
+    model, x, y = curved_case()
+    found = PGD(eps=0.1, steps=5, restarts=2)(model, x, y)
+    ledger = Ledger(x, y)
+    ledger.record("pgd", PGD(eps=0.1), found)
+    assert ledger.robust_accuracy == found.robust_accuracy
+    assert torch.equal(ledger.x_adv, found.x_adv)
+    assert torch.equal(ledger.distance, found.distance.double())
+    assert ledger.interval[0] < found.robust_accuracy < ledger.interval[1]
+
+
+def test_replay_judges_the_stored_images_on_draws_that_picked_nothing():
+    x, y = torch.full((200, 1, 2, 2), 0.5), torch.zeros(200, dtype=torch.int64)
+    model, ledger = Lucky(0.45), Ledger(x, y)
+    for seed in range(4):
+        attack = FGSM(eps=0.1, seed=seed, verify_draws=20)
+        ledger.record(str(seed), attack, attack(model, x, y))
+    # On 20 draws .45 is often more than half; the worst of four verdicts says so of most images.
+    assert ledger.robust_accuracy < 0.6
+    rng = torch.get_rng_state()
+    vote, single = ledger.replay(model, draws=1000)
+    assert torch.equal(torch.get_rng_state(), rng)
+    assert vote > 0.97
+    assert single == pytest.approx(0.55, abs=0.01)
+
+
+def test_replay_of_a_deterministic_model_is_its_robust_accuracy():
+    model, x, y = curved_case()
+    ledger, attack = Ledger(x, y), PGD(eps=0.1, steps=5)
+    ledger.record("pgd", attack, attack(model, x, y))
+    assert ledger.replay(model) == (ledger.robust_accuracy, ledger.robust_accuracy)
+    assert model.training
