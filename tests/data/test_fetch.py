@@ -1,11 +1,13 @@
 import gzip
 import hashlib
+import io
+import tarfile
 
 import pooch
 import pytest
 from requests.exceptions import ConnectionError as Unreachable
 
-from narrows.data.fetch import Archive, Checksums, fetch
+from narrows.data.fetch import Archive, Checksums, fetch, find, members
 from narrows.errors import DataError
 
 PLAIN = {"images": b"some images", "labels": b"and labels"}
@@ -128,3 +130,40 @@ def test_a_download_that_breaks_off_names_what_is_still_missing(monkeypatch, cac
     monkeypatch.setattr(pooch, "retrieve", retrieve)
     with pytest.raises(DataError, match=r"1 of 2 files not found: labels.gz.*wrong checksum"):
         fetch(ARCHIVE)
+
+
+def test_a_file_that_is_published_as_it_is(tmp_path, monkeypatch, cache):
+    plain = Archive("small", {"data.mat": Checksums(None, md5(b"data"))}, ("https://first.test/",))
+    write(tmp_path, {"data.mat": gzip.compress(b"data")}, ".gz")  # not looked for
+    assert find(plain, tmp_path) == {}
+
+    def retrieve(url, known_hash, fname, path, progressbar):
+        assert (url, fname) == ("https://first.test/data.mat", "data.mat")
+        assert known_hash == f"md5:{md5(b'data')}"
+        write(path, {fname: b"data"}, "")
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    assert fetch(plain, tmp_path) == find(plain, tmp_path) == {"data.mat": b"data"}
+
+
+def tar(contents):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def test_members_are_read_wherever_they_are_in_the_archive():
+    content = tar({"a/images": b"1", "../labels": b"2", "other": b"3"})
+    assert members(content, "x.tar.gz", ["labels", "images"]) == {"labels": b"2", "images": b"1"}
+    with pytest.raises(DataError, match=r"x.tar.gz: holds no names; it belongs to another"):
+        members(content, "x.tar.gz", ["images", "names"])
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", tar({"images": bytes(9999)})[:-30]])
+def test_a_damaged_archive_is_named(content):
+    with pytest.raises(DataError, match=r"x.tar.gz: damaged tar archive"):
+        members(content, "x.tar.gz", ["images"])

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 from typing import get_args
 
@@ -7,6 +8,7 @@ from torch import nn
 
 from narrows.errors import ConfigError
 from narrows.models import NETWORKS, NetworkConfig, build_network
+from narrows.models.binary_stochastic import BinaryStochasticNet
 from narrows.models.gaussian import LatentKind
 from narrows.models.mlp import Normalise, mlp
 
@@ -54,14 +56,95 @@ def test_the_convolutional_network_of_aib_has_the_papers_shapes():
     assert count(model.decoder) == dense(64, 128, 10)
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
+DEEP = ["vgg16", "resnet18", "preact_resnet18", "wide_resnet"]
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - set(DEEP)))
 @pytest.mark.parametrize("latent", get_args(LatentKind))
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 7)])
-def test_every_network_takes_images_of_any_size(name, latent, shape):
+def test_small_networks_take_images_of_any_size(name, latent, shape):
     model = build_network(NetworkConfig(name, [4], 3, [5]), shape, 6, latent)
     output = model(torch.rand(2, *shape))
     assert output.logits.shape == (2, 6)
     assert output.latent.z.shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_deep_networks_are_encoders_of_a_bottleneck(name):
+    config = NetworkConfig(name, bottleneck=3, decoder=[5], norm="group", depth=10, width=1)
+    assert config.encoder == []
+    model = build_network(config, (1, 32, 40), 6, "gaussian")
+    output = model(torch.rand(2, 1, 32, 40))
+    assert output.logits.shape == (2, 6)
+    assert output.latent.scale.shape == (2, 3)
+    assert any(isinstance(module, nn.GroupNorm) for module in model.encoder.modules())
+
+
+def test_the_network_of_the_reevaluation_on_cifar10():
+    """Korshunova et al. (2021), appendix: PreActResNet-18, then the MLP of MNIST."""
+    config = NetworkConfig("preact_resnet18", encoder=[1024, 1024], bottleneck=256)
+    with torch.device("meta"):
+        model = build_network(config, (3, 32, 32), 10, "gaussian")
+    trunk = 11_172_170 - dense(512, 10)
+    assert count(model) == trunk + dense(512, 1024, 1024, 512) + dense(256, 10)
+
+
+@pytest.mark.parametrize(
+    ("config", "layers"),
+    [
+        (NetworkConfig("mlp", [8], 0, [5]), ["2", "4", "6"]),
+        (NetworkConfig("cnn", [4], 0, [5]), ["1", "5", "7"]),
+        (NetworkConfig("resnet18", [], 0, []), ["layer4", "fc"]),
+        (NetworkConfig("wide_resnet", [8], 0, depth=10, width=1), ["0.layer3", "0.linear", "2"]),
+    ],
+)
+def test_without_a_bottleneck_it_is_a_plain_classifier(config, layers):
+    model = build_network(config, (3, 8, 8), 6)
+    assert model(torch.rand(2, 3, 8, 8)).shape == (2, 6)
+    for name in layers:
+        assert any(True for _ in model.get_submodule(name).parameters())
+
+
+@pytest.mark.parametrize("latent", ["gaussian", "unit", "shared", "full"])
+def test_a_method_that_needs_a_latent_says_what_to_set(latent):
+    config = NetworkConfig("mlp", bottleneck=0)
+    message = f"has no latent, and the method trains a {latent} one; set network.bottleneck"
+    with pytest.raises(ConfigError, match=message):
+        build_network(config, (4,), 3, latent)
+
+
+def test_a_binary_network_has_its_last_layer_for_a_latent():
+    config = NetworkConfig("binary", encoder=[6, 4])
+    assert config.bottleneck == 4
+    for latent in ("binary", "deterministic"):
+        model = build_network(config, (1, 2, 3), 5, latent)
+        assert isinstance(model, BinaryStochasticNet)
+        assert model.hidden == (6, 4)
+        output = model(torch.rand(2, 1, 2, 3))
+        assert output.latent.z.shape == (2, 4)
+    model.mode = "mean"
+    x = torch.rand(2, 1, 2, 3)
+    plain = build_network(replace(config, normalise=False), (1, 2, 3), 5, "binary")
+    plain.load_state_dict(model.state_dict())
+    plain.mode = "mean"
+    assert torch.equal(plain(2 * x - 1).logits, model(x).logits)
+
+
+def test_coins_and_other_latents_do_not_mix():
+    with pytest.raises(ConfigError, match="binary stochastic layers, which cnn does not have; set"):
+        build_network(NetworkConfig("cnn"), (1, 8, 8), 5, "binary")
+    with pytest.raises(ConfigError, match="its latents, and the method trains a gaussian one"):
+        build_network(NetworkConfig("binary"), (1, 8, 8), 5, "gaussian")
+
+
+def test_widths_that_are_not_given_are_the_networks_own():
+    found = {name: NetworkConfig(name) for name in [*NETWORKS, "binary"]}
+    assert (found["mlp"].encoder, found["mlp"].decoder) == ([128, 128], [128])
+    assert (found["lenet"].encoder, found["lenet"].decoder) == ([32, 64], [1024])
+    assert (found["vgg16"].encoder, found["vgg16"].decoder) == ([], [])
+    assert found["binary"].bottleneck == 512
+    found["mlp"].encoder.append(3)
+    assert NetworkConfig("mlp").encoder == [128, 128]
 
 
 def test_hidden_layers_may_be_left_out():
@@ -94,11 +177,15 @@ def test_an_mlp_starts_at_xavier_weights_and_zero_biases():
     ("config", "shape", "message"),
     [
         ({"name": "cnm"}, (1, 8, 8), "unknown network 'cnm'; did you mean 'cnn'"),
-        ({"bottleneck": 0}, (4,), "widths of a network must be positive"),
+        ({"bottleneck": -1}, (4,), "widths of a network must be positive"),
+        ({"norm": "layer"}, (4,), "unknown network.norm 'layer'.*Valid: batch, group, none"),
+        ({"stem": "cifat"}, (4,), "unknown network.stem 'cifat'; did you mean 'cifar'"),
+        ({"dropout": 1.0}, (4,), r"network.dropout must lie in \[0, 1\), got 1.0"),
+        ({"name": "wide_resnet", "depth": 27}, (3, 8, 8), "depth of 10, 16"),
         ({"decoder": [3, -1]}, (4,), "widths of a network must be positive"),
         ({"name": "cnn"}, (64,), r"needs images \[channels, height, width\], got inputs \(64,\)"),
         ({"name": "cnn", "encoder": []}, (1, 8, 8), "at least one convolution"),
-        ({"name": "cnn", "encoder": [2] * 3}, (1, 7, 9), "7x9 are too small for 3.*at least 8"),
+        ({"name": "cnn", "encoder": [2] * 3}, (1, 7, 9), "7x9 are too small for cnn; at least 8"),
         ({"name": "cnn", "encoder": [2] * 5}, (1, 4, 4), "4x4 are too small"),
     ],
 )

@@ -5,14 +5,27 @@ from __future__ import annotations
 from typing import Protocol
 
 from narrows.data._base import Dataset, Root, Splits, split_off
+from narrows.data.augment import crop_and_flip
 from narrows.data.batches import epoch_rows
+from narrows.data.cifar import load_cifar10, load_cifar100
 from narrows.data.digits import load_digits
 from narrows.data.mnist import load_fashion_mnist, load_mnist
+from narrows.data.svhn import load_svhn
+from narrows.data.tiny_imagenet import load_tiny_imagenet
 from narrows.data.toys import load_toy1, load_toy2
 from narrows.data.twelve_bit import load_twelve_bit
 from narrows.errors import unknown_name
 
-__all__ = ["DATASETS", "Dataset", "Loader", "Splits", "epoch_rows", "load", "split_off"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "Loader",
+    "Splits",
+    "crop_and_flip",
+    "epoch_rows",
+    "load",
+    "split_off",
+]
 
 
 _SPLIT_SEED = 0
@@ -30,6 +43,10 @@ DATASETS: dict[str, Loader] = {
     "digits": load_digits,
     "mnist": load_mnist,
     "fashion-mnist": load_fashion_mnist,
+    "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+    "svhn": load_svhn,
+    "tiny-imagenet": load_tiny_imagenet,
     "twelve-bit": load_twelve_bit,
     "toy1": load_toy1,
     "toy2": load_toy2,

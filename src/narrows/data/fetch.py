@@ -1,16 +1,20 @@
 """Find the files of a published data set, or download them; believe none without its checksum.
 
-Places are searched in this order, for each file, gzipped or unpacked: the folder given by the
-caller, the folder named by the environment variable `NARROWS_DATA` (in both, first the data set's
-own subfolder), and the user's cache, into which missing files are downloaded. Wherever a file is
-found, its MD5 is the published one, so that the place never changes a result.
+Places are searched in this order: the folder given by the caller, the folder named by the
+environment variable `NARROWS_DATA` (in both, first the data set's own subfolder), and the user's
+cache, into which missing files are downloaded. Wherever a file is found, its MD5 is the published
+one, so that the place never changes a result. Files may be gzipped each, published as they are, or
+packed together in one tar archive, out of which they are read without being unpacked to disk.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-from collections.abc import Iterator, Mapping
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,15 +24,15 @@ import pooch
 from narrows.data._base import Root
 from narrows.errors import DataError
 
-__all__ = ["Archive", "Checksums", "fetch"]
+__all__ = ["Archive", "Checksums", "fetch", "find", "members", "places"]
 
 _VARIABLE = "NARROWS_DATA"
 
 
 class Checksums(NamedTuple):
-    """MD5 of one file as it is published, gzipped, and of the same file unpacked."""
+    """MD5 of one file gzipped, `None` where it is published as it is, and of the file itself."""
 
-    packed: str
+    packed: str | None
     unpacked: str
 
 
@@ -40,11 +44,13 @@ class Archive:
         name: of the data set and of its subfolder.
         files: file name without `.gz` -> checksums.
         mirrors: addresses, each with its final slash, tried in this order.
+        instead: the folder that does as well, as an error about missing files calls it.
     """
 
     name: str
     files: Mapping[str, Checksums]
     mirrors: tuple[str, ...]
+    instead: str = ""
 
 
 def fetch(archive: Archive, root: Root = None) -> dict[str, bytes]:
@@ -54,19 +60,49 @@ def fetch(archive: Archive, root: Root = None) -> dict[str, bytes]:
         DataError: naming a file that is damaged, or the files that are missing where a download
             failed, the folders that were searched and how to provide them.
     """
-    places = _places(archive, root)
-    found = {name: _read(name, sums, places) for name, sums in archive.files.items()}
-    missing = [name for name, content in found.items() if content is None]
+    folders = places(archive, root)
+    found = find(archive, root)
+    missing = [name for name in archive.files if name not in found]
     for done, name in enumerate(missing):
-        failures = _download(archive, name, places[-1])
-        content = _read(name, archive.files[name], places[-1:])
+        failures = _download(archive, name, folders[-1])
+        content = _read(name, archive.files[name], folders[-1:])
         if content is None:
-            raise _not_found(archive, missing[done:], places, failures)
+            raise _not_found(archive, missing[done:], folders, failures)
         found[name] = content
+    return found
+
+
+def find(archive: Archive, root: Root = None) -> dict[str, bytes]:
+    """Return the verified content of those files that are there, without a download.
+
+    Raises:
+        DataError: naming a file that is damaged.
+    """
+    folders = places(archive, root)
+    found = {name: _read(name, sums, folders) for name, sums in archive.files.items()}
     return {name: content for name, content in found.items() if content is not None}
 
 
-def _places(archive: Archive, root: Root) -> list[Path]:
+def members(content: bytes, name: str, wanted: Iterable[str]) -> dict[str, bytes]:
+    """Read files out of a gzipped tar archive called `name`, whatever folder they are in there.
+
+    Raises:
+        DataError: if it is no such archive, or lacks one of them.
+    """
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+            for member in archive:
+                if stream := archive.extractfile(member):
+                    found[Path(member.name).name] = stream.read()
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise DataError(f"{name}: damaged tar archive ({error}); fetch it again") from error
+    if missing := [file for file in wanted if file not in found]:
+        raise DataError(f"{name}: holds no {', '.join(missing)}; it belongs to another data set")
+    return {file: found[file] for file in wanted}
+
+
+def places(archive: Archive, root: Root) -> list[Path]:
     """Folders to search, the cache last."""
     given = [folder for folder in (root, os.environ.get(_VARIABLE)) if folder]
     roots = [Path(folder).expanduser() for folder in given]
@@ -96,19 +132,27 @@ def _read(name: str, sums: Checksums, places: list[Path]) -> bytes | None:
 
 def _candidates(name: str, sums: Checksums, places: list[Path]) -> Iterator[tuple[Path, str]]:
     for place in places:
-        yield place / f"{name}.gz", sums.packed
+        if sums.packed is not None:
+            yield place / f"{name}.gz", sums.packed
         yield place / name, sums.unpacked
+
+
+def _published(archive: Archive, name: str) -> tuple[str, str]:
+    """Name and MD5 of the file as the mirrors have it."""
+    sums = archive.files[name]
+    return (name, sums.unpacked) if sums.packed is None else (f"{name}.gz", sums.packed)
 
 
 def _download(archive: Archive, name: str, folder: Path) -> list[str]:
     """Try the mirrors until one delivers the right file; say why the others did not."""
     failures = []
+    file, md5 = _published(archive, name)
     for mirror in archive.mirrors:
         try:
             pooch.retrieve(
-                f"{mirror}{name}.gz",
-                known_hash=f"md5:{archive.files[name].packed}",
-                fname=f"{name}.gz",
+                f"{mirror}{file}",
+                known_hash=f"md5:{md5}",
+                fname=file,
                 path=folder,
                 progressbar=True,
             )
@@ -123,10 +167,11 @@ def _download(archive: Archive, name: str, folder: Path) -> list[str]:
 def _not_found(
     archive: Archive, missing: list[str], places: list[Path], failures: list[str]
 ) -> DataError:
-    files = ", ".join(f"{name}.gz" for name in missing)
+    files = ", ".join(_published(archive, name)[0] for name in missing)
+    instead = f", or {archive.instead}" if archive.instead else ""
     return DataError(
         f"{archive.name}: {len(missing)} of {len(archive.files)} files not found: {files}. "
         f"Searched: {', '.join(map(str, places))}. Download failed: {', '.join(failures)}. "
-        f"Put the files into one of these folders, or set {_VARIABLE} to the folder that holds "
-        f"{archive.name}/"
+        f"Put the files{instead} into one of these folders, or set {_VARIABLE} to the folder that "
+        f"holds {archive.name}/"
     )

@@ -1,11 +1,13 @@
 """Networks: `Bottleneck(encoder, decoder)`, `tap(module, layers)`, and those of the papers."""
 
+from narrows.models.binary_stochastic import BinaryStochasticNet
 from narrows.models.bottleneck import Bottleneck, as_classifier, latent_mode
 from narrows.models.networks import NETWORKS, NetworkConfig, build_network
 from narrows.models.tap import tap
 
 __all__ = [
     "NETWORKS",
+    "BinaryStochasticNet",
     "Bottleneck",
     "NetworkConfig",
     "as_classifier",

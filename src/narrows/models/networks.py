@@ -1,94 +1,239 @@
 """The networks of the papers, by name and as data.
 
-| network | encoder - z - decoder                                   | source                      |
-|---------|---------------------------------------------------------|-----------------------------|
-| mlp     | widths of the configuration                             | VIB, AIB, the toy problems  |
-| cnn     | conv 3x3x32, conv 3x3x64, max-pool 2 - z - widths        | AIB's Fashion-MNIST network |
+| network         | encoder - z - decoder                | source                     |
+|-----------------|--------------------------------------|----------------------------|
+| mlp             | widths of the configuration          | VIB, AIB, the toy problems |
+| cnn             | two convolutions - z - 128           | AIB on Fashion-MNIST       |
+| lenet           | two convolutions - z - 1024          | HBaR and Madry on MNIST    |
+| carlini         | four convolutions - z - 200, 200     | Carlini & Wagner, TRADES   |
+| vgg16           | VGG16, widths - z - widths           | IB-RAR                     |
+| resnet18        | ResNet-18, widths - z - widths       | HBaR, IB-RAR               |
+| preact_resnet18 | PreActResNet-18, widths - z - widths | VIB and CEB on CIFAR-10    |
+| wide_resnet     | WRN-depth-width, widths - z - widths | IB-RAR                     |
+| binary          | layers of coins, the last of which is z | IMB, SFNN                  |
 
 The decoder of a bottleneck ends in the logits. `decoder=[]` makes it one linear layer, as in VIB.
+`bottleneck=0` leaves z out: a plain classifier, whose layers bear their own names (`block5`, `fc1`
+of VGG16). In a bottleneck these are layers of its encoder: `encoder.block5`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import get_args
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from torch import nn
 
 from narrows.errors import ConfigError, unknown_name
+from narrows.models.binary_stochastic import BinaryStochasticNet
 from narrows.models.bottleneck import Bottleneck
+from narrows.models.cnn import SMALL, small_cnn
+from narrows.models.convolution import NormKind, Stem, input_map
 from narrows.models.gaussian import LatentKind, code_width
 from narrows.models.mlp import Normalise, mlp
+from narrows.models.preact_resnet import PreActResNet
+from narrows.models.resnet import ResNet18
+from narrows.models.vgg import VGG16
+from narrows.models.wide_resnet import wide_resnet
 
 __all__ = ["NETWORKS", "NetworkConfig", "build_network"]
+
+# (encoder, decoder) where a configuration gives none; nothing for the others.
+_WIDTHS = {
+    "mlp": ([128, 128], [128]),
+    "cnn": ([32, 64], [128]),
+    "lenet": ([32, 64], [1024]),
+    "carlini": ([32, 64], [200, 200]),
+    "binary": ([512, 512], []),
+}
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """A bottleneck network.
+    """A network, with a bottleneck or without.
 
     Args:
-        name: `"mlp"` or `"cnn"`.
-        encoder: hidden widths of the encoder (for `cnn`: channels of the convolutions).
-        bottleneck: K, the number of units of z.
-        decoder: hidden widths of the decoder.
+        name: one of `NETWORKS`, or `"binary"`.
+        encoder: hidden widths before z (`cnn`, `lenet`, `carlini`: channels of the convolutions;
+            `binary`: widths of its layers); `None` for the network's own.
+        bottleneck: K, the number of units of z; 0 for a plain classifier. What `binary` has for z
+            is its last layer, so this becomes that layer's width.
+        decoder: hidden widths after z, or of a plain classifier's head; `None` for the network's
+            own.
         normalise: whether the model maps its input from [0, 1] to [-1, 1] first.
         latent: the kind of latent, as in `Bottleneck`; `None` for the one that the method asks for.
+        norm: normalisation of vgg16 and the ResNets: `"batch"`, `"group"` or `"none"`.
+        stem: of resnet18 (its first layers) and vgg16 (its dense ones), `"cifar"` or `"imagenet"`.
+        depth: of wide_resnet, 6 n + 4.
+        width: of wide_resnet, its factor on the channels.
+        dropout: in the dense layers of vgg16 and in the blocks of wide_resnet.
     """
 
     name: str = "mlp"
-    encoder: list[int] = field(default_factory=lambda: [128, 128])
+    encoder: list[int] | None = None
     bottleneck: int = 10
-    decoder: list[int] = field(default_factory=lambda: [128])
+    decoder: list[int] | None = None
     normalise: bool = True
     latent: LatentKind | None = None
+    norm: NormKind = "batch"
+    stem: Stem = "cifar"
+    depth: int = 28
+    width: int = 10
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.name not in NETWORKS:
-            raise unknown_name("network", self.name, NETWORKS)
-        if self.latent not in (None, *get_args(LatentKind)):
-            raise unknown_name("latent", str(self.latent), get_args(LatentKind))
-        if self.bottleneck < 1 or min([1, *self.encoder, *self.decoder]) < 1:
-            raise ConfigError(f"all widths of a network must be positive, got {self}")
+        for what, given, valid in (
+            ("network", self.name, [*NETWORKS, "binary"]),
+            ("latent", self.latent, [None, *get_args(LatentKind)]),
+            ("network.norm", self.norm, get_args(NormKind)),
+            ("network.stem", self.stem, get_args(Stem)),
+        ):
+            if given not in valid:
+                raise unknown_name(what, str(given), [name for name in valid if name])
+        self._fill_in()
+        if self.bottleneck < 0 or min([1, *self.hidden]) < 1:
+            raise ConfigError(
+                "all widths of a network must be positive (bottleneck may be 0, for none), "
+                f"got {self}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"network.dropout must lie in [0, 1), got {self.dropout}")
+
+    def _fill_in(self) -> None:
+        """Say every width, so that what is stored and hashed does."""
+        for name, own in zip(("encoder", "decoder"), _WIDTHS.get(self.name, ([], [])), strict=True):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, list(own))
+        if self.name == "binary" and self.encoder:
+            object.__setattr__(self, "bottleneck", self.encoder[-1])
+
+    @property
+    def hidden(self) -> list[int]:
+        """Widths of the encoder, then of the decoder."""
+        return [*(self.encoder or []), *(self.decoder or [])]
 
 
-def _mlp_encoder(shape: Sequence[int], hidden: Sequence[int], out: int) -> list[nn.Module]:
-    return [nn.Flatten(), *mlp([math.prod(shape), *hidden, out])]
+Layers = Callable[[NetworkConfig, Sequence[int], int], list[nn.Module]]
 
 
-def _cnn_encoder(shape: Sequence[int], channels: Sequence[int], out: int) -> list[nn.Module]:
-    if len(shape) != 3:
-        raise ConfigError(
-            f"a cnn needs images [channels, height, width], got inputs {tuple(shape)}"
-        )
-    if not channels:
-        raise ConfigError("a cnn needs the channels of at least one convolution, got encoder=[]")
-    layers: list[nn.Module] = []
-    for wide, narrow in zip([shape[0], *channels[:-1]], channels, strict=True):
-        layers += [nn.Conv2d(wide, narrow, 3), nn.ReLU()]
-    height, width = ((side - 2 * len(channels)) // 2 for side in shape[1:])
-    if height < 1 or width < 1:
-        raise ConfigError(
-            f"images of {shape[1]}x{shape[2]} are too small for {len(channels)} convolutions of "
-            f"3x3 and a pooling of 2; at least {2 * len(channels) + 2} a side"
-        )
-    flat = channels[-1] * height * width
-    return [*layers, nn.MaxPool2d(2), nn.Flatten(), *mlp([flat, out])]
+def _mlp(config: NetworkConfig, shape: Sequence[int], out: int) -> list[nn.Module]:
+    return [*_first(config), nn.Flatten(), *mlp([math.prod(shape), out])]
 
 
-NETWORKS = {"mlp": _mlp_encoder, "cnn": _cnn_encoder}
+def _small(config: NetworkConfig, shape: Sequence[int], out: int) -> list[nn.Module]:
+    layers, flat = small_cnn(config.name, shape, config.encoder or [])
+    return [*_first(config), *layers, *mlp([flat, out])]
+
+
+def _first(config: NetworkConfig) -> list[nn.Module]:
+    return [Normalise()] if config.normalise else []
+
+
+def _vgg16(config: NetworkConfig, shape: Sequence[int], out: int) -> list[nn.Module]:
+    net = VGG16(
+        shape,
+        out,
+        norm=config.norm,
+        stem=config.stem,
+        dropout=config.dropout,
+        normalise=config.normalise,
+    )
+    return [net]
+
+
+def _resnet18(config: NetworkConfig, shape: Sequence[int], out: int) -> list[nn.Module]:
+    return [ResNet18(shape, out, norm=config.norm, stem=config.stem, normalise=config.normalise)]
+
+
+def _preact_resnet18(config: NetworkConfig, shape: Sequence[int], out: int) -> list[nn.Module]:
+    return [PreActResNet(shape, out, norm=config.norm, normalise=config.normalise)]
+
+
+def _wide_resnet(config: NetworkConfig, shape: Sequence[int], out: int) -> list[nn.Module]:
+    net = wide_resnet(
+        shape,
+        out,
+        depth=config.depth,
+        width=config.width,
+        norm=config.norm,
+        dropout=config.dropout,
+        normalise=config.normalise,
+    )
+    return [net]
+
+
+# Each returns the layers from an input to `out` numbers, the last of them linear.
+NETWORKS: dict[str, Callable[[NetworkConfig, Sequence[int], int], list[nn.Module]]] = {
+    "mlp": _mlp,
+    **dict.fromkeys(SMALL, _small),
+    "vgg16": _vgg16,
+    "resnet18": _resnet18,
+    "preact_resnet18": _preact_resnet18,
+    "wide_resnet": _wide_resnet,
+}
 
 
 def build_network(
-    config: NetworkConfig, shape: Sequence[int], classes: int, latent: LatentKind
-) -> Bottleneck:
-    """Build the bottleneck network for inputs of `shape`; its latent is `latent` by default."""
+    config: NetworkConfig,
+    shape: Sequence[int],
+    classes: int,
+    latent: LatentKind | Literal["binary"] = "deterministic",
+) -> nn.Module:
+    """Build the network for inputs of `shape`: with a latent a `Bottleneck`, else a classifier.
+
+    Args:
+        config: the network.
+        shape: of one input.
+        classes: number of classes.
+        latent: the kind that the method trains, taken unless the configuration names one;
+            `"binary"` where it needs a network of binary stochastic layers.
+
+    Raises:
+        ConfigError: for inputs that the network cannot take, and for a method that needs what the
+            network does not have.
+
+    Example:
+        >>> config = NetworkConfig("cnn", bottleneck=32)
+        >>> build_network(config, (1, 28, 28), 10, "gaussian").decoder[0]
+        Linear(in_features=32, out_features=128, bias=True)
+    """
     latent = config.latent or latent
-    code = code_width(latent, config.bottleneck)
-    layers = NETWORKS[config.name](shape, config.encoder, code)
-    if config.normalise:
-        layers.insert(0, Normalise())
-    decoder = mlp([config.bottleneck, *config.decoder, classes])
-    return Bottleneck(nn.Sequential(*layers), decoder, latent=latent)
+    _check_latent(config, latent)
+    encoder, decoder = config.encoder or [], config.decoder or []
+    if latent == "binary" or config.name == "binary":
+        front = input_map(config.normalise)
+        return BinaryStochasticNet(math.prod(shape), encoder, classes, front=front)
+    before = [] if config.name in SMALL else encoder
+    if not config.bottleneck:
+        return _chain(config, shape, [*before, *decoder, classes])
+    code = _chain(config, shape, [*before, code_width(latent, config.bottleneck)])
+    return Bottleneck(code, mlp([config.bottleneck, *decoder, classes]), latent=latent)
+
+
+def _chain(config: NetworkConfig, shape: Sequence[int], widths: Sequence[int]) -> nn.Module:
+    """The network whose last layer is the first of dense ones of these widths."""
+    layers = NETWORKS[config.name](config, shape, widths[0])
+    if len(widths) > 1:
+        layers += [nn.ReLU(), *mlp(widths)]
+    return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
+
+
+def _check_latent(config: NetworkConfig, latent: str) -> None:
+    binary = config.name == "binary"
+    if latent == "binary" and not binary:
+        raise ConfigError(
+            f"the method needs binary stochastic layers, which {config.name} does not have; "
+            "set network.name to binary"
+        )
+    if binary and latent not in ("binary", "deterministic"):
+        raise ConfigError(
+            f"the layers of a binary network are its latents, and the method trains a {latent} "
+            "one; set network.name to another network"
+        )
+    if not config.bottleneck and latent != "deterministic":
+        raise ConfigError(
+            f"a network with bottleneck = 0 has no latent, and the method trains a {latent} one; "
+            "set network.bottleneck to its width, as in 256"
+        )

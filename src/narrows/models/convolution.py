@@ -1,0 +1,98 @@
+"""What the convolutional networks share: normalisation by name, first weights, too small images.
+
+    w ~ N(0, 2 / fan_in),   b = 0
+
+Source: He, Zhang, Ren & Sun (2015), arXiv 1502.01852, eq. 10, which keeps the size of the signal on
+its way forward, with normalisation or without.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+
+from narrows.errors import ConfigError, unknown_name
+from narrows.models.mlp import Normalise
+
+__all__ = [
+    "NormKind",
+    "Stem",
+    "check_images",
+    "conv",
+    "input_map",
+    "linear",
+    "normalisation",
+    "shrink_branches",
+]
+
+NormKind = Literal["batch", "group", "none"]
+Stem = Literal["cifar", "imagenet"]
+
+
+def normalisation(kind: NormKind, channels: int) -> nn.Module:
+    """Batch normalisation, group normalisation in up to 32 groups, or nothing.
+
+    Raises:
+        ConfigError: for another kind.
+    """
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    if kind == "group":
+        return nn.GroupNorm(math.gcd(32, channels), channels)
+    if kind == "none":
+        return nn.Identity()
+    raise unknown_name("normalisation", str(kind), get_args(NormKind))
+
+
+def conv(
+    wide: int, narrow: int, kernel: int = 3, *, stride: int = 1, bias: bool = True
+) -> nn.Conv2d:
+    """A convolution with the first weights above, that keeps the images' size at a stride of 1."""
+    layer = nn.Conv2d(wide, narrow, kernel, stride, kernel // 2, bias=bias)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def linear(wide: int, narrow: int) -> nn.Linear:
+    """A dense layer that starts as those of `mlp` do: Xavier-uniform weights and zero biases."""
+    layer = nn.Linear(wide, narrow)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def shrink_branches(last: Sequence[nn.Conv2d]) -> None:
+    """Divide the `last` convolutions of all residual branches by the root of their number.
+
+    Without normalisation each branch doubles the signal's variance; so their sum stays of order 1.
+    """
+    with torch.no_grad():
+        for layer in last:
+            layer.weight /= math.sqrt(len(last))
+
+
+def input_map(normalise: bool) -> nn.Module:
+    """What stands before the first layer: from [0, 1] to [-1, 1], or nothing."""
+    return Normalise() if normalise else nn.Identity()
+
+
+def check_images(name: str, shape: Sequence[int], least: int) -> None:
+    """Refuse inputs that are no images, or too small ones.
+
+    Raises:
+        ConfigError: naming the least side.
+    """
+    if len(shape) != 3:
+        raise ConfigError(
+            f"{name} needs images [channels, height, width], got inputs {tuple(shape)}"
+        )
+    if min(shape[1:]) < least:
+        raise ConfigError(
+            f"images of {shape[1]}x{shape[2]} are too small for {name}; at least {least} a side"
+        )
