@@ -64,7 +64,7 @@ def test_an_adaptive_attack_can_differentiate_the_whole_loss_in_the_input():
 def test_what_there_is_not_is_refused():
     with pytest.raises(ConfigError, match="unknown network 'vgg19'; did you mean 'vgg16'"):
         IBRAR.paper("vgg19")
-    with pytest.raises(ConfigError, match=r"got relevance=0\.1, eps=-1"):
+    with pytest.raises(ConfigError, match=r"got relevance=10\.0, eps=-1"):
         IBRAR(0.1, eps=-1)
     with pytest.raises(ConfigError, match="unknown label kernel 'rbf'"):
         IBRAR(0.1, label_kernel="rbf")

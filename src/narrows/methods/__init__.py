@@ -2,14 +2,18 @@
 
 from narrows.methods._base import Method, Sizes
 from narrows.methods.aib import AIB
+from narrows.methods.beta_vae import BetaVAE
 from narrows.methods.ceb import CEB
 from narrows.methods.confidence_penalty import ConfidencePenalty
 from narrows.methods.cross_entropy import CrossEntropy
 from narrows.methods.dropout import Dropout
+from narrows.methods.greedy_imb import GreedyIMB
 from narrows.methods.hbar import HBaR
 from narrows.methods.ib_rar import IBRAR
+from narrows.methods.joint_imb import JointIMB
 from narrows.methods.label_smoothing import LabelSmoothing
 from narrows.methods.nib import NIB
+from narrows.methods.sfnn import SFNN
 from narrows.methods.vib import VIB
 
 __all__ = [
@@ -18,11 +22,15 @@ __all__ = [
     "IBRAR",
     "METHODS",
     "NIB",
+    "SFNN",
     "VIB",
+    "BetaVAE",
     "ConfidencePenalty",
     "CrossEntropy",
     "Dropout",
+    "GreedyIMB",
     "HBaR",
+    "JointIMB",
     "LabelSmoothing",
     "Method",
     "Sizes",
@@ -39,4 +47,7 @@ METHODS: dict[str, type[Method]] = {
     "aib": AIB,
     "hbar": HBaR,
     "ib_rar": IBRAR,
+    "sfnn": SFNN,
+    "joint_imb": JointIMB,
+    "greedy_imb": GreedyIMB,
 }

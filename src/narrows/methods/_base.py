@@ -25,11 +25,15 @@ __all__ = ["Method", "Sizes", "negative_log_likelihood"]
 
 
 class Sizes(NamedTuple):
-    """What a method may have to know of a network before it can be built."""
+    """What a method may have to know of a network before it can be built.
+
+    `hidden` are the widths of its binary stochastic layers, where it has any.
+    """
 
     inputs: int
     latent: int
     classes: int
+    hidden: tuple[int, ...] = ()
 
 
 def negative_log_likelihood(logits: Tensor, y: Tensor) -> Tensor:

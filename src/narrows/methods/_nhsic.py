@@ -1,26 +1,89 @@
-"""What HBaR and IB-RAR share: hidden layers, and their normalised HSIC with inputs and labels."""
+"""What HBaR and IB-RAR share: hidden layers, and their normalised HSIC with inputs and labels.
+
+L = E[-log q(y|x)] + beta sum_l nHSIC(X, T_l) - relevance beta sum_l nHSIC(Y, T_l)
+"""
 
 from __future__ import annotations
 
+import math
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from narrows.errors import InputError
+from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.information.hsic import gaussian_kernel, linear_kernel, normalise_kernel
+from narrows.methods._base import Method
 from narrows.models.hidden import hidden_layers
 from narrows.models.outputs import as_output
 from narrows.models.tap import Tap, tap
-from narrows.types import Batch, ModelOutput
+from narrows.types import Batch, ModelOutput, Term
 
-__all__ = ["LabelKernel", "layer_dependence", "observe_layers"]
+__all__ = ["LabelKernel", "LayerDependence", "label_gram", "layer_dependence", "observe_layers"]
 
 LabelKernel = Literal["gaussian", "linear"]
 
 _CODE = "nhsic.code"
+
+
+class LayerDependence(Method):
+    """Base of the methods that hold hidden layers to the labels and off the inputs.
+
+    Args:
+        beta: weight of the dependence on the inputs.
+        relevance: what the dependence on the labels weighs against that on the inputs.
+        layers: names of the hidden layers; `None` for what the model is tapped at, or else for all
+            of them (see `narrows.models.hidden`) and the code of a bottleneck.
+        label_kernel: `"gaussian"` or `"linear"`, on one-hot labels.
+        eps: ridge of the normalisation.
+
+    Raises:
+        ConfigError: for numbers out of range, and in the forward pass for an unknown layer.
+        InputError: for a model in which no layers can be told.
+    """
+
+    @abstractmethod
+    def __init__(
+        self,
+        beta: float,
+        relevance: float,
+        layers: Sequence[str] | None,
+        label_kernel: LabelKernel,
+        eps: float,
+    ) -> None:
+        super().__init__(beta)
+        if not (0 <= relevance < math.inf and 0 < eps < math.inf):
+            raise ConfigError(
+                f"{type(self).__name__} needs relevance >= 0 and eps > 0, "
+                f"got relevance={relevance}, eps={eps}"
+            )
+        if label_kernel not in get_args(LabelKernel):
+            raise unknown_name("label kernel", label_kernel, get_args(LabelKernel))
+        self.relevance, self.eps = relevance, eps
+        self.label_kernel: LabelKernel = label_kernel
+        self.layers = None if layers is None else tuple(layers)
+
+    def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
+        """Run the model and read its hidden layers."""
+        return observe_layers(model, batch.x, self.layers)
+
+    def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
+        """The two sums over layers; that of the labels has a negative weight."""
+        of_x, of_y = layer_dependence(output, batch, self.label_kernel, self.eps)
+        return {
+            "nhsic_x": Term(of_x, self.beta),
+            "nhsic_y": Term(of_y, -self.relevance * self.beta),
+        }
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return (
+            f"{super().extra_repr()}, relevance={self.relevance}, layers={self.layers}, "
+            f"label_kernel={self.label_kernel!r}, eps={self.eps}"
+        )
 
 
 def observe_layers(model: nn.Module, x: Tensor, layers: Sequence[str] | None) -> ModelOutput:
@@ -70,11 +133,16 @@ def layer_dependence(
             f"expected layers of {len(batch.y)} images, got {[len(layer) for layer in layers]}; "
             "a model with a samples axis cannot be regularised here"
         )
-    labels = F.one_hot(batch.y, output.logits.shape[-1]).to(batch.x.dtype)
-    of_labels = gaussian_kernel(labels) if label_kernel == "gaussian" else linear_kernel(labels)
+    of_labels = label_gram(batch, output.logits.shape[-1], label_kernel)
     seen = [gaussian_kernel(values.flatten(1)) for values in (batch.x, *layers)]
     # One batched factorisation for all of them.
     kernels = normalise_kernel(torch.stack([of_labels, *seen]), eps)
     total = kernels[2:].sum(0)
     of_y, of_x = ((kernels[i] * total).sum().to(batch.x.dtype) for i in (0, 1))
     return of_x, of_y
+
+
+def label_gram(batch: Batch, classes: int, kind: LabelKernel) -> Tensor:
+    """Kernel of the one-hot labels, `[batch, batch]`, in the precision of the inputs."""
+    labels = F.one_hot(batch.y, classes).to(batch.x.dtype)
+    return gaussian_kernel(labels) if kind == "gaussian" else linear_kernel(labels)

@@ -15,16 +15,11 @@ another batch size.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
 
-from torch import nn
-
-from narrows.errors import ConfigError, unknown_name
-from narrows.methods._base import Method
-from narrows.methods._nhsic import LabelKernel, layer_dependence, observe_layers
-from narrows.types import Batch, ModelOutput, Term
+from narrows.errors import unknown_name
+from narrows.methods._nhsic import LabelKernel, LayerDependence
 
 __all__ = ["HBaR"]
 
@@ -37,7 +32,7 @@ _PAPER = {
 }
 
 
-class HBaR(Method):
+class HBaR(LayerDependence):
     """HSIC bottleneck as a regulariser.
 
     Args:
@@ -55,6 +50,7 @@ class HBaR(Method):
 
     Example:
         >>> import torch
+        >>> from torch import nn
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
         >>> HBaR.paper("mnist")(model, torch.rand(8, 4), torch.zeros(8, dtype=torch.long)).shape
         torch.Size([])
@@ -70,16 +66,7 @@ class HBaR(Method):
         label_kernel: LabelKernel = "gaussian",
         eps: float = 1e-5,
     ) -> None:
-        super().__init__(beta)
-        if not (0 <= relevance < math.inf and 0 < eps < math.inf):
-            raise ConfigError(
-                f"HBaR needs relevance >= 0 and eps > 0, got relevance={relevance}, eps={eps}"
-            )
-        if label_kernel not in ("gaussian", "linear"):
-            raise unknown_name("label kernel", label_kernel, ("gaussian", "linear"))
-        self.relevance, self.eps = relevance, eps
-        self.label_kernel: LabelKernel = label_kernel
-        self.layers = None if layers is None else tuple(layers)
+        super().__init__(beta, relevance, layers, label_kernel, eps)
 
     @classmethod
     def paper(
@@ -97,22 +84,3 @@ class HBaR(Method):
             raise unknown_name("data set", data, {name for name, _ in _PAPER})
         of_x, of_y = _PAPER[data, adversarial]
         return cls(of_x, of_y / of_x, layers)
-
-    def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
-        """Run the model and read its hidden layers."""
-        return observe_layers(model, batch.x, self.layers)
-
-    def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
-        """The two sums over layers; that of the labels has a negative weight."""
-        of_x, of_y = layer_dependence(output, batch, self.label_kernel, self.eps)
-        return {
-            "nhsic_x": Term(of_x, self.beta),
-            "nhsic_y": Term(of_y, -self.relevance * self.beta),
-        }
-
-    def extra_repr(self) -> str:
-        """The arguments of the constructor."""
-        return (
-            f"{super().extra_repr()}, relevance={self.relevance}, layers={self.layers}, "
-            f"label_kernel={self.label_kernel!r}, eps={self.eps}"
-        )

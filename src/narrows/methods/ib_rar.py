@@ -1,11 +1,13 @@
 """IB-RAR: the information bottleneck as a regulariser of those layers that make a network robust.
 
     L = E[-log q(y|x)] + alpha sum_l I(X, T_l) - beta_paper sum_l I(Y, T_l)
+    T_last <- phi T_last,   phi_c = [I(f_c, Y) >= its 5 % quantile over the channels c]
 
-Source: Xu, Perin & Picek (2022), arXiv 2302.10896, eq. 1. "I" is normalised HSIC with Gaussian
-kernels of bandwidth 5 sqrt(dim) and eps = 1e-5, on batches of 100 (`narrows.information.hsic`),
-which is no information: its value depends on all three. With adversarial training (eq. 2) the first
-term is the adversarial loss and the others stay on clean images: `TRADES(IBRAR.as_coded(), ...)`.
+Source: Xu, Perin & Picek (2022), arXiv 2302.10896, eqs. 1 and 3. "I" is normalised HSIC with
+Gaussian kernels of bandwidth 5 sqrt(dim) and eps = 1e-5, on batches of 100
+(`narrows.information.hsic`), which is no information: its value depends on all three. With
+adversarial training (eq. 2) the first term is the adversarial loss and the others stay on clean
+images: `TRADES(IBRAR.as_coded(), ...)`.
 
 Conversions: beta = alpha, relevance = beta_paper / alpha, so that beta = 0 is cross-entropy.
 
@@ -15,48 +17,62 @@ The text and what produced its numbers differ, so both are here:
   alpha = 0.1 beta_paper before that, so the two look swapped.
 - `as_coded`: alpha = 0.008 and beta_paper = 0.08; the kernel of the labels is linear with
   adversarial training and Gaussian without.
+- `mask="paper"`: eq. 3 in every training pass, from its own labels. At evaluation there are none:
+  `masked(model, x, y)` keeps the channels that some labelled batch leaves.
+- `mask="as_coded"`: in every 10th batch only, for its one pass; the channels that depend most on
+  the images go as well as those that depend least on the labels. Never at evaluation.
 
 Which layers are robust is found by training one network for each layer, with `layers=[that one]`,
-and attacking it; published for VGG16 are the fifth block of convolutions and the first two dense
-layers. The channel mask of eq. 3 is not part of this method.
+and attacking it (`narrows.experiments.robust_layers`); published for VGG16 are the fifth block of
+convolutions and the first two dense layers.
+
+Deviations: as coded, every epoch counts its batches anew; here they are counted through. A stack
+scores the channels in every batch, since its members cannot take different paths. The inner attack
+of adversarial training sees the model without the mask.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, get_args
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from narrows.errors import ConfigError, unknown_name
-from narrows.methods._base import Method
-from narrows.methods._nhsic import LabelKernel, layer_dependence, observe_layers
+from narrows.errors import ConfigError, InputError, unknown_name
+from narrows.methods._mask import Mask, Masked, certain, channel_mask, find_layer, masking
+from narrows.methods._nhsic import LabelKernel, LayerDependence
+from narrows.models.evaluating import evaluating
 from narrows.types import Batch, ModelOutput, Term
 
 __all__ = ["IBRAR"]
 
 _PAPER = {"vgg16": 1.0, "resnet18": 5e-4}
+_EVERY = 10
 
 
-class IBRAR(Method):
+class IBRAR(LayerDependence):
     """Information bottleneck as a regulariser, on chosen layers.
 
     Args:
         beta: alpha, weight of the dependence on the inputs.
         relevance: the paper's beta over alpha, what the dependence on the labels weighs against
-            that on the inputs; by default that of the text, while 10 produced the numbers.
+            that on the inputs; by default the published code's. With the text's 0.1 a network may
+            not learn at all.
         layers: names of the hidden layers; `None` for what the model is tapped at, or else for all
             of them (see `narrows.models.hidden`) and the code of a bottleneck.
         label_kernel: `"gaussian"` or `"linear"`, on one-hot labels.
         eps: ridge of the normalisation.
+        mask: how channels are masked in training, `"paper"` or `"as_coded"`; `None` for not at all.
+        mask_layer: name of the layer whose channels `[batch, channels, ...]` are masked; `None` for
+            the last convolution, with the normalisation and activation that are registered right
+            after it. In a residual network name the last block. A dense layer's units are channels.
 
     Raises:
         ConfigError: for numbers out of range, and in the forward pass for an unknown layer.
-        InputError: for a model in which no layers can be told.
+        InputError: for a model in which no layers can be told, or no convolution to mask.
 
     Example:
-        >>> import torch
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
         >>> method = IBRAR.as_coded(layers=["1"])
         >>> method(model, torch.rand(8, 4), torch.zeros(8, dtype=torch.long)).shape
@@ -64,55 +80,109 @@ class IBRAR(Method):
     """
 
     default_betas: ClassVar[tuple[float, ...]] = (1e-3, 1e-2, 0.1, 1.0)
+    batches: Tensor
 
     def __init__(
         self,
         beta: float,
-        relevance: float = 0.1,
+        relevance: float = 10.0,
         layers: Sequence[str] | None = None,
         label_kernel: LabelKernel = "gaussian",
         eps: float = 1e-5,
+        mask: Mask | None = None,
+        mask_layer: str | None = None,
     ) -> None:
-        super().__init__(beta)
-        if not (0 <= relevance < math.inf and 0 < eps < math.inf):
-            raise ConfigError(
-                f"IBRAR needs relevance >= 0 and eps > 0, got relevance={relevance}, eps={eps}"
-            )
-        if label_kernel not in ("gaussian", "linear"):
-            raise unknown_name("label kernel", label_kernel, ("gaussian", "linear"))
-        self.relevance, self.eps = relevance, eps
-        self.label_kernel: LabelKernel = label_kernel
-        self.layers = None if layers is None else tuple(layers)
+        super().__init__(beta, relevance, layers, label_kernel, eps)
+        if mask is not None and mask not in get_args(Mask):
+            raise unknown_name("mask", mask, get_args(Mask))
+        if mask is None and mask_layer is not None:
+            raise ConfigError(f"mask_layer={mask_layer!r} needs a mask: 'paper' or 'as_coded'")
+        self.mask: Mask | None = mask
+        self.mask_layer = mask_layer
+        if mask == "as_coded":
+            self.register_buffer("batches", torch.tensor(0))
 
     @classmethod
     def paper(
-        cls, network: Literal["vgg16", "resnet18"], layers: Sequence[str] | None = None
+        cls,
+        network: Literal["vgg16", "resnet18"],
+        layers: Sequence[str] | None = None,
+        mask_layer: str | None = None,
+        *,
+        mask: bool = False,
     ) -> Self:
-        """The weights that the paper's text gives for a network."""
+        """The weights that the paper's text gives for a network, with its mask or without."""
         if network not in _PAPER:
             raise unknown_name("network", network, _PAPER)
-        return cls(_PAPER[network], 0.1, layers)
+        kind = "paper" if mask else None
+        return cls(_PAPER[network], 0.1, layers, mask=kind, mask_layer=mask_layer)
 
     @classmethod
-    def as_coded(cls, adversarial: bool = False, layers: Sequence[str] | None = None) -> Self:
+    def as_coded(
+        cls,
+        adversarial: bool = False,
+        layers: Sequence[str] | None = None,
+        mask_layer: str | None = None,
+        *,
+        mask: bool = False,
+    ) -> Self:
         """The weights that produced the paper's numbers, with adversarial training or without."""
-        return cls(0.008, 10.0, layers, "linear" if adversarial else "gaussian")
+        kernel: LabelKernel = "linear" if adversarial else "gaussian"
+        kind = "as_coded" if mask else None
+        return cls(0.008, 10.0, layers, kernel, mask=kind, mask_layer=mask_layer)
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
-        """Run the model and read its hidden layers."""
-        return observe_layers(model, batch.x, self.layers)
+        """Run the model, its channels masked where it is trained, and read its hidden layers."""
+        due = self._due()
+        if self.mask is None or not model.training or not (due is None or certain(due) != 0):
+            return super().observe(model, batch)
+        kind = self.mask
+
+        def mask_of(features: Tensor) -> Tensor:
+            mask = channel_mask(features, batch, kind, self.eps)
+            return mask if due is None else mask | ~due
+
+        with masking(find_layer(model, self.mask_layer)[1], mask_of):
+            return super().observe(model, batch)
+
+    def _due(self) -> Tensor | None:
+        """Whether this batch is one that is masked, a scalar; None where every one is."""
+        if self.mask != "as_coded":
+            return None
+        return (self.batches > 0) & (self.batches % _EVERY == 0)
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
         """The two sums over layers; that of the labels has a negative weight."""
-        of_x, of_y = layer_dependence(output, batch, self.label_kernel, self.eps)
-        return {
-            "nhsic_x": Term(of_x, self.beta),
-            "nhsic_y": Term(of_y, -self.relevance * self.beta),
-        }
+        if self.mask == "as_coded" and self.training:
+            # Counted here and not in `observe`, which adversarial training calls twice a batch.
+            with torch.no_grad():
+                self.batches.add_(1)
+        return super().regulariser(output, batch)
+
+    def masked(self, model: nn.Module, x: Tensor, y: Tensor) -> Masked:
+        """The model without the channels that eq. 3 drops on labelled images, for evaluation.
+
+        Args:
+            model: any classifier; its weights are shared, not copied.
+            x: `[n, ...]`, a batch of training images.
+            y: `[n]`, their labels.
+
+        Raises:
+            InputError: for a model without convolutions, where `mask_layer` names no other layer.
+        """
+        name, layer = find_layer(model, self.mask_layer)
+        seen: list[Tensor] = []
+
+        def mask_of(features: Tensor) -> Tensor:
+            seen.append(channel_mask(features, Batch(x, y), self.mask or "paper", self.eps))
+            return seen[-1]
+
+        with torch.no_grad(), evaluating(model), masking(layer, mask_of):
+            model(x)
+        if not seen:
+            raise InputError(f"the forward pass of the model never runs its layer {name!r}")
+        return Masked(model, name, seen[-1])
 
     def extra_repr(self) -> str:
         """The arguments of the constructor."""
-        return (
-            f"{super().extra_repr()}, relevance={self.relevance}, layers={self.layers}, "
-            f"label_kernel={self.label_kernel!r}, eps={self.eps}"
-        )
+        return f"{super().extra_repr()}, mask={self.mask!r}, mask_layer={self.mask_layer!r}"

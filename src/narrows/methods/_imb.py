@@ -1,0 +1,115 @@
+"""What JointIMB and GreedyIMB share: a prior for each layer, and the reading of their trees.
+
+    L = sum over layers of H~(Y|Z_l) + beta I~(Z_l;Z_(l-1)),   weighted in two ways
+
+Source: Nguyen & Choi (2017), arXiv 1712.01272, eqs. 6, 7 and 10, which `_trees.py` spells out.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from narrows.errors import ConfigError, InputError
+from narrows.methods._base import Method, Sizes
+from narrows.methods._trees import observe_tree
+from narrows.types import Batch, ModelOutput
+
+__all__ = ["LayerBottlenecks", "check_tree", "compression_of", "vcr_of"]
+
+
+class LayerBottlenecks(Method):
+    """Base of the methods that take each layer of a binary network for a bottleneck.
+
+    Args:
+        beta: weight of the compression.
+        hidden: widths of the network's stochastic layers.
+        samples: M, draws of a layer for each draw of the one before.
+        chunk: inputs whose trees are in memory at the same time; `None` for all.
+
+    Raises:
+        ConfigError: for numbers below one, or no layers.
+    """
+
+    latent: ClassVar[str] = "binary"
+    default_betas: ClassVar[tuple[float, ...]] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1)
+
+    @abstractmethod
+    def __init__(self, beta: float, hidden: Sequence[int], samples: int, chunk: int | None) -> None:
+        super().__init__(beta)
+        name = type(self).__name__
+        check_tree(name, samples, chunk)
+        if not hidden or min(hidden) < 1:
+            raise ConfigError(
+                f"{name} needs the widths of the network's stochastic layers, as in "
+                f"hidden=[512, 512], got {list(hidden)}"
+            )
+        self.hidden, self.samples, self.chunk = tuple(hidden), samples, chunk
+        # Log-odds of r, at first those of a fair coin.
+        self.log_odds = nn.ParameterList(nn.Parameter(torch.zeros(units)) for units in hidden)
+
+    @classmethod
+    def build(cls, beta: float, sizes: Sizes, **options) -> Self:
+        """Build it with priors that fit the network."""
+        return cls(beta, sizes.hidden, **options)
+
+    @classmethod
+    def paper(cls, hidden: Sequence[int] = (512, 512)) -> Self:
+        """The paper's numbers on MNIST and CIFAR-10: beta 1e-4 and 32 draws a layer."""
+        return cls(1e-4, hidden, samples=32, chunk=None)
+
+    @property
+    def active(self) -> Tensor | None:
+        """Whose turn it is, `[layers]` bool, where the layers take turns."""
+        return None
+
+    def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
+        """Draw a tree for every input and read each layer's two terms."""
+        return observe_tree(
+            type(self).__name__,
+            model,
+            batch,
+            samples=self.samples,
+            chunk=self.chunk,
+            log_odds=list(self.log_odds),
+            active=self.active,
+        )
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return (
+            f"{super().extra_repr()}, hidden={self.hidden}, samples={self.samples}, "
+            f"chunk={self.chunk}"
+        )
+
+
+def check_tree(method: str, samples: int, chunk: int | None) -> None:
+    """Refuse trees that cannot be drawn."""
+    if samples < 1 or (chunk is not None and chunk < 1):
+        raise ConfigError(
+            f"{method} needs samples >= 1 and chunk >= 1 (or None for the whole batch at once), "
+            f"got samples={samples}, chunk={chunk}"
+        )
+
+
+def vcr_of(output: ModelOutput, layer: int) -> Tensor:
+    """VCR of a layer in nats, one number an input: `[batch]`."""
+    return _read(output, f"vcr.{layer}")
+
+
+def compression_of(output: ModelOutput, layer: int) -> Tensor:
+    """Compression of a layer in nats, one number an input: `[batch]`."""
+    return _read(output, f"compression.{layer}")
+
+
+def _read(output: ModelOutput, name: str) -> Tensor:
+    if name not in output.activations:
+        raise InputError(
+            "the output holds no tree of draws; observe the model through the method, "
+            "with method.observe(model, batch)"
+        )
+    return output.activations[name]

@@ -1,0 +1,164 @@
+"""What each layer of a tree of draws tells of the label, and what it costs.
+
+    H~(Y|Z_l) = -E_{z_l|x} log E_{Z_L|z_l} p(y|Z_L)             the relevance of layer l, VCR
+    I~(Z_l;Z_(l-1)) = E sum_i KL(p(z_l,i|z_(l-1)) || r(z_l,i))  its compression, r_l Bernoulli
+
+Source: Nguyen & Choi (2017), arXiv 1712.01272, eqs. 6, 7 and 10. In a tree of M draws a layer the
+inner expectation is the mean over the M^(L-l) leaves below a node, the outer one that over the
+M^l nodes of the layer. Layer 0's VCR is the negative log-likelihood of the network (Theorem 3.2).
+
+The logarithm of a mean over n draws is below that of the expectation on average, by some
+Var[p(y|Z_L)] / (2 n p(y)^2): the VCR of a tree is an upper bound, and it falls as M grows. Layer
+L's has no inner mean, and no bias.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from narrows.errors import InputError
+from narrows.methods._score import node_credits, with_score
+from narrows.models.binary_stochastic import BinaryStochasticNet, Tree, tree
+from narrows.models.noise import SeededNoise, noise_from, standard_normal
+from narrows.models.tap import Tap
+from narrows.types import Batch, ModelOutput
+
+__all__ = ["binary_divergence", "node_likelihoods", "observe_tree"]
+
+_SEED_BITS = 2**63 - 1
+_Reader = Callable[[Tensor, Tensor], dict[str, Tensor]]
+
+
+def observe_tree(
+    method: str,
+    model: nn.Module,
+    batch: Batch,
+    *,
+    samples: int,
+    chunk: int | None,
+    log_odds: Sequence[Tensor] = (),
+    active: Tensor | None = None,
+) -> ModelOutput:
+    """Draw a tree for every input and read it.
+
+    Args:
+        method: who asks, for errors.
+        model: a `BinaryStochasticNet`, perhaps tapped.
+        batch: inputs and labels.
+        samples: M.
+        chunk: inputs whose trees are in memory at the same time; the backward pass draws each
+            chunk's again. `None` keeps them all.
+        log_odds: of r for each layer, where compression is asked for.
+        active: `[layers]` bool, where one layer alone is compressed: none before it is trained.
+
+    Returns:
+        The log of the mean probabilities as logits `[batch, classes]`, and per input `[batch]`
+        "vcr.0", "vcr.1", ..., "compression.1", ... as activations.
+
+    Raises:
+        InputError: for a model without binary stochastic layers, widths that don't fit, or chunks
+            in a stack.
+    """
+    net = _binary_net(method, model, log_odds)
+    held = None if active is None else active.flip(0).cumsum(0).flip(0) > active.to(torch.long)
+
+    scored = net.gradient == "reinforce" and net.mode == "sample"
+
+    def read(x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        drawn = tree(net, x, samples=samples, held=held)
+        return _measure(drawn, y, log_odds, active, scored=scored)
+
+    if chunk is None or chunk >= len(batch.y):
+        found = read(*batch)
+    else:
+        parts = [
+            _redrawn(read, x, y)
+            for x, y in zip(batch.x.split(chunk), batch.y.split(chunk), strict=True)
+        ]
+        found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return ModelOutput(found.pop("logits"), activations=found)
+
+
+def _redrawn(read: _Reader, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """`read(x, y)`, which keeps nothing for the backward pass but the seed to do it again."""
+    try:
+        seed = hash(tuple(standard_normal((4,), x).tolist())) & _SEED_BITS
+    except RuntimeError as error:  # inside vmap, where no number can be looked at
+        raise InputError(
+            "trees in chunks cannot be drawn in a stack; set chunk=None, or train one at a time"
+        ) from error
+
+    def seeded(x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        generator = torch.Generator(x.device).manual_seed(seed)
+        with noise_from(SeededNoise(generator)):
+            return read(x, y)
+
+    found = checkpoint(seeded, x, y, use_reentrant=False, preserve_rng_state=False)
+    return cast(dict[str, Tensor], found)
+
+
+def _binary_net(method: str, model: nn.Module, log_odds: Sequence[Tensor]) -> BinaryStochasticNet:
+    net = model.model if isinstance(model, Tap) else model
+    if not isinstance(net, BinaryStochasticNet):
+        raise InputError(
+            f"{method} needs a network of binary stochastic layers, and {type(model).__name__} "
+            "draws none: use BinaryStochasticNet(inputs, hidden, classes), with front=... for what "
+            "is to come before them; a Bottleneck has one layer of another kind"
+        )
+    widths = tuple(len(odds) for odds in log_odds)
+    if widths and widths != net.hidden:
+        raise InputError(f"{method} was built for layers of {widths}, the network's: {net.hidden}")
+    return net
+
+
+def _measure(
+    drawn: Tree,
+    y: Tensor,
+    log_odds: Sequence[Tensor],
+    active: Tensor | None,
+    scored: bool,
+) -> dict[str, Tensor]:
+    """Everything that `observe_tree` returns, of one tree an input."""
+    inputs, log_p = len(y), drawn.logits.log_softmax(-1)
+    losses = [-likelihood for likelihood in node_likelihoods(log_p, y, drawn)]
+    charges = {f"vcr.{layer}": (layer, losses[layer:]) for layer in range(len(losses))}
+    for layer, (a, odds) in enumerate(zip(drawn.scores, log_odds, strict=False)):
+        if active is not None:
+            a = torch.where(active[layer], a, a.detach())
+        charges[f"compression.{layer + 1}"] = (layer, [binary_divergence(a, odds)])
+    leaves = log_p.unflatten(0, (-1, inputs))
+    found = {"logits": leaves.logsumexp(0) - math.log(len(leaves))}
+    for name, (layer, nodes) in charges.items():
+        mean = nodes[0].unflatten(0, (-1, inputs)).mean(0)
+        if scored:
+            mean = with_score(mean, node_credits(nodes, layer, drawn.samples), drawn)
+        found[name] = mean
+    return found
+
+
+def node_likelihoods(log_p: Tensor, y: Tensor, drawn: Tree) -> list[Tensor]:
+    """For every node of layers 0 to L, log p(y|z_l) by its leaves: `[M^l * batch]` each.
+
+    Args:
+        log_p: log p(.|z_L) of every leaf, `[M^L * batch, classes]`.
+        y: `[batch]`.
+        drawn: the tree of these leaves.
+    """
+    labels = y.repeat(len(log_p) // len(y)).unsqueeze(-1)
+    values = [log_p.gather(-1, labels).squeeze(-1)]
+    for _ in drawn.codes:
+        siblings = values[-1].unflatten(0, (drawn.samples, -1))
+        values.append(siblings.logsumexp(0) - math.log(drawn.samples))
+    return values[::-1]
+
+
+def binary_divergence(a: Tensor, b: Tensor) -> Tensor:
+    """KL of coins with log-odds `a` to those with `b`, summed over `[..., N]`, in nats: `[...]`."""
+    return (a.sigmoid() * (a - b) - F.softplus(a) + F.softplus(b)).sum(-1)

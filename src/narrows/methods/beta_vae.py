@@ -1,0 +1,123 @@
+"""The unsupervised information bottleneck, a beta-VAE: the code tells of the input, not of a label.
+
+    L = E_x E_{z ~ p(z|x)} [-log q(x|z)] + beta * E_x KL(p(z|x) || N(0, I))
+
+Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, appendix A, eq. 28; the same loss
+from other motives: Higgins et al. (2017), "beta-VAE", ICLR. The first term is H(X) minus a lower
+bound of I(Z;X), the second, the rate, an upper bound of I(Z;i), i being which input it was. At
+beta = 1 the loss bounds -log p(x) from above.
+
+Evaluation: there is no label to predict, so accuracy, and with it `Trainer`'s validation, sweeps,
+attacks and adversarial training, have no meaning: it is for loops of your own and no part of
+`METHODS`. What it is measured by on held-out data is `method.terms(...)`: distortion and rate.
+
+Deviation: with `"bernoulli"` a grey pixel counts as the probability of a white one, as usual; the
+loss is then no likelihood of it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal, Self, get_args
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from narrows.errors import ConfigError, InputError, unknown_name
+from narrows.methods._base import Method, Sizes
+from narrows.models.gaussian import LatentKind, kl_to_standard_normal
+from narrows.types import Batch, LossTerms, ModelOutput, Term
+
+__all__ = ["BetaVAE"]
+
+Likelihood = Literal["bernoulli", "gaussian"]
+
+
+class BetaVAE(Method):
+    """Unsupervised bottleneck on a model whose decoder returns pixels where others return logits.
+
+    Args:
+        beta: weight of the rate; 1 for a variational autoencoder.
+        likelihood: q(x|z): `"bernoulli"`, whose logits the decoder returns, or `"gaussian"`, whose
+            means it returns.
+        variance: of each pixel of the Gaussian one.
+
+    Raises:
+        ConfigError: for a likelihood that there is not, or a variance that is not positive.
+        InputError: for a model whose latent has no distribution, a decoder that returns another
+            number of pixels, or where it is asked for a loss on labels.
+
+    Example:
+        >>> import torch
+        >>> from narrows.models import Bottleneck
+        >>> model = Bottleneck(torch.nn.Linear(4, 6), torch.nn.Linear(3, 4), latent="gaussian")
+        >>> method, x = BetaVAE(beta=4.0), torch.rand(8, 4)
+        >>> method(model, x).shape
+        torch.Size([])
+    """
+
+    latent: ClassVar[LatentKind] = "gaussian"
+    default_betas: ClassVar[tuple[float, ...]] = (0.1, 0.3, 1.0, 3.0, 10.0)
+
+    def __init__(
+        self, beta: float, likelihood: Likelihood = "bernoulli", variance: float = 1.0
+    ) -> None:
+        super().__init__(beta)
+        if likelihood not in get_args(Likelihood):
+            raise unknown_name("likelihood", likelihood, get_args(Likelihood))
+        if not 0 < variance < math.inf:
+            raise ConfigError(f"variance must be positive and finite, got {variance}")
+        self.likelihood: Likelihood = likelihood
+        self.variance = variance
+
+    @classmethod
+    def build(cls, beta: float, sizes: Sizes, **options: object) -> Self:
+        """Refuse: what asks for a method of a network with classes would validate its accuracy."""
+        raise ConfigError("BetaVAE is unsupervised and has no accuracy: train it in your own loop")
+
+    def forward(self, model: nn.Module, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Scalar loss of `model` on inputs `x: [batch, ...]`; labels are not looked at."""
+        batch = Batch(x, x.new_zeros(len(x)).long() if y is None else y)
+        return self.terms(self.observe(model, batch), batch).total
+
+    def terms(self, output: ModelOutput, batch: Batch) -> LossTerms:
+        """Distortion and rate, both in nats an input."""
+        return LossTerms(self.distortion(output, batch.x).mean(), self.regulariser(output, batch))
+
+    def distortion(self, output: ModelOutput, x: Tensor) -> Tensor:
+        """-log q(x|z) in nats for each input, averaged over draws: `[batch]`."""
+        pixels = x.flatten(1)
+        code = self._latent(output).z
+        decoded = output.logits.flatten(code.dim() - 1)
+        if decoded.shape[-1] != pixels.shape[-1]:
+            raise InputError(
+                f"expected a decoder that returns the {pixels.shape[-1]} numbers of an input, "
+                f"got {decoded.shape[-1]}"
+            )
+        if self.likelihood == "bernoulli":
+            pixels = pixels.expand_as(decoded)
+            loss = F.binary_cross_entropy_with_logits(decoded, pixels, reduction="none").sum(-1)
+        else:
+            loss = (decoded - pixels).square().sum(-1) / (2 * self.variance)
+            loss = loss + 0.5 * pixels.shape[-1] * math.log(2 * math.pi * self.variance)
+        return loss if loss.dim() == 1 else loss.mean(0)
+
+    def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
+        """Refuse: labels are not predicted."""
+        raise InputError(
+            "BetaVAE reconstructs inputs and predicts no labels, so it cannot be wrapped by "
+            "adversarial training; use VIB for that"
+        )
+
+    def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
+        """The rate in nats, averaged over the batch."""
+        latent = self._latent(output)
+        if latent.scale is None:
+            raise InputError(
+                "BetaVAE needs a Gaussian latent: Bottleneck(encoder, decoder, latent='gaussian')"
+            )
+        return {"rate": Term(kl_to_standard_normal(latent).mean(), self.beta)}
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return f"{super().extra_repr()}, likelihood={self.likelihood!r}, variance={self.variance}"

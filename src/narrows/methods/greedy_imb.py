@@ -1,0 +1,89 @@
+"""Greedy information multi-bottlenecks: one layer after another, each given those before it.
+
+    L_l = H~(Y|Z_l) + beta I~(Z_l;Z_(l-1)),   l = 1, 2, ..., L in turn; layers before l are held
+
+Source: Nguyen & Choi (2017), arXiv 1712.01272, section 3.4 and appendix E; the two terms are those
+of JointIMB, and so is the conversion of beta. The decoder of layer l is the rest of the network, so
+a turn trains layer l and all after it.
+
+Whose turn it is follows from `progress`, the share of training that is over, in [0, 1): each of the
+L layers has an equal part. It is a buffer that whoever trains sets, `method.progress.fill_(epoch /
+epochs)`.
+
+Deviations: the paper says neither how long a turn is nor whether the layers before are held fixed
+or merely start from what they had; "conditioned on the achieved conditional optimality of the
+previous layers" is read as held. Held layers have gradients of zero: an optimiser with momentum
+or weight decay still moves them a little. The priors r of all layers are fitted all the time, those
+of the layers whose turn it is not without any gradient to the network, so that a layer's prior is
+ready when its turn comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from narrows.methods._imb import LayerBottlenecks, compression_of, vcr_of
+from narrows.types import Batch, ModelOutput, Term
+
+__all__ = ["GreedyIMB"]
+
+
+class GreedyIMB(LayerBottlenecks):
+    """The layers of a binary stochastic network as bottlenecks, one after another.
+
+    The priors r belong to the method: a training loop of your own gives the optimiser
+    `method.parameters()` too, and sets `method.progress`.
+
+    Args:
+        beta: weight of the compression.
+        hidden: widths of the network's stochastic layers.
+        samples: M, draws of a layer for each draw of the one before.
+        chunk: inputs whose trees are in memory at the same time; `None` for all.
+
+    Attributes:
+        progress: scalar buffer, the share of training that is over; 0 at first.
+
+    Raises:
+        ConfigError: for numbers out of range.
+        InputError: for a model without binary stochastic layers, or with others.
+
+    Example:
+        >>> from narrows.models import BinaryStochasticNet
+        >>> model = BinaryStochasticNet(4, [6, 3], classes=2)
+        >>> method = GreedyIMB(beta=1e-4, hidden=[6, 3], samples=8)
+        >>> method.progress.fill_(0.5)  # from here on, the second of two layers
+        tensor(0.5000)
+        >>> method(model, torch.rand(8, 4), torch.zeros(8, dtype=torch.long)).shape
+        torch.Size([])
+    """
+
+    progress: Tensor
+
+    def __init__(
+        self, beta: float, hidden: Sequence[int], samples: int = 32, chunk: int | None = None
+    ) -> None:
+        super().__init__(beta, hidden, samples, chunk)
+        self.register_buffer("progress", torch.tensor(0.0))
+
+    @property
+    def active(self) -> Tensor:
+        """Whose turn it is: `[layers]` bool, one of them true."""
+        layers = torch.arange(len(self.hidden), device=self.progress.device)
+        # A turn that is to begin at a third begins there, though a third is rounded down.
+        turn = (self.progress * len(self.hidden) + 1e-6).floor()
+        return layers == turn.clamp(0, len(self.hidden) - 1)
+
+    def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
+        """VCR `[batch]` of the layer whose turn it is."""
+        layers = [vcr_of(output, layer) for layer in range(1, len(self.hidden) + 1)]
+        return (self.active.unsqueeze(1) * torch.stack(layers)).sum(0)
+
+    def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
+        """Compression of every layer in nats; only that of one has a gradient to the network."""
+        return {
+            f"compression_{layer}": Term(compression_of(output, layer).mean(), self.beta)
+            for layer in range(1, len(self.hidden) + 1)
+        }

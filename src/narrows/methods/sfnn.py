@@ -1,0 +1,66 @@
+"""Stochastic feed-forward network: binary units, and the likelihood of what they say together.
+
+    L = -log E_{z_1 ... z_L | x} p(y|z_L)
+
+Source: Raiko, Berglund, Alain & Dinh (2015), arXiv 1406.2989; as the rival of Nguyen & Choi (2017),
+arXiv 1712.01272, section 5, with M = 32 draws a layer. The expectation is the mean over the M^L
+leaves of a tree of draws, inside the logarithm: cross-entropy on a binary network has it outside,
+which bounds L from above.
+
+It compresses nothing. It is JointIMB with beta = 0 and the weight of layer 0 alone.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from narrows.errors import ConfigError
+from narrows.methods._base import Method
+from narrows.methods._imb import check_tree, vcr_of
+from narrows.methods._trees import observe_tree
+from narrows.types import Batch, ModelOutput
+
+__all__ = ["SFNN"]
+
+
+class SFNN(Method):
+    """Maximum likelihood of a network of binary stochastic layers.
+
+    Args:
+        samples: M, draws of a layer for each draw of the one before.
+        chunk: inputs whose trees are in memory at the same time; `None` for all.
+
+    Raises:
+        ConfigError: for numbers below one.
+        InputError: for a model without binary stochastic layers.
+
+    Example:
+        >>> import torch
+        >>> from narrows.models import BinaryStochasticNet
+        >>> model = BinaryStochasticNet(4, [6, 3], classes=2)
+        >>> SFNN(samples=8)(model, torch.rand(8, 4), torch.zeros(8, dtype=torch.long)).shape
+        torch.Size([])
+    """
+
+    latent: ClassVar[str] = "binary"
+
+    def __init__(self, beta: float = 0.0, samples: int = 32, chunk: int | None = None) -> None:
+        if beta:
+            raise ConfigError(f"SFNN compresses nothing: beta must be 0, got {beta}; see JointIMB")
+        super().__init__(beta)
+        check_tree("SFNN", samples, chunk)
+        self.samples, self.chunk = samples, chunk
+
+    def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
+        """Draw a tree for every input; its mean probabilities are the output."""
+        return observe_tree("SFNN", model, batch, samples=self.samples, chunk=self.chunk)
+
+    def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
+        """Negative log-likelihood `[batch]` of the labels that the tree was read with."""
+        return vcr_of(output, 0)
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return f"samples={self.samples}, chunk={self.chunk}"
