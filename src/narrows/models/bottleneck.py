@@ -23,12 +23,42 @@ from narrows.models.gaussian import LatentKind, cholesky_parameters, draw, split
 from narrows.models.outputs import as_output, average_logits
 from narrows.types import Latent, ModelOutput
 
-__all__ = ["Bottleneck", "LatentKind", "Mode", "as_classifier", "latent_mode"]
+__all__ = [
+    "Bottleneck",
+    "LatentKind",
+    "Mode",
+    "Stochastic",
+    "as_classifier",
+    "check_mode",
+    "latent_mode",
+]
 
 Mode = Literal["sample", "mean"]
 
 
-class Bottleneck(nn.Module):
+class Stochastic(nn.Module):
+    """Base of the modules that draw: `latent_mode` finds them inside any model.
+
+    Attributes:
+        mode: `"sample"` or `"mean"`; it can be changed at any time.
+        samples: draws an input; `None` means one, without a samples axis in the output.
+
+    Raises:
+        ConfigError: for a mode or a number of samples that there is not.
+    """
+
+    def __init__(self, mode: Mode, samples: int | None) -> None:
+        super().__init__()
+        check_mode(mode, samples)
+        self.mode: Mode = mode
+        self.samples = samples
+
+    def extra_repr(self) -> str:
+        """Show both."""
+        return f"mode={self.mode!r}, samples={self.samples}"
+
+
+class Bottleneck(Stochastic):
     """A classifier with a latent between an encoder and a decoder of the user's choice.
 
     Args:
@@ -63,16 +93,13 @@ class Bottleneck(nn.Module):
         mode: Mode = "sample",
         samples: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(mode, samples)
         if latent not in get_args(LatentKind):
             valid = ", ".join(map(repr, get_args(LatentKind)))
             raise ConfigError(f"latent must be one of {valid}, got {latent!r}")
-        _check_mode(mode, samples)
         self.encoder = encoder
         self.decoder = decoder
         self.latent: LatentKind = latent
-        self.mode: Mode = mode
-        self.samples = samples
         if latent == "shared":
             self.raw_variance = nn.Parameter(torch.tensor(math.log(math.e - 1)))
 
@@ -86,7 +113,7 @@ class Bottleneck(nn.Module):
 
     def encode(self, x: Tensor) -> Latent:
         """The latent alone, without running the decoder."""
-        _check_mode(self.mode, self.samples)
+        check_mode(self.mode, self.samples)
         code = self.encoder(x)
         if code.dim() != 2:
             raise InputError(
@@ -115,19 +142,19 @@ class Bottleneck(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the latent, not only the two halves."""
-        return f"latent={self.latent!r}, mode={self.mode!r}, samples={self.samples}"
+        return f"latent={self.latent!r}, {super().extra_repr()}"
 
 
 @contextmanager
 def latent_mode(model: nn.Module, mode: Mode, samples: int | None = None) -> Iterator[None]:
-    """Set the mode of every bottleneck inside `model` for a while.
+    """Set the mode of everything inside `model` that draws, for a while.
 
     Raises:
         ConfigError: for a mode or a number of samples that there is not.
     """
-    _check_mode(mode, samples)
-    found = [module for module in model.modules() if isinstance(module, Bottleneck)]
-    before: list[tuple[Bottleneck, Mode, int | None]] = [
+    check_mode(mode, samples)
+    found = [module for module in model.modules() if isinstance(module, Stochastic)]
+    before: list[tuple[Stochastic, Mode, int | None]] = [
         (module, module.mode, module.samples) for module in found
     ]
     try:
@@ -161,11 +188,12 @@ def as_classifier(model: nn.Module, samples: int | None = None, mode: Mode = "sa
     Raises:
         ConfigError: for a mode or a number of samples that there is not.
     """
-    _check_mode(mode, samples)
+    check_mode(mode, samples)
     return _Classifier(model, mode, samples)
 
 
-def _check_mode(mode: str, samples: int | None) -> None:
+def check_mode(mode: str, samples: int | None) -> None:
+    """Refuse a mode or a number of samples that there is not."""
     if mode not in get_args(Mode):
         raise ConfigError(f"mode must be 'sample' or 'mean', got {mode!r}")
     if samples is not None and samples < 1:
