@@ -146,9 +146,20 @@ class AttackResult:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check of an audit found, and what to do about it."""
+    """What one check of an audit found, and what to do about it.
+
+    Attributes:
+        check: its name.
+        passed: whether nothing speaks against the claim here.
+        evidence: the numbers, in a sentence.
+        remedy: what to do; empty where nothing needs to be done.
+        data: numbers for a plot.
+        examined: false where the check had nothing to look at, and says so.
+    """
 
     check: str
     passed: bool
     evidence: str
-    remedy: str
+    remedy: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    examined: bool = True

@@ -1,0 +1,372 @@
+"""What the checks of an audit share: the case, its budget, and every attack result, made once.
+
+A check asks `case.run(attack, view)`. The attack sees the model through a view (in float64, with
+rounding made differentiable, ...); success is judged on the model itself, by the expected vote of
+fresh draws where it is stochastic. Whatever fools the model within the radius counts for good:
+`case.ledger` holds the worst case over all attacks, image by image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from narrows.attacks import PGD, Attack, FixedEps, Ledger, Query
+from narrows.attacks import norms as geometry
+from narrows.attacks._base import check_images, is_stochastic
+from narrows.attacks._query import Verdict, frozen
+from narrows.audit.views import build_view
+from narrows.errors import ConfigError, InputError, unknown_name
+from narrows.models.outputs import logits_of
+from narrows.types import AttackResult, Norm
+
+__all__ = ["BUDGETS", "Budget", "Case", "resolve_budget"]
+
+_BLOCK = 1024
+_PROBE = 64
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much an audit may spend.
+
+    Args:
+        images: how many of the given images are attacked, the first ones.
+        steps: gradient steps of one attack.
+        restarts: of the attacks that restart.
+        queries: of an attack without gradients, per image.
+        draws: of a stochastic model's noise, per gradient.
+        verify_draws: fresh ones on which success is judged.
+        directions: in which finite differences are taken, per step.
+        thorough: whether every remedy is tried, also where no check failed.
+
+    Raises:
+        ConfigError: for a number below 1.
+    """
+
+    images: int
+    steps: int
+    restarts: int
+    queries: int
+    draws: int
+    verify_draws: int
+    directions: int
+    thorough: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value < 1 and name != "thorough":
+                raise ConfigError(f"a budget's {name} must be at least 1, got {value}")
+
+    def with_images(self, images: int) -> Budget:
+        """The same for another number of images."""
+        return replace(self, images=images)
+
+
+BUDGETS: dict[str, Budget] = {
+    "fast": Budget(100, 20, 3, 500, 8, 50, 32),
+    "standard": Budget(1000, 40, 5, 2000, 16, 100, 64),
+    "full": Budget(10_000, 100, 20, 5000, 32, 200, 128, thorough=True),
+}
+
+
+def resolve_budget(budget: str | Budget) -> Budget:
+    """A budget of one's own, or one of `BUDGETS` by name.
+
+    Raises:
+        ConfigError: listing the valid names.
+    """
+    if isinstance(budget, Budget):
+        return budget
+    if budget not in BUDGETS:
+        raise unknown_name("budget", budget, BUDGETS)
+    return BUDGETS[budget]
+
+
+class Case:
+    """A claim to be examined: this model, these images, this radius.
+
+    Args:
+        model: any classifier of images in [0, 1] that returns logits; left as it was found.
+        x: `[n, ...]` images in [0, 1].
+        y: `[n]` integer labels.
+        eps: radius in units of the [0, 1] range.
+        norm: `"linf"` or `"l2"`.
+        budget: one of `BUDGETS`, or one's own.
+        twin: the same model without the defence, if there is one: attacks on it are transferred.
+        siblings: the same model trained from other seeds.
+        seed: of every attack.
+
+    Raises:
+        ConfigError: for an unknown budget or norm, or an eps that means 0-255 images.
+        InputError: for images or labels that don't fit each other or the model, or NaN logits.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        eps: float,
+        norm: Norm = "linf",
+        budget: str | Budget = "standard",
+        twin: nn.Module | None = None,
+        siblings: Sequence[nn.Module] = (),
+        seed: int = 0,
+    ) -> None:
+        self.budget = resolve_budget(budget)
+        PGD(norm=norm, eps=eps)  # refuses a norm or an eps that there is not
+        if eps == 0:
+            raise ConfigError("eps must be positive: nothing can be attacked within eps = 0")
+        labels = check_images(x, y)
+        self.model, self.twin, self.siblings = model, twin, tuple(siblings)
+        # Copies, because a tensor made in inference mode can have no gradient.
+        with torch.inference_mode(False):
+            self.x = x[: self.budget.images].detach().clone()
+            self.y = labels[: self.budget.images].clone()
+        self.eps, self.seed = eps, seed
+        self.norm: Norm = norm
+        self.ledger = Ledger(self.x, self.y, model, norm)
+        self.seen: dict[tuple[Attack, str], float] = {}
+        self._views: dict[str, nn.Module | None] = {}
+        self._results: dict[tuple[Attack, str], AttackResult] = {}
+        self.drift: list[str] = []
+        with self.quiet():
+            self.drift = _drift(model, self.x)
+        with self.quiet():
+            self.stochastic = is_stochastic(model, self.x)
+        verdict = self._judge(self.x, self.y)
+        self.logits, self.clean = verdict.logits, ~verdict.fooled
+        self.classes = self.logits.shape[1]
+        self.probabilities = self._returns_probabilities()
+        self._enter("no attack", None, self.x, verdict, torch.arange(len(self.x)))
+
+    @property
+    def survivors(self) -> Tensor:
+        """Rows of the images that nothing has fooled yet."""
+        return self.ledger.standing
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Evaluation mode, no gradients, one seed; model, modes and generators left as found."""
+        devices = [self.x.device] if self.x.is_cuda else []
+        with (
+            torch.inference_mode(False),
+            torch.random.fork_rng(devices),
+            frozen(self.model),
+            torch.no_grad(),
+            self.restored(),
+        ):
+            torch.manual_seed(self.seed)
+            yield
+
+    def pgd(self, **changes: object) -> PGD:
+        """The attack of the usual report, which checks compare others with, and changes to it.
+
+        Cross-entropy in the model's own precision, one restart, one draw a step.
+        """
+        usual = PGD(
+            norm=self.norm,
+            eps=self.eps,
+            steps=self.budget.steps,
+            restarts=1,
+            verify_draws=self.budget.verify_draws,
+            seed=self.seed,
+        )
+        return replace(usual, **changes)
+
+    def view(self, name: str) -> nn.Module | None:
+        """The model as a view shows it, or None where that view cannot be had."""
+        if name not in self._views:
+            with self.quiet():
+                self._views[name] = build_view(name, self)
+        return self._views[name]
+
+    def run(self, attack: Attack, view: str = "plain") -> AttackResult | None:
+        """Attack every image through a view, or recall the result; None without the view.
+
+        Returns:
+            A result judged on the model itself; a minimal-norm attack has succeeded only within
+            the radius.
+        """
+        if (attack, view) not in self._results:
+            rows = torch.arange(len(self.x), device=self.x.device)
+            result = self._attack(attack, view, rows)
+            if result is None:
+                return None
+            self._results[attack, view] = result
+        return self._results[attack, view]
+
+    def plain(self, attack: Attack) -> AttackResult:
+        """`run` on the model as it is."""
+        result = self.run(attack)
+        if result is None:  # the plain view always exists
+            raise InputError("the model cannot be attacked")
+        return result
+
+    def escalate(self, attack: Attack, view: str = "plain") -> int:
+        """Attack only the images that nothing has fooled yet; how many that fooled."""
+        before = len(self.survivors)
+        if before:
+            self._attack(attack, view, self.survivors)
+        return before - len(self.survivors)
+
+    def offer(self, name: str, x_adv: Tensor, rows: Tensor) -> Tensor:
+        """Judge images that any search has made at those of `rows`; what fools counts for good.
+
+        Args:
+            name: of the search.
+            x_adv: `[b, ...]`; brought back into the ball and the box first.
+            rows: `[b]`, the image that each is at.
+
+        Returns:
+            `[b]` bool, whether the model is fooled.
+        """
+        return self._offer(name, None, x_adv, rows).success
+
+    def wrong(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Whether the model is wrong about `x: [b, ...]`, at any radius; nothing is entered."""
+        return self._judge(x, self.y[rows]).fooled
+
+    def generator(self) -> torch.Generator:
+        """A generator of its own for a search, on the device of the images."""
+        return torch.Generator(self.x.device).manual_seed(self.seed)
+
+    def _attack(self, attack: Attack, view: str, rows: Tensor) -> AttackResult | None:
+        victim = self.view(view)
+        if victim is None:
+            return None
+        x, dtype = self.x[rows], getattr(victim, "dtype", None)
+        with self.restored():
+            result = attack(victim, x.to(dtype or x.dtype), self.y[rows])
+        self.seen[attack, view] = result.success.double().mean().item()
+        name = attack_name(attack) + ("" if view == "plain" else f" on {view}")
+        if isinstance(attack, FixedEps) and attack.eps > self.eps:
+            return result  # another radius: nothing that the claim is about
+        if view == "plain" and isinstance(attack, FixedEps):
+            return self._confirm(name, attack, result, rows)
+        return self._offer(name, attack, result.x_adv, rows, result)
+
+    def _offer(
+        self,
+        name: str,
+        attack: Attack | None,
+        x_adv: Tensor,
+        rows: Tensor,
+        made: AttackResult | None = None,
+    ) -> AttackResult:
+        x = self.x[rows]
+        delta = geometry.project(x_adv.to(x.dtype) - x, self.norm, self.eps)
+        x_adv = (x + delta).clamp(0, 1)
+        verdict = self._judge(x_adv, self.y[rows])
+        return self._enter(name, attack, x_adv, verdict, rows, made)
+
+    def _enter(
+        self,
+        name: str,
+        attack: Attack | None,
+        x_adv: Tensor,
+        verdict: Verdict,
+        rows: Tensor,
+        made: AttackResult | None = None,
+    ) -> AttackResult:
+        rows = rows.to(self.x.device)
+        success = verdict.fooled | ~self.clean[rows]
+        size = geometry.size(x_adv - self.x[rows], self.norm).masked_fill(~success, math.inf)
+        draws = self.budget.verify_draws if self.stochastic else 1
+        result = AttackResult(
+            x_adv,
+            success,
+            size.masked_fill(~self.clean[rows], 0),
+            len(rows) * draws + (made.forwards if made else 0),
+            made.backwards if made else 0,
+            verdict.fooled_rate,
+        )
+        return self._confirm(name, attack or name, result, rows)
+
+    def _confirm(
+        self, name: str, attack: object, result: AttackResult, rows: Tensor
+    ) -> AttackResult:
+        """Enter a result, of a stochastic model after another look at whatever fooled it.
+
+        The best of many attempts is selected, so one verdict would count luck.
+        """
+        found = (result.success & self.clean[rows]).nonzero().squeeze(1)
+        if self.stochastic and len(found):
+            seed = self.seed + 1 + len(self.ledger.entries)
+            again = self._judge(result.x_adv[found], self.y[rows[found]], seed)
+            lost = found[~again.fooled]
+            result.success[lost] = False
+            result.distance[lost] = math.inf
+        self.ledger.record(name, attack, result, rows)
+        return result
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Put parameters and buffers back afterwards, of a model that changes them in use."""
+        if not self.drift:
+            yield
+            return
+        now = self.model.state_dict()
+        before = {name: now[name].clone() for name in self.drift}
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in before.items():
+                    now[name].copy_(value)
+
+    def _returns_probabilities(self) -> bool:
+        with self.quiet():
+            rows = logits_of(self.model, self.x[:_PROBE])
+        sums = rows.double().sum(1)
+        return bool((rows >= 0).all() and (sums - 1).abs().max() < 1e-3)
+
+    def _judge(self, x: Tensor, y: Tensor, seed: int | None = None) -> Verdict:
+        """What the model makes of `x: [b, ...]`, on fresh draws where it varies."""
+        parts = []
+        with self.quiet():
+            torch.manual_seed(self.seed if seed is None else seed)
+            for part, labels in zip(x.split(_BLOCK), y.split(_BLOCK), strict=True):
+                query = Query(
+                    self.model,
+                    labels,
+                    stochastic=self.stochastic,
+                    verify_draws=self.budget.verify_draws,
+                )
+                parts.append(query.verdict(part, torch.arange(len(part), device=x.device)))
+        return Verdict(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def attack_name(attack: Attack) -> str:
+    """What a reader calls an attack: its class, and the settings that make a difference."""
+    shown = {
+        key: getattr(attack, key)
+        for key in ("loss", "steps", "restarts", "queries")
+        if hasattr(attack, key)
+    }
+    inside = ", ".join(f"{key}={value}" for key, value in shown.items())
+    draws = f", draws={attack.draws}" if attack.draws > 1 else ""
+    return f"{type(attack).__name__}({inside}{draws})"
+
+
+def gray_radius(case: Case) -> float:
+    """The radius within which every image can be made uniformly gray."""
+    return 0.5 if case.norm == "linf" else 0.5 * math.sqrt(case.x[0].numel())
+
+
+def _drift(model: nn.Module, x: Tensor) -> list[str]:
+    """Names of parameters and buffers that a pass in evaluation mode changes; put back."""
+    now = model.state_dict()
+    before = {name: value.clone() for name, value in now.items()}
+    logits_of(model, x[:8])
+    changed = [name for name, value in before.items() if not torch.equal(value, now[name])]
+    for name in changed:
+        now[name].copy_(before[name])
+    return changed

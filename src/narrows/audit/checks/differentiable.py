@@ -1,0 +1,69 @@
+"""Whether the gradient is that of the function, and says how the margin changes nearby.
+
+    corr( w u . grad m(x'),  (m(x' + w u) - m(x' - w u)) / 2 ),   u random signs, w = eps / 10
+
+at points x' within half the radius. Layers that pass their input on, not its gradient, are named.
+
+Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, "shattered gradients".
+"""
+
+from __future__ import annotations
+
+import torch
+
+from narrows.attacks.losses import margin
+from narrows.attacks.norms import random_start
+from narrows.audit._base import Case
+from narrows.audit._probe import few_correct, per_pixel, slope
+from narrows.audit.blocking import blocking_modules
+from narrows.models.outputs import logits_of
+from narrows.types import Finding
+
+__all__ = ["differentiable"]
+
+_LEAST = 0.5
+_SHARE = 10  # of the radius in the width of a difference
+
+
+def differentiable(case: Case) -> Finding:
+    """Fails where differences contradict autograd, or a layer hides its gradient."""
+    rows = few_correct(case)
+    if not len(rows):
+        return Finding("differentiable", True, "no image is classified correctly", examined=False)
+    with case.quiet():
+        names = blocking_modules(case.model, case.x[rows[:8]])
+    agreement = _agreement(case, rows)
+    evidence = f"autograd and finite differences correlate by {agreement:.2f}"
+    if names:
+        evidence += f"; no true gradient comes through: {', '.join(names)}"
+    passed = not names and agreement >= _LEAST
+    remedy = (
+        ""
+        if passed
+        else (
+            "attack with the identity's gradient in place of such a step, or by finite differences"
+        )
+    )
+    return Finding("differentiable", passed, evidence, remedy, {"correlation": agreement})
+
+
+def _agreement(case: Case, rows: torch.Tensor) -> float:
+    """Correlation over images; 1 where the margin neither moves nor is said to."""
+    generator = case.generator()
+    view = "fixed_noise" if case.stochastic else "plain"
+    model = case.view(view)
+    width = per_pixel(case) / _SHARE
+    x = case.x[rows]
+    x = (x + random_start(x, case.norm, case.eps / 2, generator)).clamp(width, 1 - width)
+    u = torch.randint(0, 2, x.shape, generator=generator, device=x.device).to(x.dtype) * 2 - 1
+    predicted = width * (slope(case, x, rows, "margin", view).gradient * u).flatten(1).sum(1)
+    with case.quiet():
+        ahead, behind = (logits_of(model, x + sign * width * u) for sign in (1, -1))  # type: ignore[arg-type]
+    y = case.y[rows]
+    actual = (margin(ahead, y) - margin(behind, y)) / 2
+    if not actual.any():
+        return 1.0 if not predicted.any() else 0.0
+    pair = torch.stack([predicted, actual]).double()
+    pair = pair - pair.mean(1, keepdim=True)
+    product = (pair[0] * pair[1]).sum() / pair.norm(dim=1).prod().clamp_min(1e-300)
+    return product.item()

@@ -1,0 +1,61 @@
+"""Whether an image was fooled on the way and not returned.
+
+    images misclassified at any look of the attack  =  images it returned as fooled
+
+Source: Pintor et al. (2022), arXiv 2106.09947, indicator I3, "silent success". Our own attacks keep
+what fools; an attack of another library may not.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from narrows.attacks import Attack
+from narrows.audit._base import Case
+from narrows.models.outputs import logits_of
+from narrows.types import Finding
+
+__all__ = ["silent_success", "silently_fooled"]
+
+
+class _Watched(nn.Module):
+    """Remembers whether any look at an image found it fooled, by the image it is nearest to."""
+
+    def __init__(self, model: nn.Module, x: Tensor, y: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.origin = x.flatten(1)
+        self.y = y
+        self.fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = logits_of(self.model, x)
+        with torch.no_grad():
+            rows = torch.cdist(x.detach().flatten(1).to(self.origin), self.origin).argmin(1)
+            self.fooled[rows[logits.argmax(1) != self.y[rows]]] = True
+        return logits
+
+
+def silently_fooled(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """`[n]` bool: images that were misclassified on the way and came back unfooled."""
+    watched = _Watched(model, x, y)
+    result = attack(watched, x, y)
+    return watched.fooled & ~result.success
+
+
+def silent_success(case: Case) -> Finding:
+    """Fails where PGD passes over what it looks for."""
+    if case.stochastic:
+        said = "the model draws noise: a look that found an image fooled may have been luck"
+        return Finding("silent_success", True, said, examined=False)
+    rows = case.clean.nonzero().squeeze(1)[:128]
+    victim = case.view("plain")
+    if not len(rows) or victim is None:
+        return Finding("silent_success", True, "nothing to attack", examined=False)
+    with case.restored():
+        silent = silently_fooled(case.pgd(), victim, case.x[rows], case.y[rows])
+    share = silent.double().mean().item()
+    evidence = f"{share:.1%} of {len(rows)} images were fooled on the way and not returned"
+    remedy = "" if share == 0 else "keep the best of all steps and restarts"
+    return Finding("silent_success", share == 0, evidence, remedy, {"share": share})

@@ -1,0 +1,44 @@
+"""Whether the model changes its mind between two looks, or over a distance that nobody could see.
+
+    sum_x |m(x + n) - m(x)| / sum_x |m(x)|,   n random, of size eps / 20, a fresh draw at each look
+
+Source: Pintor et al. (2022), arXiv 2106.09947, indicator I2, "unstable predictions", with their
+limit of 10 %. Deviations: the margin takes the place of the attack's loss, and a ratio of sums that
+of a mean of ratios, which one image near the boundary would decide.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from narrows.attacks.losses import margin
+from narrows.attacks.norms import random_start
+from narrows.audit._base import Case
+from narrows.audit._probe import few_correct
+from narrows.models.outputs import logits_of
+from narrows.types import Finding
+
+__all__ = ["unstable"]
+
+_LIMIT = 0.1
+_SHARE = 20
+_LOOKS = 5
+
+
+def unstable(case: Case) -> Finding:
+    """Fails where the margin changes by more than 10 %."""
+    rows = few_correct(case)
+    if not len(rows):
+        return Finding("unstable", True, "no image is classified correctly", examined=False)
+    x, y, generator = case.x[rows], case.y[rows], case.generator()
+    with case.quiet():
+        here = margin(logits_of(case.model, x), y)
+        changes = []
+        for _ in range(_LOOKS):
+            near = (x + random_start(x, case.norm, case.eps / _SHARE, generator)).clamp(0, 1)
+            changes.append((margin(logits_of(case.model, near), y) - here).abs())
+    change = (torch.stack(changes).mean(0).sum() / here.abs().sum().clamp_min(1e-30)).item()
+    passed = change <= _LIMIT
+    evidence = f"within eps / {_SHARE} the margin changes by {change:.1%}"
+    remedy = "" if passed else "average the gradient over draws, and over points nearby"
+    return Finding("unstable", passed, evidence, remedy, {"change": change})

@@ -1,0 +1,164 @@
+"""What to do about an attack that failed: each remedy attacks what is left, another way.
+
+A check that fails names the remedies that fit (`ANSWERS`); they run from cheap to dear, only on
+images that nothing has fooled yet, and what they reach is judged on the model as it is.
+
+Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, section 4; Tramer et al. (2020), arXiv
+2002.08347; Pintor et al. (2022), arXiv 2106.09947, mitigations M1-M4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from narrows.attacks import APGD, MultiTargeted, Square
+from narrows.audit._base import Case
+
+__all__ = ["ANSWERS", "REMEDIES", "remedies_for"]
+
+
+def _margin(case: Case) -> None:
+    """The margin does not saturate."""
+    case.escalate(case.pgd(loss="margin"))
+
+
+def _restarts(case: Case) -> None:
+    """More steps and restarts, on both losses."""
+    for loss in ("cross_entropy", "margin"):
+        case.escalate(_apgd(case, loss))
+
+
+def _float64(case: Case) -> None:
+    """Double precision, with the logits brought to a usual size."""
+    for view in ("float64", "float64+rescaled"):
+        case.escalate(case.pgd(), view)
+
+
+def _log(case: Case) -> None:
+    """Undo a softmax, in double precision where the model can be had in it."""
+    for view in ("float64+log", "log"):
+        case.escalate(case.pgd(), view)
+        case.escalate(case.pgd(loss="margin"), view)
+
+
+def _draws(case: Case) -> None:
+    """Attack the expectation: fresh draws at each step, then the same ones, then the mean."""
+    if case.stochastic:
+        case.escalate(case.pgd(loss="margin", draws=case.budget.draws))
+        case.escalate(case.pgd(loss="margin"), _through(case))
+    case.escalate(case.pgd(loss="margin"), "mean")
+
+
+def _straight_through(case: Case) -> None:
+    """The identity's gradient where rounding, detaching or a layer stops it."""
+    for loss in ("margin", "cross_entropy"):
+        case.escalate(case.pgd(loss=loss), _through(case, first="straight_through"))
+
+
+def _differences(case: Case) -> None:
+    """Gradients from finite differences wide enough to see over steps and ripples."""
+    case.escalate(case.pgd(loss="margin", chunk=128), _through(case, last="finite_differences"))
+
+
+def _square(case: Case) -> None:
+    """Random search without gradients, on a stochastic model over fixed draws, then over more."""
+    attack = Square(
+        norm=case.norm,
+        eps=case.eps,
+        queries=case.budget.queries,
+        verify_draws=case.budget.verify_draws,
+        seed=case.seed,
+    )
+    case.escalate(attack, _through(case))
+    if case.stochastic:
+        case.escalate(attack, _through(case, noise="many_draws"))
+
+
+def _transfer(case: Case) -> None:
+    """Attack the twin, or a network taught to say the same, and try the images on the model."""
+    for view in ("twin", "surrogate"):
+        for loss in ("cross_entropy", "margin"):
+            case.escalate(case.pgd(loss=loss), view)
+
+
+def _through(case: Case, first: str = "", last: str = "", noise: str = "fixed_noise") -> str:
+    """A view that holds a stochastic model's noise and undoes a softmax, with others around it."""
+    parts = [
+        "float64" if case.probabilities and case.view("float64") else "",
+        first,
+        noise if case.stochastic else "",
+        "log" if case.probabilities else "",
+        last,
+    ]
+    return "+".join(filter(None, parts)) or "plain"
+
+
+def _targets(case: Case) -> None:
+    """Towards every other class, one by one."""
+    case.escalate(_apgd(case, "targeted_dlr"))
+    case.escalate(
+        MultiTargeted(
+            norm=case.norm,
+            eps=case.eps,
+            steps=case.budget.steps,
+            restarts=1,
+            verify_draws=case.budget.verify_draws,
+            seed=case.seed,
+        )
+    )
+
+
+def _apgd(case: Case, loss: str) -> APGD:
+    return APGD(
+        norm=case.norm,
+        eps=case.eps,
+        steps=case.budget.steps,
+        restarts=case.budget.restarts,
+        loss=loss,
+        draws=case.budget.draws if case.stochastic else 1,
+        verify_draws=case.budget.verify_draws,
+        seed=case.seed,
+    )
+
+
+Remedy = Callable[[Case], None]
+
+REMEDIES: dict[str, Remedy] = {
+    "margin": _margin,
+    "float64": _float64,
+    "log": _log,
+    "straight_through": _straight_through,
+    "draws": _draws,
+    "restarts": _restarts,
+    "transfer": _transfer,
+    "square": _square,
+    "finite_differences": _differences,
+    "targets": _targets,
+}
+
+_HIDDEN = ("margin", "float64", "straight_through", "transfer", "finite_differences", "square")
+
+ANSWERS: dict[str, tuple[str, ...]] = {
+    "probabilities": ("log", "finite_differences"),
+    "state": ("transfer", "square"),
+    "gradients": (*_HIDDEN, "log"),
+    "differentiable": _HIDDEN,
+    "saturation": ("margin", "float64", "log"),
+    "linearity": _HIDDEN,
+    "unstable": ("draws", *_HIDDEN),
+    "noise": ("draws", "finite_differences", "square", "transfer"),
+    "one_step": (*_HIDDEN, "restarts"),
+    "convergence": ("restarts", "targets", "finite_differences"),
+    "chance": (*_HIDDEN, "log", "draws"),
+    "unbounded": (*_HIDDEN, "log", "draws"),
+    "gradient_free": (*_HIDDEN, "draws", "restarts"),
+    "transfer": (*_HIDDEN, "draws", "restarts"),
+    "silent_success": ("restarts",),
+    "seeds": ("restarts", "targets"),
+}
+
+
+def remedies_for(failed: Iterable[str], thorough: bool = False) -> list[str]:
+    """Names of the remedies that the failed checks ask for, from cheap to dear; or all of them."""
+    wanted = {name for check in failed for name in ANSWERS[check]}
+    return [name for name in REMEDIES if thorough or name in wanted]

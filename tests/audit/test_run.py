@@ -1,0 +1,144 @@
+"""The whole audit: planted defences are found out and broken, honest models are left alone."""
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from narrows.audit import Outcome, audit
+from narrows.audit.planted import PLANTED, Quantised, ScaledLogits
+from narrows.data import load
+from narrows.errors import CheckpointError
+from narrows.methods import CrossEntropy
+from narrows.methods.adversarial import PGDTraining
+from narrows.models.mlp import mlp
+from scenarios_attacks import exact_radius, linear_case
+from scenarios_audit import EPS, SMALL, undefended
+
+
+def fit(model, loss, epochs):
+    splits = load("digits")
+    optimiser = torch.optim.Adam(model.parameters(), 5e-3)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(splits.train)).split(64):
+            batch = splits.train.batch(rows)
+            optimiser.zero_grad()
+            loss(model, batch.x, batch.y).backward()
+            optimiser.step()
+    return model.eval().requires_grad_(False)
+
+
+def found_out(name):
+    model, x, y = undefended()
+    found = audit(PLANTED[name](model), x, y, eps=EPS, budget=SMALL)
+    claims = next(finding.data for finding in found.findings if finding.check == "one_step")
+    assert max(claims["fgsm"], claims["pgd"]) > 0.6
+    assert found.verdict.outcome is Outcome.OVERESTIMATED
+    assert found.flagged
+    return found
+
+
+def test_a_planted_defence_is_found_out_and_broken():
+    assert found_out("quantised").verdict.reached == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PLANTED)
+def test_every_planted_defence_is_found_out_and_broken(name):
+    # One image of 40 is more than the 2 points that are allowed: none is.
+    assert found_out(name).verdict.reached == 0
+
+
+def test_planted_defences_change_next_to_nothing():
+    model, x, y = undefended()
+    clean = (model(x).argmax(1) == y).double().mean()
+    torch.manual_seed(0)
+    for wrap in PLANTED.values():
+        votes = torch.stack([wrap(model)(x).softmax(1) for _ in range(50)]).mean(0)
+        assert (votes.argmax(1) == y).double().mean() >= clean - 0.03
+
+
+def test_a_linear_model_keeps_what_it_truly_has():
+    model, x, y = linear_case(5, count=100)
+    found = audit(model, x, y, eps=0.02, budget=SMALL.with_images(100))
+    truth = (exact_radius(model, x, y, "linf") > 0.02).double().mean().item()
+    assert 0.2 < truth < 0.8
+    assert found.verdict.reached == pytest.approx(truth)
+    assert found.verdict.outcome is Outcome.HOLDS
+    assert found.flagged == found.tried == ()
+
+
+@pytest.mark.slow
+def test_an_adversarially_trained_model_is_not_accused():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), *mlp([64, 128, 10]))
+    fit(model, PGDTraining(CrossEntropy(), eps=0.1, steps=5), 20)
+    x, y = load("digits").test.batch(slice(0, 150))
+    found = audit(model, x, y, eps=0.1, budget="fast")
+    assert found.verdict.outcome is Outcome.HOLDS
+    assert found.flagged == ()
+    assert found.verdict.reached > 0.5
+
+
+@pytest.mark.slow
+def test_nothing_certified_is_ever_fooled():
+    torch.manual_seed(0)
+    layers = [
+        nn.utils.parametrizations.orthogonal(nn.Linear(a, b)) for a, b in ((64, 64), (64, 10))
+    ]
+    model = nn.Sequential(nn.Flatten(), layers[0], nn.ReLU(), layers[1])
+    fit(model, lambda model, x, y: F.cross_entropy(10 * model(x), y), 20)
+    x, y = load("digits").test.batch(slice(0, 100))
+    found = audit(model, x, y, eps=0.3, norm="l2", budget="fast")
+    top = model(x).topk(2, 1)
+    gap = top.values[:, 0] - top.values[:, 1]
+    safe = (top.indices[:, 0] == y) & (gap > 2**0.5 * 0.3)
+    assert safe.sum() > 30
+    assert not found.ledger.fooled[safe].any()
+    assert found.flagged == ()
+    assert found.verdict.outcome is Outcome.HOLDS
+
+
+def test_same_seed_same_audit_and_plain_json():
+    model, x, y = undefended()
+    first, again = (
+        audit(Quantised(model), x, y, eps=EPS, budget=SMALL.with_images(10)) for _ in range(2)
+    )
+    assert first.to_json() == again.to_json()
+    assert torch.equal(first.ledger.x_adv, again.ledger.x_adv)
+    record = json.loads(json.dumps(first.to_json(), allow_nan=False))
+    assert record["verdict"]["outcome"] == "overestimated by weaker attacks"
+    assert record["about"]["eps"] == EPS
+    assert len(record["findings"]) == 16
+
+
+def test_a_broken_audit_goes_on_where_it_was(tmp_path):
+    model, x, y = undefended()
+
+    class StopError(Exception):
+        pass
+
+    def stop(name, done, of):
+        if name == "one_step":
+            raise StopError
+
+    parts = []
+    about = {"eps": EPS, "budget": SMALL.with_images(10), "twin": model}
+    whole = audit(
+        ScaledLogits(model), x, y, **about, progress=lambda name, done, of: parts.append(name)
+    )
+    assert parts[0] == "probabilities"
+    assert parts[-1] == "verdict"
+    assert len(parts) >= 17
+    with pytest.raises(StopError):
+        audit(ScaledLogits(model), x, y, **about, folder=tmp_path / "a", progress=stop)
+    resumed = audit(ScaledLogits(model), x, y, **about, folder=tmp_path / "a")
+    assert resumed.to_json()["findings"] == whole.to_json()["findings"]
+    assert resumed.verdict.reached == whole.verdict.reached
+    with pytest.raises(CheckpointError, match="other settings"):
+        audit(ScaledLogits(model), x, y, eps=0.1, budget=SMALL, twin=model, folder=tmp_path / "a")
+    (tmp_path / "a" / "audit.json").write_text("{")
+    with pytest.raises(CheckpointError, match="damaged"):
+        audit(ScaledLogits(model), x, y, **about, folder=tmp_path / "a")
