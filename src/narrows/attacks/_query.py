@@ -79,16 +79,20 @@ class Query:
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[b, C]`, averaged in probability over the attack's draws of the model's noise."""
         self.forwards += len(x) * self._draws
-        repeated = x if self._draws == 1 else x.repeat(self._draws, *(1,) * (x.dim() - 1))
+        with self._noise(x):
+            # One pass a draw: noise of the weights is the same for all images of a pass.
+            drawn = [logits_of(self._model, x) for _ in range(self._draws)]
+        return drawn[0] if self._draws == 1 else average_logits(torch.stack(drawn))
+
+    @contextmanager
+    def _noise(self, x: Tensor) -> Iterator[None]:
+        """The same noise at every look, where that was asked for."""
         if self._common_noise is None:
-            logits = logits_of(self._model, repeated)
-        else:
-            with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
-                torch.manual_seed(self._common_noise)
-                logits = logits_of(self._model, repeated)
-        if self._draws == 1:
-            return logits
-        return average_logits(logits.unflatten(0, (self._draws, len(x))))
+            yield
+            return
+        with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
+            torch.manual_seed(self._common_noise)
+            yield
 
     def rivals(self, x: Tensor, rows: Tensor, count: int) -> Tensor:
         """The `count` most likely classes other than the label at `x: [b, ...]`: `[b, count]`."""
