@@ -13,20 +13,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from narrows.attacks import FGSM, PGD, DeepFool
     from narrows.data import load
+    from narrows.experiments.members import load_member
     from narrows.methods import (
         AIB,
         CEB,
         IBRAR,
         NIB,
+        SFNN,
         VIB,
+        BetaVAE,
         ConfidencePenalty,
         CrossEntropy,
         Dropout,
+        GreedyIMB,
         HBaR,
+        JointIMB,
         LabelSmoothing,
     )
     from narrows.methods.adversarial import MART, TRADES, PGDTraining
-    from narrows.models import Bottleneck, as_classifier, tap
+    from narrows.models import BinaryStochasticNet, Bottleneck, as_classifier, tap
     from narrows.types import AttackResult, Batch, Estimate, ModelOutput
 
 __all__ = [
@@ -37,22 +42,28 @@ __all__ = [
     "MART",
     "NIB",
     "PGD",
+    "SFNN",
     "TRADES",
     "VIB",
     "AttackResult",
     "Batch",
+    "BetaVAE",
+    "BinaryStochasticNet",
     "Bottleneck",
     "ConfidencePenalty",
     "CrossEntropy",
     "DeepFool",
     "Dropout",
     "Estimate",
+    "GreedyIMB",
     "HBaR",
+    "JointIMB",
     "LabelSmoothing",
     "ModelOutput",
     "PGDTraining",
     "as_classifier",
     "load",
+    "load_member",
     "tap",
 ]
 
@@ -61,19 +72,26 @@ _METHODS = (
     "CEB",
     "IBRAR",
     "NIB",
+    "SFNN",
     "VIB",
+    "BetaVAE",
     "ConfidencePenalty",
     "CrossEntropy",
     "Dropout",
+    "GreedyIMB",
     "HBaR",
+    "JointIMB",
     "LabelSmoothing",
 )
 _HOME = {
     **dict.fromkeys(("FGSM", "PGD", "DeepFool"), "narrows.attacks"),
     "load": "narrows.data",
+    "load_member": "narrows.experiments.members",
     **dict.fromkeys(_METHODS, "narrows.methods"),
     **dict.fromkeys(("MART", "TRADES", "PGDTraining"), "narrows.methods.adversarial"),
-    **dict.fromkeys(("Bottleneck", "as_classifier", "tap"), "narrows.models"),
+    **dict.fromkeys(
+        ("BinaryStochasticNet", "Bottleneck", "as_classifier", "tap"), "narrows.models"
+    ),
     **dict.fromkeys(("AttackResult", "Batch", "Estimate", "ModelOutput"), "narrows.types"),
 }
 

@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from narrows.commands import report, run
+from narrows.commands import knee, methods, plane, report, run, train
 from narrows.errors import NarrowsError
 
 __all__ = ["cli", "main"]
@@ -39,7 +39,7 @@ def cli() -> None:
     """Train through an information bottleneck, measure what passes, attack what comes out."""
 
 
-for module in (run, report):
+for module in (run, train, methods, report, knee, plane):
     cli.add_command(module.command)
 
 

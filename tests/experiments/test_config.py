@@ -78,7 +78,9 @@ def leaves(value, path=()):
 
 
 def test_every_number_counts_for_the_identity():
-    config = load_config(values={"betas": [0.25, 0.5], "options": {"aib": {"averaging": 0.25}}})
+    given = ["train.optimiser=sgd", "train.momentum=0.25"]
+    values = {"betas": [0.25, 0.5], "options": {"aib": {"averaging": 0.25}}}
+    config = load_config(values=values, overrides=given)
     plain = asdict(config)
     seen = {config.identity()}
     paths = [path for path, _ in leaves(plain)]

@@ -11,30 +11,47 @@ import pytest
 import torch
 from torch import nn
 
-from narrows import Bottleneck
+from narrows import BinaryStochasticNet, Bottleneck
 from narrows.errors import CheckpointError, StoreError
 from narrows.methods import METHODS, Sizes
-from narrows.training import Objective, Solo, Stacked, TrainConfig, Trainer, fit
+from narrows.training import (
+    Looped,
+    Members,
+    Objective,
+    Solo,
+    Stacked,
+    TrainConfig,
+    Trainer,
+    fit,
+)
 from narrows.training.checkpoint import load_tensors, save_tensors
 from scenarios_training import prototypes
 
-SIZES = Sizes(inputs=20, latent=3, classes=4)
+SIZES = Sizes(inputs=20, latent=3, classes=4, hidden=(8, 3))
 TRAIN, VALIDATION = prototypes(n=96), prototypes(n=40, seed=1)
 
 
-def members(name: str, *, solo: bool = False) -> Solo | Stacked:
-    """Networks with dropout and batch normalisation where these can be."""
-    made = []
+def network(latent: str, norm: bool) -> nn.Module:
+    """With dropout, and batch normalisation where it can be."""
+    if latent == "binary":
+        return BinaryStochasticNet(20, [8, 3], 4)
+    between = nn.BatchNorm1d(8) if norm else nn.Identity()
+    width = 6 if latent == "gaussian" else 3
+    encoder = nn.Sequential(nn.Linear(20, 8), between, nn.Dropout(0.3), nn.Linear(8, width))
+    return Bottleneck(encoder, nn.Linear(3, 4), latent=latent)
+
+
+def members(name: str, kind: str = "stacked") -> Members:
+    kinds = {"solo": lambda o, s: Solo(o[0], s[0]), "stacked": Stacked, "looped": Looped}
+    made, method = [], METHODS[name]
+    beta = 0.1 if method.default_betas != (0.0,) else 0.0
+    options = {"samples": 4} if method.latent == "binary" else {}
     for seed in (0, 5):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            width = 6 if METHODS[name].latent == "gaussian" else 3
-            norm = nn.BatchNorm1d(8) if solo else nn.Identity()
-            encoder = nn.Sequential(nn.Linear(20, 8), norm, nn.Dropout(0.3), nn.Linear(8, width))
-            model = Bottleneck(encoder, nn.Linear(3, 4), latent=METHODS[name].latent)
-            method = METHODS[name].build(0.1 if name != "cross_entropy" else 0.0, SIZES)
-            made.append(Objective(model, method))
-    return Solo(made[0], 0) if solo else Stacked(made, [0, 5])
+            model = network(method.latent, norm=kind != "stacked")
+            made.append(Objective(model, method.build(beta, SIZES, **options)))
+    return kinds[kind](made, [0, 5])
 
 
 def config(**changes) -> TrainConfig:
@@ -60,24 +77,19 @@ def assert_identical(one: Trainer, other: Trainer) -> None:
         assert torch.equal(first[name], second[name]), name
 
 
-@pytest.mark.parametrize("name", list(METHODS))
-@pytest.mark.parametrize("solo", [True, False])
-@pytest.mark.parametrize("averaging", [0.0, 0.9])
-def test_a_resumed_run_is_identical_to_the_last_bit(tmp_path, name, solo, averaging):
-    recipe = config(averaging=averaging)
-    whole = fit(members(name, solo=solo), TRAIN, VALIDATION, recipe)
-    file = tmp_path / "checkpoint.safetensors"
+def assert_resumes(file: Path, name: str, kind: str, recipe: TrainConfig) -> None:
+    whole = fit(members(name, kind), TRAIN, VALIDATION, recipe)
 
     def stop(trainer: Trainer) -> None:
         if trainer.epoch == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(members(name, solo=solo), TRAIN, VALIDATION, recipe, checkpoint=file, on_epoch=stop)
+        fit(members(name, kind), TRAIN, VALIDATION, recipe, checkpoint=file, on_epoch=stop)
     torch.rand(17)  # what else a process may have drawn by then
     seen = []
     resumed = fit(
-        members(name, solo=solo),
+        members(name, kind),
         TRAIN,
         VALIDATION,
         recipe,
@@ -86,6 +98,45 @@ def test_a_resumed_run_is_identical_to_the_last_bit(tmp_path, name, solo, averag
     )
     assert seen == [3, 4, 5, 6]
     assert_identical(whole, resumed)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("kind", ["solo", "stacked"])
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_a_resumed_run_is_identical_to_the_last_bit(tmp_path, name, kind, averaging):
+    assert_resumes(tmp_path / "checkpoint", name, kind, config(averaging=averaging))
+
+
+RECIPES = {
+    "sgd": {"optimiser": "sgd"},
+    "momentum": {"optimiser": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    "adadelta": {"optimiser": "adadelta", "learning_rate": 1.0},
+    "adagrad": {"optimiser": "adagrad", "weight_decay": 0.01},
+    "adamax": {"optimiser": "adamax", "clip_norm": 0.1},
+    "cosine": {"schedule": "cosine", "clip_norm": 0.5},
+    "linear ramp": {"beta_ramp": 4},
+    "log ramp": {"beta_ramp": 2, "beta_scale": "log", "beta_start": 1e-8},
+}
+
+
+@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("kind", ["solo", "stacked", "looped"])
+def test_every_recipe_resumes_to_the_last_bit(tmp_path, recipe, kind):
+    assert_resumes(tmp_path / "checkpoint", "aib", kind, config(**RECIPES[recipe]))
+
+
+def test_mixed_precision_resumes_to_the_last_bit(tmp_path):
+    recipe = config(precision="bfloat16")
+    assert_resumes(tmp_path / "checkpoint", "vib", "looped", recipe)
+
+
+def test_a_checkpoint_of_another_optimiser_is_refused(tmp_path):
+    running = Trainer(members("vib"), TRAIN, VALIDATION, config(averaging=0.0))
+    running.run_epoch()
+    running.save(tmp_path / "a", "")
+    other = config(averaging=0.0, optimiser="sgd", momentum=0.9)
+    with pytest.raises(CheckpointError, match=r"holds adam\.model, which this run does not have"):
+        Trainer(members("vib"), TRAIN, VALIDATION, other).resume(tmp_path / "a", "")
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):

@@ -4,10 +4,10 @@ from torch import nn
 
 from narrows.errors import CheckpointError
 from narrows.training.state import (
-    adam_state,
     below,
-    load_adam,
+    load_optimiser,
     load_random_states,
+    optimiser_state,
     prefixed,
     random_states,
 )
@@ -35,7 +35,9 @@ def test_adam_goes_on_where_it_stopped():
     fresh = nn.Linear(3, 2)
     fresh.load_state_dict(model.state_dict())
     other = torch.optim.Adam(fresh.parameters(), 0.1, fused=True)
-    load_adam(other, {name: tensor.clone() for name, tensor in adam_state(optimiser).items()})
+    load_optimiser(
+        other, {name: tensor.clone() for name, tensor in optimiser_state(optimiser).items()}
+    )
     for net, stepping in ((model, optimiser), (fresh, other)):
         stepping.zero_grad()
         net(torch.ones(4, 3)).square().sum().backward()
@@ -53,10 +55,10 @@ def test_adam_goes_on_where_it_stopped():
 )
 def test_moments_that_do_not_fit_are_refused(change):
     _, optimiser = trained(1)
-    state = adam_state(optimiser)
+    state = optimiser_state(optimiser)
     change(state)
     with pytest.raises(CheckpointError, match=r"state of Adam does not fit parameter [01]"):
-        load_adam(trained(0)[1], state)
+        load_optimiser(trained(0)[1], state)
 
 
 def test_every_generator_goes_on_where_it_stopped():

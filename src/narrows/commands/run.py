@@ -16,14 +16,15 @@ __all__ = ["command"]
 @click.argument("config", required=False, type=ANY_FILE)
 @click.option(
     "--data",
-    help="Data set: digits (embedded), mnist, fashion-mnist, twelve-bit, toy1, "
-    "toy2.  [default: digits]",
+    help="Data set: digits (embedded), mnist, fashion-mnist, cifar10, cifar100, svhn, "
+    "tiny-imagenet, twelve-bit, toy1, toy2.  [default: digits]",
 )
 @click.option(
     "--methods",
     callback=names,
     help="Methods, with commas between them: cross_entropy, dropout, label_smoothing, "
-    "confidence_penalty, vib, ceb, nib, aib, hbar, ib_rar.  [default: cross_entropy,vib,aib]",
+    "confidence_penalty, vib, ceb, nib, aib, hbar, ib_rar, sfnn, joint_imb, greedy_imb.  "
+    "[default: cross_entropy,vib,aib]",
 )
 @click.option(
     "--betas",
@@ -42,6 +43,16 @@ __all__ = ["command"]
     callback=numbers,
     help="Linf radii of FGSM and PGD, in units of the [0, 1] "
     "image range.  [default: .02,.05,.1,.15,.2,.3]",
+)
+@click.option(
+    "--adversarial",
+    help="Adversarial training around every method: pgd_training, trades or mart.  [default: none]",
+)
+@click.option(
+    "--recipe",
+    help="Published training recipe: vib, vib-cifar10, ceb-cifar10, aib, hbar-mnist, "
+    "hbar-cifar10, ib-rar, ib-rar-adversarial, imb, imb-cifar10, imb-as-coded.  "
+    "[default: the data set's own]",
 )
 @click.option("--device", help="cpu, cuda or cuda:N.  [default: cpu]")
 @click.option(

@@ -7,12 +7,10 @@ the stored file says every number that was used; its hash names the run's folder
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,11 +18,14 @@ import torch
 
 from narrows.data import DATASETS
 from narrows.errors import ConfigError, unknown_name
+from narrows.experiments.identity import identity_of
 from narrows.experiments.options import check_options
 from narrows.experiments.overrides import explain, parse_overrides
 from narrows.methods import METHODS, Sizes
+from narrows.methods.adversarial import WRAPPERS
 from narrows.models.networks import NetworkConfig
 from narrows.training.recipe import TrainConfig
+from narrows.training.recipes import RECIPES
 
 __all__ = ["EvaluateConfig", "RunConfig", "load_config"]
 
@@ -44,6 +45,7 @@ class EvaluateConfig:
         information_samples: inputs that pairwise estimators are computed on, at most.
         noise_std: standard deviation of the noise that is added to a deterministic code, whose
             I(X;Z) would be infinite without it; 1 is the nonlinear bottleneck's channel.
+        attack: whether images are attacked at all.
     """
 
     eps: list[float] = field(default_factory=lambda: [0.02, 0.05, 0.1, 0.15, 0.2, 0.3])
@@ -54,6 +56,7 @@ class EvaluateConfig:
     samples: int = 12
     information_samples: int = 2000
     noise_std: float = 1.0
+    attack: bool = True
 
     def __post_init__(self) -> None:
         if not self.eps or not all(0 < eps <= 1 for eps in self.eps):
@@ -83,14 +86,21 @@ class RunConfig:
         methods: names of methods; all members of one train in one vectorised step.
         betas: grid of every method that has a beta; `None` for each method's own grid.
         grids: grids of single methods, by name, where one for all does not suit.
-        seeds: number of seeds, counted from 0.
+        seeds: number of seeds, counted from `first_seed`.
         validation_share: share of the non-test data that the best epoch is chosen on; `None` for
             the data set's own choice.
         device: where to train, `"cpu"` or `"cuda"`.
         network: the network; `None` for the data set's own.
-        train: the recipe; `None` for the data set's own.
+        train: the recipe; `None` for the data set's own, or the one that `recipe` names.
         evaluate: what is measured.
-        options: further arguments of a method, by its name.
+        options: further arguments of a method, or of adversarial training, by its name.
+        adversarial: adversarial training around every method: `"pgd_training"`, `"trades"` or
+            `"mart"`; `None` for none.
+        recipe: name of a published recipe (see `narrows.training.recipes`) whose numbers take the
+            place of the data set's own; what is stored has the numbers, and no name.
+        first_seed: the first of the seeds.
+        stack: whether members are trained in one vectorised step where their layers allow it, which
+            needs the memory of all of them at once; otherwise one after another in each step.
     """
 
     data: str = "digits"
@@ -104,23 +114,37 @@ class RunConfig:
     train: TrainConfig | None = None
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    adversarial: str | None = None
+    recipe: str | None = None
+    first_seed: int = 0
+    stack: bool = True
 
     def __post_init__(self) -> None:
-        if self.data not in DATASETS:
-            raise unknown_name("data set", self.data, DATASETS)
         if not self.methods:
             raise ConfigError(f"methods is empty; valid: {', '.join(METHODS)}")
-        for name in [*self.methods, *self.grids, *self.options]:
-            if name not in METHODS:
-                raise unknown_name("method", name, METHODS)
+        self._check_names()
         if len(set(self.methods)) < len(self.methods):
             raise ConfigError(f"methods are named twice: {', '.join(self.methods)}")
         if self.seeds < 1:
             raise ConfigError(f"seeds must be at least 1, got {self.seeds}")
+        if self.first_seed < 0:
+            raise ConfigError(f"first_seed must be at least 0, got {self.first_seed}")
         if self.validation_share is not None and not 0 < self.validation_share < 1:
             raise ConfigError(f"validation_share must lie in (0, 1), got {self.validation_share}")
         for betas in [*self.grids.values(), *([] if self.betas is None else [self.betas])]:
             _check_betas(betas)
+
+    def _check_names(self) -> None:
+        own = [*self.methods, *self.grids, *(name for name in self.options if name not in WRAPPERS)]
+        for kind, names, valid in (
+            ("data set", [self.data], DATASETS),
+            ("method", own, METHODS),
+            ("adversarial training", [self.adversarial], WRAPPERS),
+            ("recipe", [self.recipe], RECIPES),
+        ):
+            for name in names:
+                if name is not None and name not in valid:
+                    raise unknown_name(kind, name, valid)
 
     def grid(self, method: str) -> list[float]:
         """The betas that `method` is trained with."""
@@ -129,10 +153,36 @@ class RunConfig:
             return list(own)
         return list(self.grids.get(method, own if self.betas is None else self.betas))
 
+    def only(self, beta: float | None, seed: int) -> RunConfig:
+        """The run of one model of the only method; `None` where there is one beta anyway.
+
+        Raises:
+            ConfigError: where there are several, naming them, or for a beta that has no meaning.
+        """
+        if len(self.methods) > 1:
+            raise ConfigError(
+                f"one model has one method, not {', '.join(self.methods)}; name it with --method"
+            )
+        (name,) = self.methods
+        one = replace(self, seeds=1, first_seed=seed)
+        if METHODS[name].default_betas == (0.0,):
+            if beta:
+                raise ConfigError(f"{name} has no beta, got {beta}")
+            return one
+        grid = one.grid(name) if beta is None else [beta]
+        if len(grid) > 1:
+            listed = ", ".join(f"{other:g}" for other in grid)
+            raise ConfigError(f"one model has one beta, not {listed}; name it with --beta")
+        return replace(one, betas=grid, grids={})
+
     def resolve(self) -> RunConfig:
         """Fill in the data set's network and recipe, and try the methods' options."""
         network, train = DEFAULTS[self.data]
-        resolved = replace(self, network=self.network or network, train=self.train or train)
+        if self.recipe is not None:
+            train = RECIPES[self.recipe]
+        resolved = replace(
+            self, network=self.network or network, train=self.train or train, recipe=None
+        )
         if resolved.network is not None and resolved.network.latent == "full":
             raise ConfigError(
                 "a run cannot measure a latent with full covariance yet; leave network.latent out, "
@@ -146,21 +196,23 @@ class RunConfig:
         return resolved
 
     def _try(self, method: str, beta: float) -> None:
-        latent = self.network.bottleneck if self.network else 1
-        sizes = Sizes(INPUTS[self.data], latent, classes=2)
-        with torch.random.fork_rng([]), torch.device("meta"):  # sized only, never filled
-            METHODS[method].build(beta, sizes, **self.options.get(method, {}))
+        network, kind = self.network or NetworkConfig(), METHODS[method]
+        hidden = tuple(network.encoder or [])
+        sizes = Sizes(INPUTS[self.data], max(1, network.bottleneck), classes=2, hidden=hidden)
+        # Sized only, never filled; the priors of binary layers are small, and are looked at.
+        device = "cpu" if kind.latent == "binary" else "meta"
+        with torch.random.fork_rng([]), torch.device(device):
+            built = kind.build(beta, sizes, **self.options.get(method, {}))
+            if self.adversarial is not None:
+                WRAPPERS[self.adversarial](built, **self.options.get(self.adversarial, {}))
 
     def identity(self) -> str:
         """Hash of every number of the resolved configuration: 10 hexadecimal digits."""
-        text = json.dumps(_canonical(asdict(self.resolve())), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:10]
+        return identity_of(self.resolve())
 
 
-# As in AIB, whose critic's rate is not given; at the model's own rate the encoder outruns it.
-_AIB_RECIPE = TrainConfig(
-    epochs=60, batch_size=256, learning_rate=2e-4, patience=20, critic_learning_rate=1e-3
-)
+# As IB-RAR's published code, without adversarial training; the images are moved and mirrored there.
+_IB_RAR = replace(RECIPES["ib-rar"], augment="crop_flip")
 
 DEFAULTS: dict[str, tuple[NetworkConfig, TrainConfig]] = {
     "digits": (
@@ -169,12 +221,16 @@ DEFAULTS: dict[str, tuple[NetworkConfig, TrainConfig]] = {
     ),
     "mnist": (
         NetworkConfig(encoder=[128, 128], bottleneck=10, decoder=[128]),
-        _AIB_RECIPE,
+        RECIPES["aib"],
     ),
     "fashion-mnist": (
         NetworkConfig(name="cnn", encoder=[32, 64], bottleneck=64, decoder=[128]),
-        _AIB_RECIPE,
+        RECIPES["aib"],
     ),
+    "cifar10": (NetworkConfig("vgg16", bottleneck=256), _IB_RAR),
+    "cifar100": (NetworkConfig("wide_resnet", bottleneck=256), _IB_RAR),
+    "svhn": (NetworkConfig("vgg16", bottleneck=256), replace(_IB_RAR, augment="none")),
+    "tiny-imagenet": (NetworkConfig("vgg16", bottleneck=256), _IB_RAR),
     "twelve-bit": (
         NetworkConfig(encoder=[10, 10], bottleneck=2, decoder=[10]),
         TrainConfig(epochs=300, batch_size=256, learning_rate=1e-3),
@@ -193,6 +249,10 @@ INPUTS = {
     "digits": 64,
     "mnist": 784,
     "fashion-mnist": 784,
+    "cifar10": 3072,
+    "cifar100": 3072,
+    "svhn": 3072,
+    "tiny-imagenet": 12288,
     "twelve-bit": 12,
     "toy1": 2,
     "toy2": 101,
@@ -216,10 +276,12 @@ def load_config(
     try:
         parsed = tomllib.loads(file.read_text("utf-8")) if file is not None else {}
         given = [parsed, dict(values or {}), parse_overrides(overrides)]
-        # Twice: which data set it is decides what a lone `train.epochs` is a change of.
-        data = _build(OmegaConf.merge(OmegaConf.structured(RunConfig), *given)).data
-        network, train = DEFAULTS[data]
-        base = RunConfig(data=data, network=network, train=train)
+        # Twice: data set and recipe decide what a lone `train.epochs` is a change of.
+        first = _build(OmegaConf.merge(OmegaConf.structured(RunConfig), *given))
+        network, train = DEFAULTS[first.data]
+        if first.recipe is not None:
+            train = RECIPES[first.recipe]
+        base = RunConfig(data=first.data, network=network, train=train)
         return _build(OmegaConf.merge(OmegaConf.structured(base), *given)).resolve()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
@@ -246,12 +308,3 @@ def _check_betas(betas: Sequence[float]) -> None:
             raise ConfigError(f"beta must be finite and at least 0, got {beta}")
     if len(set(betas)) < len(betas):
         raise ConfigError(f"a beta is given twice in {list(betas)}")
-
-
-def _canonical(value: Any) -> Any:
-    """One spelling for what means the same: 1 and 1.0, a tuple and a list."""
-    if isinstance(value, Mapping):
-        return {name: _canonical(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_canonical(inner) for inner in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,11 +1,10 @@
-"""Carry a run out: one training task a method, each stacked, resumable and skipped when done."""
+"""Carry a run out: one training task a method, each resumable and skipped when done."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -13,20 +12,14 @@ from narrows.data import Splits, load
 from narrows.errors import ConfigError, DivergedError
 from narrows.experiments.config import RunConfig
 from narrows.experiments.evaluate import attacked_pictures, evaluate_member, project
+from narrows.experiments.members import Member, build_members, build_model, grid_of
 from narrows.experiments.progress import Progress
 from narrows.experiments.store import Folder, open_run
 from narrows.experiments.summary import chosen_beta, summarise
-from narrows.methods import METHODS, Sizes
-from narrows.models.networks import build_network
-from narrows.training import Members, Objective, Stacked, Trainer, fit
+from narrows.training import Looped, Members, Trainer, fit
 from narrows.training.checkpoint import save_tensors
 
 __all__ = ["build_members", "run"]
-
-
-class _Member(NamedTuple):
-    beta: float
-    seed: int
 
 
 def run(config: RunConfig, out: Path, progress: Progress) -> Path:
@@ -41,6 +34,14 @@ def run(config: RunConfig, out: Path, progress: Progress) -> Path:
     check_device(config.device)
     loaded = load(config.data, validation_share=config.validation_share)
     splits = Splits(*(part.to(config.device) for part in loaded))
+    if config.adversarial is not None and not splits.train.image:
+        raise ConfigError(
+            f"adversarial training changes images in [0, 1], and {config.data} has none; "
+            "leave adversarial out"
+        )
+    with torch.device("meta"):  # a network that a method cannot use is refused before training
+        for method in config.methods:
+            build_model(config, method, splits.train.shape, splits.train.classes)
     plain = asdict(config)
     with open_run(out / f"{config.data}-{config.identity()}", plain) as folder:
         for method in config.methods:
@@ -64,52 +65,52 @@ def check_device(device: str) -> None:
         ) from error
 
 
-def build_members(config: RunConfig, method: str, splits: Splits) -> Members:
-    """The stack of one method: every beta with every seed, beta by beta."""
-    config = config.resolve()
-    if config.network is None:
-        raise ConfigError("the configuration has no network")
-    shape, classes = splits.train.shape, splits.train.classes
-    sizes = Sizes(math.prod(shape), config.network.bottleneck, classes)
-    kind = METHODS[method]
-    objectives, members = [], _grid(config, method)
-    for beta, seed in members:
-        # Built on the CPU from its generator alone: the same weights on every device.
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(seed)
-            model = build_network(config.network, shape, classes, kind.latent)
-            built = kind.build(beta, sizes, **config.options.get(method, {}))
-        objectives.append(Objective(model, built))
-    return Stacked(objectives, [member.seed for member in members], config.device)
-
-
-def _grid(config: RunConfig, method: str) -> list[_Member]:
-    return [_Member(beta, seed) for beta in config.grid(method) for seed in range(config.seeds)]
-
-
 def _run_task(
     config: RunConfig, method: str, splits: Splits, task: Folder, progress: Progress
 ) -> None:
     trainer = _train(config, method, splits, task, progress)
-    members = trainer.best_members()
-    grid = _grid(config, method)
+    members, grid = trainer.best_members(), grid_of(config, method)
+    kept = [index for index in range(len(grid)) if index not in trainer.diverged]
+    about = {"method": method}
+    if config.adversarial is not None:
+        about["adversarial"] = config.adversarial
     records = []
-    with progress.bar(f"{method}: measuring", len(grid)) as bar:
-        for index, (beta, seed) in enumerate(grid):
+    with progress.bar(f"{method}: measuring", len(kept)) as bar:
+        for index in kept:
             measured = evaluate_member(members.member(index).model, splits, config.evaluate)
             best = trainer.history[-1].best_epoch[index]
-            records.append(
-                {"method": method, "beta": beta, "seed": seed, "best_epoch": best, **measured}
-            )
+            records.append({**about, **grid[index]._asdict(), "best_epoch": best, **measured})
             bar.advance()
     task.write("results.json", records)
-    tensors = members.named_tensors()
-    save_tensors(task.file("models.safetensors"), tensors, {"members": [m._asdict() for m in grid]})
-    pictures = _pictures(config, members, grid, splits, chosen_beta(records))
-    save_tensors(task.file("pictures.safetensors"), pictures, {"beta": chosen_beta(records)})
+    tensors = {name: tensor[kept] for name, tensor in members.named_tensors().items()}
+    header = {
+        "members": [grid[index]._asdict() for index in kept],
+        "shape": splits.train.shape,
+        "classes": splits.train.classes,
+    }
+    save_tensors(task.file("models.safetensors"), tensors, header)
+    chosen = chosen_beta(records)
+    pictures = _pictures(config, members, [(i, grid[i]) for i in kept], splits, chosen)
+    save_tensors(task.file("pictures.safetensors"), pictures, {"beta": chosen})
+    _report_diverged(method, trainer, grid, task, progress)
     task.write("done.json", {"epochs": trainer.epoch, "steps": trainer.steps})
-    for leftover in ("failed.json", "checkpoint.safetensors"):
-        task.file(leftover).unlink(missing_ok=True)
+    task.file("checkpoint.safetensors").unlink(missing_ok=True)
+
+
+def _report_diverged(
+    method: str, trainer: Trainer, grid: list[Member], task: Folder, progress: Progress
+) -> None:
+    """Say which members are missing from the results, and why."""
+    if not trainer.diverged:
+        task.file("failed.json").unlink(missing_ok=True)
+        return
+    failed = [
+        {**grid[index]._asdict(), **where._asdict(), "error": trainer.why_diverged(index)}
+        for index, where in sorted(trainer.diverged.items())
+    ]
+    task.write("failed.json", {"members": failed})
+    for one in failed:
+        progress.note(f"{method}, beta {one['beta']:g}, left out: {one['error']}")
 
 
 def _train(
@@ -118,6 +119,11 @@ def _train(
     members = build_members(config, method, splits)
     if config.train is None:
         raise ConfigError("the configuration has no training recipe")
+    if isinstance(members, Looped) and config.stack and len(members) > 1:
+        progress.note(
+            f"{method}: running statistics or mixed precision cannot be vectorised; "
+            "the models are trained one after another in each step"
+        )
     total = config.train.epochs * config.train.steps_per_epoch(len(splits.train))
     with progress.bar(f"{method}: training {len(members)} models", total) as bar:
 
@@ -144,24 +150,33 @@ def _train(
 def _standing(trainer: Trainer) -> str:
     """Least and largest over the members, whose betas differ too much for a mean."""
     record = trainer.history[-1]
-    loss, accuracy = record.losses["loss"], record.validation_accuracy
+    loss = [value for value in record.losses["loss"] if value is not None]
+    accuracy = [value for value in record.validation_accuracy if value is not None]
+    lost = f", {len(trainer.diverged)} diverged" if trainer.diverged else ""
+    if not loss or not accuracy:
+        return f"epoch {trainer.epoch}{lost}"
     return (
         f"epoch {trainer.epoch}, loss {min(loss):.3g} to {max(loss):.3g}, "
-        f"validation {min(accuracy):.1%} to {max(accuracy):.1%}"
+        f"validation {min(accuracy):.1%} to {max(accuracy):.1%}{lost}"
     )
 
 
 def _pictures(
-    config: RunConfig, members: Members, grid: list[_Member], splits: Splits, chosen: float
+    config: RunConfig,
+    members: Members,
+    grid: list[tuple[int, Member]],
+    splits: Splits,
+    chosen: float,
 ) -> dict[str, Any]:
     """Projections of the first seed at every beta, attacked images at the chosen beta."""
     pictures: dict[str, Any] = {}
-    for index, (beta, seed) in enumerate(grid):
-        if seed:
-            continue
+    first: dict[float, int] = {}
+    for index, (beta, _) in grid:
+        first.setdefault(beta, index)
+    for beta, index in first.items():
         model = members.member(index).model
         for name, tensor in project(model, splits.test).items():
             pictures[f"{beta:g}/{name}"] = tensor
-        if beta == chosen and splits.test.image:
+        if beta == chosen and splits.test.image and config.evaluate.attack:
             pictures |= attacked_pictures(model, splits.test, config.evaluate)
     return pictures

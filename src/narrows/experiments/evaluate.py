@@ -21,7 +21,7 @@ from narrows.information import (
     variational_rate,
     variational_relevance,
 )
-from narrows.models.bottleneck import as_classifier, latent_mode
+from narrows.models.bottleneck import Stochastic, as_classifier, latent_mode
 from narrows.models.evaluating import evaluating
 from narrows.models.outputs import as_output, logits_of
 from narrows.types import Batch, Estimate, Latent
@@ -49,7 +49,7 @@ def evaluate_member(model: nn.Module, splits: Splits, config: EvaluateConfig) ->
 
 
 def _evaluate(model: nn.Module, splits: Splits, config: EvaluateConfig) -> dict[str, Any]:
-    stochastic = encode(model, splits.test.batch(slice(0, 2)).x).scale is not None
+    stochastic = is_stochastic(model)
     record: dict[str, Any] = {
         "accuracy": {
             name: accuracy(as_classifier(model, mode="mean"), data)
@@ -63,7 +63,7 @@ def _evaluate(model: nn.Module, splits: Splits, config: EvaluateConfig) -> dict[
     if stochastic:
         sampled = as_classifier(model, samples=config.samples)
         record["sampled_test_accuracy"] = accuracy(sampled, splits.test)
-    if splits.test.image:
+    if splits.test.image and config.attack:
         record["attacks"] = attack_all(model, splits.test, config, stochastic)
     return record
 
@@ -77,23 +77,20 @@ def information(model: nn.Module, data: Dataset, config: EvaluateConfig) -> dict
     """Every measure of I(X;Z) and I(Z;Y) that applies to the model, in nats.
 
     Pairwise bounds see the posterior's own noise, or `noise_std` added to a deterministic code.
+    Without a latent there is only what the prediction says of the label.
     """
     few = data.take(slice(0, config.information_samples))
     batch = few.all()
+    found: dict[str, Estimate] = {}
     latent = encode(model, batch.x)
-    scale = config.noise_std if latent.scale is None else latent.scale
-    lower, upper = kde_bounds(latent.mean, scale)
-    relevance_lower, relevance_upper = kde_relevance(latent.mean, scale, batch.y)
-    found = {
-        "kde_lower": lower,
-        "kde_upper": upper,
-        "kde_relevance_lower": relevance_lower,
-        "kde_relevance_upper": relevance_upper,
-        "variational_relevance": variational_relevance(
-            _logits(as_classifier(model, config.samples), few), batch.y
-        ),
-    }
-    if latent.scale is not None:
+    if latent is not None:
+        scale = config.noise_std if latent.scale is None else latent.scale
+        found["kde_lower"], found["kde_upper"] = kde_bounds(latent.mean, scale)
+        relevance = kde_relevance(latent.mean, scale, batch.y)
+        found["kde_relevance_lower"], found["kde_relevance_upper"] = relevance
+    logits = _logits(as_classifier(model, config.samples), few)
+    found["variational_relevance"] = variational_relevance(logits, batch.y)
+    if latent is not None and latent.scale is not None:
         found["variational_rate"] = variational_rate(latent.mean, latent.scale)
     return {name: _plain(estimate) for name, estimate in found.items()}
 
@@ -151,24 +148,37 @@ def attacked_pictures(
 
 
 def project(model: nn.Module, data: Dataset, count: int = 600) -> dict[str, Tensor]:
-    """The first two principal components of the posterior means of `count` inputs."""
+    """The first two principal components of the posterior means of `count` inputs.
+
+    Nothing for a model without a latent.
+    """
     batch = data.batch(slice(0, count))
-    mean = encode(model, batch.x).mean
-    centred = mean - mean.mean(0)
+    latent = encode(model, batch.x)
+    if latent is None:
+        return {}
+    centred = latent.mean - latent.mean.mean(0)
     if centred.shape[1] > 2:
         _, _, directions = torch.linalg.svd(centred, full_matrices=False)
         centred = centred @ directions[:2].T
     return {"projection": centred, "projection_label": batch.y}
 
 
-def encode(model: nn.Module, x: Tensor) -> Latent:
-    """The latents of many inputs at their means, without gradients, in blocks."""
+def is_stochastic(model: nn.Module) -> bool:
+    """Whether two passes can differ: something inside draws, and is not a deterministic latent."""
+    return any(
+        isinstance(module, Stochastic) and getattr(module, "latent", None) != "deterministic"
+        for module in model.modules()
+    )
+
+
+def encode(model: nn.Module, x: Tensor) -> Latent | None:
+    """The latents of many inputs at their means, without gradients, in blocks; None without one."""
     parts = []
     with torch.no_grad(), latent_mode(model, "mean"):
         for block in x.split(_BLOCK):
             latent = as_output(model(block)).latent
             if latent is None:
-                raise TypeError("the model has no latent to measure")
+                return None
             parts.append(latent)
     scale = None if parts[0].scale is None else torch.cat([part.scale for part in parts])
     mean = torch.cat([part.mean for part in parts])

@@ -1,4 +1,4 @@
-"""The options of a method, checked by name and type against what its constructor declares.
+"""Options of methods and wrappers, checked by name and type against what constructors declare.
 
 A configuration file is data: a misspelt option must be named before anything is trained, and a
 value of the wrong type must not surface as a traceback an hour later.
@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from narrows.errors import ConfigError, unknown_name
 from narrows.methods import METHODS, Method, Sizes
+from narrows.methods.adversarial import WRAPPERS
 
 __all__ = ["check_options", "declared_options"]
 
@@ -20,17 +21,19 @@ _SPELT = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 def declared_options(kind: type[Method]) -> dict[str, Any]:
     """Names and types of the constructor's arguments, without those that the run itself gives."""
-    given = {"return", "beta", *Sizes._fields}
+    given = {"return", "beta", "method", *Sizes._fields}
+    if kind.latent != "binary":  # a network has such widths only where its layers are bottlenecks
+        given.discard("hidden")
     return {name: hint for name, hint in get_type_hints(kind.__init__).items() if name not in given}
 
 
 def check_options(method: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that the method does not have, or of another type.
+    """Refuse options that the method, or the wrapper, does not have, or of another type.
 
     Raises:
         ConfigError: naming the nearest option, or the type that was expected.
     """
-    declared = declared_options(METHODS[method])
+    declared = declared_options({**METHODS, **WRAPPERS}[method])
     for name, value in options.items():
         if not declared:
             raise ConfigError(f"{method} has no options, got options.{method}.{name}")

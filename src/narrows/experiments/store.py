@@ -10,7 +10,7 @@
             results.json             what was measured on them
             pictures.safetensors     projections and attacked images for the report
             done.json                written last: the task is complete
-            failed.json              why it is not, where training went wrong
+            failed.json              why it is not, or which members have diverged
         summary.json        knees and the table
         report.html
 
@@ -117,7 +117,7 @@ def open_run(path: Path, config: Mapping[str, Any]) -> Iterator[Folder]:
         ) from error
     try:
         plain = json.loads(json.dumps(config))
-        if folder.file("config.json").exists() and folder.read("config.json") != plain:
+        if folder.file("config.json").exists() and not _agrees(folder.read("config.json"), plain):
             raise StoreError(f"{path} holds another run; choose another --out")
         folder.write("config.json", config)
         for left_over in path.rglob(".*.tmp"):  # of a process that was killed as it wrote
@@ -127,6 +127,13 @@ def open_run(path: Path, config: Mapping[str, Any]) -> Iterator[Folder]:
         yield folder
     finally:
         lock.release()
+
+
+def _agrees(stored: Any, now: Any) -> bool:
+    """Whether all that is stored is still so; keys that are new since don't count against it."""
+    if isinstance(stored, dict) and isinstance(now, dict):
+        return all(key in now and _agrees(value, now[key]) for key, value in stored.items())
+    return stored == now
 
 
 def _record_environment(folder: Folder, device: str) -> None:

@@ -2,21 +2,23 @@
 
 Both choices are made without test data. The *chosen* beta has the highest mean validation
 accuracy, the larger beta where two are equal. The *knee* is read off the curve on training data.
+Members that have diverged are in neither, nor in any mean.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from narrows.errors import StoreError
 from narrows.experiments.config import RunConfig
 from narrows.experiments.store import Folder
 from narrows.information.curve import IBPoint, NoClearKnee, knee_over_seeds
 
-__all__ = ["chosen_beta", "curve_point", "summarise"]
+__all__ = ["chosen_beta", "curve_point", "has_latent", "summarise"]
 
 Record = dict[str, Any]
 
@@ -55,17 +57,32 @@ def curve_point(record: Record, split: str) -> tuple[float, float]:
     """I(X;Z) and I(Z;Y) of one member, in nats, as they are drawn in the information plane.
 
     Both by the same pairwise distance (Kullback-Leibler), whose biases then cancel in part.
+
+    Raises:
+        StoreError: for a model without a latent; see `has_latent`.
     """
     information = record["information"][split]
+    if not has_latent(record):
+        raise StoreError(f"{record['method']} was trained without a latent; it has no I(X;Z)")
     relevance = information["kde_relevance_upper"]["diagnostics"]["same_distance"]
     return information["kde_upper"]["nats"], relevance
+
+
+def has_latent(record: Record) -> bool:
+    """Whether a member's I(X;Z) and I(Z;Y) were measured, for which it needs a latent."""
+    return "kde_upper" in record["information"]["train"]
 
 
 def _knee(records: Sequence[Record]) -> Record:
     groups = by_beta(records)
     if len(groups) < 3:
         return {"beta": None, "why": "a knee needs at least three betas"}
-    seeds = sorted({record["seed"] for record in records})
+    if not all(map(has_latent, records)):
+        return {"beta": None, "why": "the network has no latent"}
+    counted = Counter(record["seed"] for record in records)
+    seeds = sorted(seed for seed, betas in counted.items() if betas == len(groups))
+    if not seeds:
+        return {"beta": None, "why": "a member has diverged with every seed"}
     curves = [
         [
             IBPoint(beta, *curve_point(member, "train"))
@@ -121,5 +138,7 @@ def _row(beta: float, members: Sequence[Record]) -> Record:
     return row
 
 
-def _bits(member: Record, split: str, axis: int) -> float:
+def _bits(member: Record, split: str, axis: int) -> float | None:
+    if not has_latent(member):
+        return None
     return curve_point(member, split)[axis] / math.log(2)

@@ -1,14 +1,19 @@
-"""Training: one loop for a single model and for a whole sweep in one vectorised step."""
+"""Training: one loop for one model, for a sweep in one vectorised step, and for the rest."""
 
 from narrows.training.fit import fit
+from narrows.training.looped import Looped
 from narrows.training.members import Members, Solo, accuracies
 from narrows.training.objective import Objective
 from narrows.training.recipe import TrainConfig
+from narrows.training.recipes import RECIPES
+from narrows.training.records import EpochRecord
 from narrows.training.stacked import Stacked
-from narrows.training.trainer import EpochRecord, Trainer
+from narrows.training.trainer import Trainer
 
 __all__ = [
+    "RECIPES",
     "EpochRecord",
+    "Looped",
     "Members",
     "Objective",
     "Solo",

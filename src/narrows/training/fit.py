@@ -45,7 +45,7 @@ def fit(
 
     Raises:
         CheckpointError: if the checkpoint is damaged or belongs to another run.
-        DivergedError: if a loss is no longer finite.
+        DivergedError: if no member is left whose loss is finite.
         StoreError: if the checkpoint cannot be written.
     """
     trainer = Trainer(members, train, validation, config)

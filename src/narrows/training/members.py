@@ -1,4 +1,4 @@
-"""The models that one training run trains: a single one here, a stack in `stacked.py`.
+"""The models that one run trains: one here, a stack in `stacked.py`, a loop in `looped.py`.
 
 What a member would draw alone it draws in a stack too: its order of the data and its noise depend
 only on its seed, and members of one seed share them, which makes a sweep over beta a paired
@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,11 @@ from narrows.models.noise import SeededNoise, noise_from
 from narrows.training.objective import Objective
 from narrows.training.state import copy_tensors
 
-__all__ = ["Members", "Solo", "accuracies", "tensors_of"]
+__all__ = ["Members", "Solo", "accuracies", "map_tensors", "tensors_of"]
+
+
+# A seed's images are moved by other numbers than its noise is made of.
+_AUGMENT = 2**32
 
 
 class Members(ABC):
@@ -30,8 +34,13 @@ class Members(ABC):
     Attributes:
         seeds: one seed a member.
         generators: one noise generator for each distinct seed, in order of first appearance.
-        seed_index: `[N]`, which of them each member uses.
+        order_generators: likewise, for the order of the data.
+        augment_generators: likewise, for what augmentation draws.
+        seed_index: `[N]`, which of the distinct seeds each member has.
+        stacked: whether the first axis of its parameters counts members.
     """
+
+    stacked: ClassVar[bool] = False
 
     def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
         self.seeds = list(seeds)
@@ -39,10 +48,15 @@ class Members(ABC):
         self.seed_index = torch.tensor([distinct.index(seed) for seed in self.seeds], device=device)
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in distinct]
         self.order_generators = [torch.Generator().manual_seed(seed) for seed in distinct]
+        self.augment_generators = [torch.Generator().manual_seed(s + _AUGMENT) for s in distinct]
         self.device = device
 
     def __len__(self) -> int:
         return len(self.seeds)
+
+    def parts(self) -> list[Members]:
+        """The members in groups that are run together, in order: all of them, unless overridden."""
+        return [self]
 
     @abstractmethod
     def run(self, stage: str, *args: Any, shared: bool = False) -> Any:
@@ -56,7 +70,7 @@ class Members(ABC):
 
     @abstractmethod
     def named_tensors(self) -> dict[str, Tensor]:
-        """Every parameter and buffer by name, `[members, ...]`, live."""
+        """Every parameter and buffer by name, `[members, ...]`; live where there is one part."""
 
     @abstractmethod
     def member(self, index: int) -> Objective:
@@ -87,9 +101,9 @@ class Solo(Members):
     def run(self, stage: str, *args: Any, shared: bool = False) -> Any:
         """Call the stage; the members axis comes off its arguments and goes onto its result."""
         if not shared:
-            args = tuple(_map(lambda tensor: tensor[0], arg) for arg in args)
+            args = tuple(map_tensors(lambda tensor: tensor[0], arg) for arg in args)
         with noise_from(self._noise):
-            return _map(lambda tensor: tensor.unsqueeze(0), self._objective(stage, *args))
+            return map_tensors(lambda tensor: tensor.unsqueeze(0), self._objective(stage, *args))
 
     def named_tensors(self) -> dict[str, Tensor]:
         """Parameters and buffers, each viewed as `[1, ...]`."""
@@ -108,7 +122,8 @@ class Solo(Members):
         ]
 
 
-def _map(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Change a tensor, or every tensor of a dict."""
     if isinstance(value, dict):
         return {name: change(tensor) for name, tensor in value.items()}
     return change(value)

@@ -1,24 +1,37 @@
-"""How long and how fast to train: the numbers of a training run, checked."""
+"""How long and how fast to train: the numbers of a training run, checked.
+
+    rate(epoch) = learning_rate * decay^(epoch // decay_every) [* (1 + cos(pi epoch / epochs)) / 2]
+    beta(t) = start + (target - start) t / T    or    start^(1 - t/T) target^(t/T),    T = beta_ramp
+
+The second form of beta is linear in its logarithm, as is CEB's rho = -log beta when it is annealed.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
-from narrows.errors import ConfigError
+from narrows.errors import ConfigError, unknown_name
 
-__all__ = ["TrainConfig"]
+__all__ = ["Augment", "OptimiserName", "Precision", "Schedule", "TrainConfig"]
+
+OptimiserName = Literal["adam", "sgd", "adadelta", "adagrad", "adamax"]
+Schedule = Literal["step", "cosine"]
+Precision = Literal["float32", "bfloat16"]
+Augment = Literal["none", "crop_flip"]
+Scale = Literal["linear", "log"]
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Adam with a stepwise decay, optional weight averaging and early stopping.
+    """An optimiser with its schedule, optional weight averaging and early stopping.
 
     Args:
         epochs: passes over the training set, at most.
         batch_size: images a step; an incomplete last batch is dropped.
         learning_rate: of the model.
-        adam_beta1: decay of the first moment; 0.5 in VIB's published code.
+        adam_beta1: decay of the first moment of Adam and Adamax; 0.5 in VIB's published code.
         decay: factor on the learning rate ...
         decay_every: ... after every so many epochs (VIB: 0.97 every 2).
         averaging: decay of the zero-debiased moving average of the weights (VIB: 0.999); 0 for
@@ -27,6 +40,19 @@ class TrainConfig:
         critic_learning_rate: of the critic's own Adam, where the method has one.
         critic_adam_beta1: its decay of the first moment.
         checkpoint_seconds: least time between two checkpoints.
+        optimiser: of the model: `"adam"`, `"sgd"`, `"adadelta"`, `"adagrad"` or `"adamax"`.
+        momentum: of SGD.
+        nesterov: whether that momentum looks ahead.
+        weight_decay: factor on the weights that is added to their gradient (L2).
+        schedule: `"step"` for the decay alone, `"cosine"` for half a cosine down to 0 on top of it.
+        clip_norm: largest L2 norm of the gradient of all weights of one model; 0 for any.
+        precision: of the models' passes in training; `"bfloat16"` is mixed precision, in which
+            weights, losses, information terms and validation stay in float32.
+        augment: `"crop_flip"` moves and mirrors the training images at random, `"none"` does not.
+        beta_start: the beta that a ramp starts from.
+        beta_ramp: epochs until beta reaches its value; 0 for no ramp. A beta of 0 stays 0, and the
+            best epoch is chosen among those that come after the ramp.
+        beta_scale: whether the ramp is `"linear"` in beta or in its logarithm (`"log"`).
     """
 
     epochs: int = 100
@@ -40,16 +66,54 @@ class TrainConfig:
     critic_learning_rate: float = 2e-4
     critic_adam_beta1: float = 0.5
     checkpoint_seconds: float = 30.0
+    optimiser: OptimiserName = "adam"
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    schedule: Schedule = "step"
+    clip_norm: float = 0.0
+    precision: Precision = "float32"
+    augment: Augment = "none"
+    beta_start: float = 1e-8
+    beta_ramp: int = 0
+    beta_scale: Scale = "linear"
 
     def __post_init__(self) -> None:
+        self._check_numbers()
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in get_args(words):
+                raise unknown_name(f"train.{name}", str(getattr(self, name)), get_args(words))
+        if self.momentum and self.optimiser != "sgd":
+            raise ConfigError(
+                f"train.momentum is SGD's, and the optimiser is {self.optimiser}; "
+                "leave it out, or set train.optimiser to sgd"
+            )
+        if self.nesterov and not self.momentum:
+            raise ConfigError("train.nesterov needs a train.momentum above 0")
+        if self.beta_ramp and not 0 <= self.beta_ramp < self.epochs:
+            raise ConfigError(
+                f"train.beta_ramp must be at least 0 and less than train.epochs = {self.epochs}, "
+                f"got {self.beta_ramp}"
+            )
+        if self.beta_scale == "log" and not self.beta_start:
+            raise ConfigError("train.beta_start must be above 0 where train.beta_scale is log")
+
+    def _check_numbers(self) -> None:
         at_least_one = ("epochs", "batch_size", "decay_every")
         positive = ("learning_rate", "critic_learning_rate", "decay")
-        shares = ("adam_beta1", "critic_adam_beta1", "averaging")
+        shares = ("adam_beta1", "critic_adam_beta1", "averaging", "momentum")
+        at_least_zero = (
+            "patience",
+            "checkpoint_seconds",
+            "weight_decay",
+            "clip_norm",
+            "beta_start",
+        )
         for names, fits, wanted in (
             (at_least_one, lambda v: v >= 1, "at least 1"),
             (positive, lambda v: 0 < v < math.inf, "positive and finite"),
             (shares, lambda v: 0 <= v < 1, "in [0, 1)"),
-            (("patience", "checkpoint_seconds"), lambda v: 0 <= v < math.inf, "at least 0, finite"),
+            (at_least_zero, lambda v: 0 <= v < math.inf, "at least 0, finite"),
         ):
             for name in names:
                 if not fits(getattr(self, name)):
@@ -57,8 +121,20 @@ class TrainConfig:
 
     def rate_factor(self, epoch: int) -> float:
         """What the learning rates are multiplied by in `epoch`, counted from 0."""
-        return self.decay ** (epoch // self.decay_every)
+        factor = self.decay ** (epoch // self.decay_every)
+        if self.schedule == "cosine":
+            factor *= (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        return factor
 
     def steps_per_epoch(self, images: int) -> int:
         """Batches of one pass over so many images."""
         return max(1, images // self.batch_size)
+
+
+_WORDS: dict[str, Any] = {
+    "optimiser": OptimiserName,
+    "schedule": Schedule,
+    "precision": Precision,
+    "augment": Augment,
+    "beta_scale": Scale,
+}

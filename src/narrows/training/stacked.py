@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ class Stacked(Members):
         ConfigError: if the objectives differ in their layers, shapes or plain settings, or if a
             layer keeps running statistics, which can't be vectorised.
     """
+
+    stacked: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -115,7 +117,7 @@ def _check_stackable(objectives: Sequence[Objective]) -> None:
         if getattr(module, "track_running_stats", False):
             raise ConfigError(
                 f"layer {name!r} keeps running statistics and cannot be stacked; "
-                "train such models one at a time"
+                "train such models with Looped, or one at a time"
             )
     first = _settings(objectives[0])
     for index, objective in enumerate(objectives):

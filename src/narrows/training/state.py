@@ -1,4 +1,4 @@
-"""What a training run must remember beside its weights: Adam's moments and every random state.
+"""What a training run must remember beside its weights: its optimisers and every random state.
 
 A run that goes on from a checkpoint gives the numbers of one that was never broken, to the last
 bit. Everything here is a flat dict of named tensors, which `checkpoint.py` writes and reads.
@@ -14,11 +14,12 @@ from torch import Tensor
 from narrows.errors import CheckpointError
 
 __all__ = [
-    "adam_state",
     "below",
+    "check_tensors",
     "copy_tensors",
-    "load_adam",
+    "load_optimiser",
     "load_random_states",
+    "optimiser_state",
     "prefixed",
     "random_states",
 ]
@@ -39,12 +40,11 @@ def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def copy_tensors(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
-    """Copy saved values into live tensors of the same names and shapes.
+def check_tensors(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+    """Refuse saved values that do not fit live tensors.
 
     Raises:
-        CheckpointError: naming the first tensor that is missing or has another shape; then nothing
-            has been copied.
+        CheckpointError: naming the first tensor that is missing or has another shape.
     """
     if differing := sorted(own.keys() ^ saved.keys()):
         where = "model" if differing[0] in saved else "checkpoint"
@@ -55,19 +55,33 @@ def copy_tensors(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None
                 f"tensor {name!r} has shape {tuple(saved[name].shape)} in the checkpoint and "
                 f"{tuple(tensor.shape)} in the model"
             )
+
+
+def copy_tensors(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+    """Copy saved values into live tensors of the same names and shapes.
+
+    Raises:
+        CheckpointError: as `check_tensors`; then nothing has been copied.
+    """
+    check_tensors(own, saved)
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(saved[name])
 
 
-def adam_state(optimiser: torch.optim.Adam) -> dict[str, Tensor]:
-    """Step and moments of every parameter, by its place in the optimiser."""
+def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Step, moments, momenta: what it keeps for every parameter, by the parameter's place."""
     state = optimiser.state_dict()["state"]
-    return {f"{i}.{key}": value for i, slot in state.items() for key, value in slot.items()}
+    return {
+        f"{i}.{key}": value
+        for i, slot in state.items()
+        for key, value in slot.items()
+        if isinstance(value, Tensor)
+    }
 
 
-def load_adam(optimiser: torch.optim.Adam, saved: Mapping[str, Tensor]) -> None:
-    """Give a fresh optimiser of the same parameters the state of `adam_state`.
+def load_optimiser(optimiser: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
+    """Give a fresh optimiser of the same parameters the state of `optimiser_state`.
 
     Raises:
         CheckpointError: naming the first parameter that the state doesn't fit.
@@ -76,14 +90,23 @@ def load_adam(optimiser: torch.optim.Adam, saved: Mapping[str, Tensor]) -> None:
     for name, tensor in saved.items():
         index, _, key = name.partition(".")
         state.setdefault(int(index), {})[key] = tensor
-    parameters = optimiser.param_groups[0]["params"]
+    parameters, kind = optimiser.param_groups[0]["params"], type(optimiser).__name__
     for index, slot in state.items():
         shape = parameters[index].shape
-        expected = {"step": torch.Size(), "exp_avg": shape, "exp_avg_sq": shape}
+        expected = {key: torch.Size() if key == "step" else shape for key in _SLOTS[kind]}
         if {key: tensor.shape for key, tensor in slot.items()} != expected:
-            raise CheckpointError(f"the state of Adam does not fit parameter {index}, {shape}")
+            raise CheckpointError(f"the state of {kind} does not fit parameter {index}, {shape}")
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+_SLOTS = {
+    "Adam": ("step", "exp_avg", "exp_avg_sq"),
+    "Adamax": ("step", "exp_avg", "exp_inf"),
+    "Adadelta": ("step", "square_avg", "acc_delta"),
+    "Adagrad": ("step", "sum"),
+    "SGD": ("momentum_buffer",),
+}
 
 
 def random_states(

@@ -1,13 +1,14 @@
-"""One epoch of training, for a single model and for a stack, and all that it must remember.
+"""One epoch of training, for a single model and for many, and all that it must remember.
 
-Each step: run the models once; where there are critics, let them ascend on the detached output;
-then descend the loss. Each epoch: validate at the latent's mean, keep each member's best weights.
+Each step: `descent.py`. Each epoch: validate at the latent's mean, keep each member's best weights.
+A member whose loss is no longer finite has failed; the others see nothing of it and go on.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,37 +16,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from narrows.data import Dataset, epoch_rows
-from narrows.errors import CheckpointError, DivergedError
+from narrows.data import Dataset
+from narrows.errors import CheckpointError, ConfigError, DivergedError
+from narrows.training.batches import seeded_batches
 from narrows.training.checkpoint import load_tensors, save_tensors
+from narrows.training.descent import Descent
 from narrows.training.members import Members, accuracies
+from narrows.training.ramps import ramped
 from narrows.training.recipe import TrainConfig
+from narrows.training.records import Divergence, EpochRecord, finite
 from narrows.training.state import (
-    adam_state,
     below,
     copy_tensors,
-    load_adam,
     load_random_states,
     prefixed,
     random_states,
 )
 from narrows.training.weights import BestWeights, WeightAverage
 
-__all__ = ["EpochRecord", "Trainer"]
+__all__ = ["Trainer"]
 
 # A loss is looked at this often: each look waits for the device, and names the exact step anyway.
 _LOOK_EVERY = 50
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What one epoch came to: one number a member under each name."""
-
-    epoch: int
-    losses: Mapping[str, list[float]]
-    validation_accuracy: list[float]
-    best_epoch: list[int]
-    seconds: float
 
 
 @dataclass
@@ -57,6 +49,12 @@ class Trainer:
         train: what it learns from.
         validation: what it is chosen on.
         config: how it is trained.
+
+    Attributes:
+        diverged: which members have failed, and where.
+
+    Raises:
+        ConfigError: for mixed precision in a stack, or augmentation of what are no images.
     """
 
     members: Members
@@ -66,26 +64,37 @@ class Trainer:
     epoch: int = 0
     steps: int = 0
     history: list[EpochRecord] = field(default_factory=list)
+    diverged: dict[int, Divergence] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        config = self.config
-        model = self._adam(config.learning_rate, config.adam_beta1, critic=False)
-        critic = self._adam(config.critic_learning_rate, config.critic_adam_beta1, critic=True)
-        both = {"model": model, "critic": critic}
-        self._optimisers = {which: adam for which, adam in both.items() if adam}
-        self._critic_steps = self.members.member(0).method.critic_steps
+        self._check()
         live = self.members.named_tensors()
-        self._average = WeightAverage(live, config.averaging)
+        self._descents = [
+            Descent(part, self.config, self.steps_per_epoch) for part in self.members.parts()
+        ]
+        on_ramp = ramped(live, self.config)
+        averaged = {name: tensor for name, tensor in live.items() if name not in on_ramp}
+        self._average = WeightAverage(averaged, self.config.averaging)
         self._best = BestWeights(live, len(self.members))
 
-    def _adam(self, rate: float, beta1: float, *, critic: bool) -> torch.optim.Adam | None:
-        owned = self.members.parameters(critic=critic)
-        return torch.optim.Adam(owned, rate, betas=(beta1, 0.999), fused=True) if owned else None
+    def _check(self) -> None:
+        if self.config.precision == "bfloat16" and self.members.stacked:
+            raise ConfigError(
+                "train.precision is bfloat16, which has no effect in a vectorised step; "
+                "train the members with Looped, or in float32"
+            )
+        if self.config.augment != "none" and (not self.train.image or len(self.train.shape) != 3):
+            raise ConfigError(
+                f"train.augment moves images [channels, height, width], and {self.train.name} has "
+                f"inputs of shape {list(self.train.shape)}; set it to none"
+            )
 
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or no member has improved for `patience` epochs."""
-        waited = self.epoch - 1 - self._best.epoch.max().item()
+        # A best epoch is looked for once beta has reached its value.
+        last = max(self._best.epoch.max().item(), self.config.beta_ramp - 1)
+        waited = self.epoch - 1 - last
         return self.epoch >= self.config.epochs or 0 < self.config.patience <= waited
 
     @property
@@ -97,14 +106,16 @@ class Trainer:
         """Train one epoch and validate.
 
         Raises:
-            DivergedError: naming epoch, step and member whose loss is no longer finite.
+            DivergedError: if no member is left, naming the epoch, step and member that was first.
         """
         started = time.perf_counter()
-        self._set_rates()
+        for descent in self._descents:
+            descent.before_epoch(self.epoch)
         sums: dict[str, Tensor] = {}
         pending: list[Tensor] = []
         step = 0
-        for step, (x, y) in enumerate(self._batches()):
+        batches = seeded_batches(self.train, self.members, self.config)
+        for step, (x, y) in enumerate(batches):
             parts = self._step(x, y)
             pending.append(parts["loss"])
             if len(pending) == _LOOK_EVERY:
@@ -116,8 +127,8 @@ class Trainer:
         accuracy = self._validate()
         record = EpochRecord(
             epoch=self.epoch,
-            losses={name: (value / (step + 1)).tolist() for name, value in sums.items()},
-            validation_accuracy=accuracy.tolist(),
+            losses={name: finite(value / (step + 1)) for name, value in sums.items()},
+            validation_accuracy=finite(accuracy),
             best_epoch=self._best.epoch.tolist(),
             seconds=time.perf_counter() - started,
         )
@@ -125,37 +136,20 @@ class Trainer:
         self.epoch += 1
         return record
 
-    def _set_rates(self) -> None:
-        factor = self.config.rate_factor(self.epoch)
-        rates = {"model": self.config.learning_rate, "critic": self.config.critic_learning_rate}
-        for which, optimiser in self._optimisers.items():
-            for group in optimiser.param_groups:
-                group["lr"] = factor * rates[which]
-
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches `[members, batch, ...]`, each member's in the order of its own seed."""
-        generators = self.members.order_generators
-        for rows in epoch_rows(len(self.train), self.config.batch_size, generators):
-            yield self.train.batch(rows.to(self.members.device)[self.members.seed_index])
-
     def _step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        seen = self.members.run("observe", x, y)
-        for _ in range(self._critic_steps):
-            detached = {name: value.detach() for name, value in seen.items()}
-            self._descend("critic", self.members.run("critic_loss", detached, x, y))
-        parts = self.members.run("terms", seen, x, y)
-        self._descend("model", parts.pop("total"))
+        sizes = [len(descent.members) for descent in self._descents]
+        found = [
+            descent.step(own_x, own_y, self.steps)
+            for descent, own_x, own_y in zip(
+                self._descents, x.split(sizes), y.split(sizes), strict=True
+            )
+        ]
         self.steps += 1
         if self.config.averaging:
             self._average.update(self.members.named_tensors())
-        return parts
-
-    def _descend(self, which: str, losses: Tensor) -> None:
-        if optimiser := self._optimisers.get(which):
-            optimiser.zero_grad()
-            # Only these: gradients of the other side and of the images would be for nothing.
-            losses.sum().backward(inputs=optimiser.param_groups[0]["params"])
-            optimiser.step()
+        if len(found) == 1:
+            return found[0]
+        return {name: torch.cat([parts[name] for parts in found]) for name in found[0]}
 
     def _check_finite(self, pending: list[Tensor], step: int) -> None:
         losses = torch.stack(pending) if pending else torch.zeros(0, 1)
@@ -163,11 +157,19 @@ class Trainer:
         pending.clear()
         if torch.isfinite(losses).all():
             return
-        at, member = (~torch.isfinite(losses)).nonzero()[0].tolist()
-        raise DivergedError(
+        for at, member in (~torch.isfinite(losses)).nonzero().tolist():
+            where = Divergence(self.epoch, first + at, str(losses[at, member].item()))
+            self.diverged.setdefault(member, where)
+        if len(self.diverged) == len(self.members):
+            # The first in time: members are entered in that order.
+            raise DivergedError(self.why_diverged(next(iter(self.diverged))))
+
+    def why_diverged(self, member: int) -> str:
+        """One sentence on a member that has failed."""
+        epoch, batch, loss = self.diverged[member]
+        return (
             f"the loss of member {member} (seed {self.members.seeds[member]}) became "
-            f"{losses[at, member].item()} in epoch {self.epoch}, batch {first + at}; "
-            "lower train.learning_rate or beta"
+            f"{loss} in epoch {epoch}, batch {batch}; lower train.learning_rate or beta"
         )
 
     def _validate(self) -> Tensor:
@@ -182,7 +184,11 @@ class Trainer:
 
     def _validated(self) -> Tensor:
         accuracy = accuracies(self.members, self.validation)
-        self._best.offer(self.members.named_tensors(), accuracy, self.epoch)
+        failed = list(self.diverged)
+        if self.epoch >= self.config.beta_ramp:
+            offered = accuracy.index_fill(0, torch.tensor(failed, dtype=torch.int64), -1.0)
+            self._best.offer(self.members.named_tensors(), offered, self.epoch)
+        accuracy[failed] = math.nan
         return accuracy
 
     def best_members(self) -> Members:
@@ -197,8 +203,8 @@ class Trainer:
             StoreError: if it cannot be written; an older checkpoint is then unchanged.
         """
         tensors = prefixed("run", self._tensors())
-        for which, optimiser in self._optimisers.items():
-            tensors |= prefixed(f"adam.{which}", adam_state(optimiser))
+        for suffix, descent in self._named_descents():
+            tensors |= descent.state(suffix)
         tensors |= prefixed("random", random_states(self._generators(), self.members.device))
         header = {
             "format": 1,
@@ -206,6 +212,7 @@ class Trainer:
             "epoch": self.epoch,
             "steps": self.steps,
             "history": [vars(record) for record in self.history],
+            "diverged": list(self.diverged.items()),
         }
         save_tensors(path, tensors, header)
 
@@ -233,15 +240,22 @@ class Trainer:
             ) from error
 
     def _restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-        copy_tensors(self._tensors(), below("run", tensors))
-        for which, optimiser in self._optimisers.items():
-            load_adam(optimiser, below(f"adam.{which}", tensors))
+        saved = below("run", tensors)
+        copy_tensors(self._tensors(), saved)
+        self.members.load(below("weights", saved))
+        own = {"run", "random"}
+        for suffix, descent in self._named_descents():
+            descent.load_state(tensors, suffix)
+            own |= descent.names(suffix)
+        if foreign := sorted({name.partition("/")[0] for name in tensors} - own):
+            raise CheckpointError(f"it holds {foreign[0]}, which this run does not have")
         load_random_states(self._generators(), self.members.device, below("random", tensors))
         self.epoch, self.steps = header["epoch"], header["steps"]
         self.history = [EpochRecord(**record) for record in header["history"]]
+        self.diverged = {member: Divergence(*where) for member, where in header.get("diverged", ())}
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Every live tensor that a checkpoint is copied into."""
+        """Every tensor that a checkpoint holds beside the optimisers' and the random states."""
         return {
             **prefixed("weights", self.members.named_tensors()),
             **prefixed("best", self._best.tensors),
@@ -250,5 +264,13 @@ class Trainer:
             "best_epoch": self._best.epoch,
         }
 
+    def _named_descents(self) -> Iterator[tuple[str, Descent]]:
+        for index, descent in enumerate(self._descents):
+            yield (f".{index}" if len(self._descents) > 1 else ""), descent
+
     def _generators(self) -> dict[str, list[torch.Generator]]:
-        return {"noise": self.members.generators, "order": self.members.order_generators}
+        members = self.members
+        found = {"noise": members.generators, "order": members.order_generators}
+        if self.config.augment != "none":
+            found["augment"] = members.augment_generators
+        return found

@@ -1,0 +1,46 @@
+"""`narrows methods`: what there is to train with."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("methods")
+@click.option("--markdown", is_flag=True, help="Print the table in Markdown.")
+def command(markdown: bool) -> None:
+    """List the methods: what they are, where they are from, what they need of a network.
+
+    Stackable are those of which many models train in one vectorised step. The betas are those of a
+    sweep that names none. The last rows are adversarial training, which wraps any of the others.
+    """
+    from narrows.experiments.catalogue import catalogue
+    from narrows.report.tables import ResultTable
+    from narrows.report.tables import markdown as in_markdown
+
+    columns = ["method", "what it is", "source", "needs", "stackable", "betas"]
+    rows = [
+        [
+            f"`{entry.name}`" if markdown else entry.name,
+            entry.what,
+            entry.source,
+            ", ".join(entry.needs) or "any classifier",
+            "yes" if entry.stackable else "no",
+            ", ".join(f"{beta:g}" for beta in entry.betas) or "-",
+        ]
+        for entry in catalogue()
+    ]
+    if markdown:
+        click.echo(in_markdown(ResultTable(columns, rows)))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column == "method")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,24 @@
+import pytest
+
+from narrows.cli import main
+from narrows.methods import METHODS
+from narrows.methods.adversarial import WRAPPERS
+
+
+def table(capsys, *words: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(["methods", *words])
+    assert not stop.value.code
+    return capsys.readouterr().out
+
+
+def test_every_method_has_a_row(capsys):
+    text = table(capsys)
+    assert [name for name in (*METHODS, *WRAPPERS) if name not in text] == []
+
+
+def test_markdown_has_a_row_a_method_of_equal_width(capsys):
+    lines = table(capsys, "--markdown").splitlines()
+    assert len(lines) == 2 + len(METHODS) + len(WRAPPERS)
+    assert {line.count("|") for line in lines} == {7}
+    assert lines[2].startswith("| `cross_entropy` | ")

@@ -1,0 +1,116 @@
+"""One model from the command line: accuracy, weights, resuming, and errors in one line."""
+
+import json
+
+import pytest
+import torch
+
+from narrows import load_member
+from narrows.cli import main
+from narrows.data import load
+from narrows.experiments.store import read_json
+
+TINY = ["--method", "vib", "--beta", "0.1", "--seed", "3", "--epochs", "2", "--quiet"]
+NET = ["--set", "network.encoder=[8]", "--set", "evaluate.information_samples=50"]
+
+
+def narrows(capsys, *words) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in words])
+    said = capsys.readouterr()
+    return stop.value.code or 0, said.out, said.err
+
+
+def test_one_model_is_trained_and_can_be_loaded(tmp_path, capsys):
+    code, out, err = narrows(capsys, "train", "--out", tmp_path, *TINY, *NET)
+    assert (code, err) == (0, "")
+    (folder,) = tmp_path.iterdir()
+    config = read_json(folder / "config.json")
+    assert (config["methods"], config["betas"]) == (["vib"], [0.1])
+    assert (config["seeds"], config["first_seed"]) == (1, 3)
+    (record,) = read_json(folder / "vib" / "results.json")
+    assert "attacks" not in record
+    accuracy, weights = out.splitlines()
+    assert accuracy.startswith(f"Accuracy: {record['accuracy']['test']:.2%} on test data, ")
+    assert weights == f"Weights: {folder / 'vib' / 'models.safetensors'}"
+    model, test = load_member(folder), load("digits").test
+    model.mode = "mean"
+    with torch.no_grad():
+        correct = model(test.all().x).logits.argmax(1) == test.y
+    assert correct.double().mean().item() == pytest.approx(record["accuracy"]["test"])
+
+
+def test_a_broken_run_goes_on_and_a_finished_one_is_kept(tmp_path, capsys, monkeypatch):
+    from narrows.training import Trainer
+
+    original = Trainer.run_epoch
+
+    def interrupted(self, *args):
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    words = ["train", "--out", tmp_path, *TINY, *NET, "--set", "train.checkpoint_seconds=0"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run_epoch", interrupted)
+        assert narrows(capsys, *words)[0] == 130
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "vib" / "checkpoint.safetensors").exists()
+    code, first, _ = narrows(capsys, *words)
+    assert code == 0
+    before = (folder / "vib" / "models.safetensors").stat().st_mtime_ns
+    assert narrows(capsys, *words)[:2] == (0, first)
+    assert (folder / "vib" / "models.safetensors").stat().st_mtime_ns == before
+
+
+def test_wrapper_recipe_and_file_are_taken(tmp_path, capsys):
+    (tmp_path / "net.toml").write_text('methods = ["cross_entropy"]\n[network]\nencoder = [9]\n')
+    words = ["train", tmp_path / "net.toml", "--out", tmp_path / "out", "--quiet"]
+    words += ["--adversarial", "pgd_training", "--recipe", "ib-rar", "--epochs", "1"]
+    words += ["--set", "options.pgd_training.steps=1", "--set", "evaluate.information_samples=50"]
+    assert narrows(capsys, *words)[0] == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["adversarial"], config["network"]["encoder"]) == ("pgd_training", [9])
+    train = config["train"]
+    assert (train["optimiser"], train["momentum"], train["epochs"]) == ("sgd", 0.9, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "one model has one method, not cross_entropy, vib, aib; name it with --method"),
+        (["--method", "vib"], "one model has one beta, not 0.001, "),
+        (["--method", "vibb", "--beta", "1"], "unknown method 'vibb'; did you mean 'vib'?"),
+        (["--method", "cross_entropy", "--beta", "1"], "cross_entropy has no beta, got 1.0"),
+        (["--method", "vib", "--beta", "-1"], "beta must be finite and at least 0, got -1.0"),
+        (["--method", "cross_entropy", "--adversarial", "trade"], "did you mean 'trades'?"),
+        (["--method", "cross_entropy", "--recipe", "ibrar"], "did you mean 'ib-rar'?"),
+        (["--method", "cross_entropy", "--network", "mpl"], "did you mean 'mlp'?"),
+        (["--method", "cross_entropy", "--seed", "-1"], "first_seed must be at least 0, got -1"),
+        (["--method", "joint_imb", "--beta", ".1"], "set network.name to binary"),
+        (
+            ["--method", "cross_entropy", "--set", "options.mart.weigth=1"],
+            "unknown option of mart 'weigth'; did you mean 'weight'?",
+        ),
+        (
+            ["--method", "cross_entropy", "--adversarial", "mart", "--set", "options.mart.eps=8"],
+            "adversarial training needs eps in [0, 1]",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(words, said, tmp_path, capsys):
+    code, out, err = narrows(capsys, "train", "--out", tmp_path, "--epochs", "1", *words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_every_wrapper_and_recipe(capsys):
+    from narrows.methods.adversarial import WRAPPERS
+    from narrows.training import RECIPES
+
+    _, out, _ = narrows(capsys, "run", "--help")
+    unwrapped = "".join(out.split())
+    assert [name for name in (*WRAPPERS, *RECIPES) if name not in unwrapped] == []
