@@ -1,0 +1,83 @@
+"""An audit with a folder: what is asked, what was found, and the surfaces that are drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from narrows.audit import Audit, Case, audit, loss_surface, resolve_budget
+from narrows.experiments.progress import Bar, Progress
+from narrows.experiments.store import open_run
+from narrows.experiments.victims import Relatives, Victim
+from narrows.models.bottleneck import as_classifier
+from narrows.types import Norm
+
+__all__ = ["Found", "audit_victim"]
+
+_DRAWN = 3  # images whose loss surface is drawn
+
+
+class Found(NamedTuple):
+    """An audit, its record as it was stored, and rows of loss surfaces."""
+
+    audit: Audit
+    record: dict[str, Any]
+    surfaces: list[dict[str, Any]]
+    folder: Path
+
+
+def audit_victim(
+    victim: Victim,
+    relatives: Relatives,
+    *,
+    eps: float,
+    norm: Norm,
+    budget: str,
+    claimed: float | None,
+    images: int | None,
+    out: Path | None,
+    progress: Progress,
+) -> Found:
+    """Audit a model on the first test images; a broken audit goes on in its folder.
+
+    Returns:
+        What was found, stored as `record.json` beside the ledger of all attacks.
+    """
+    count = images or resolve_budget(budget).images
+    x, y = victim.test.batch(slice(0, count))
+    asked = {
+        "name": victim.name,
+        "data": victim.test.name,
+        "eps": eps,
+        "norm": norm,
+        "budget": budget,
+        "images": len(x),
+        "claimed": claimed,
+        "device": str(x.device),
+    }
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
+    path = out or Path("audits") / f"{victim.test.name}-{digest}"
+    model = as_classifier(victim.model)
+    twin = relatives.twin and as_classifier(relatives.twin)
+    siblings = [as_classifier(sibling) for sibling in relatives.siblings]
+    with open_run(path, asked) as folder, progress.bar("audit", 1) as bar:
+        found = audit(
+            model,
+            x,
+            y,
+            eps=eps,
+            norm=norm,
+            budget=budget,
+            claimed=claimed,
+            twin=twin,
+            siblings=siblings,
+            folder=folder.sub("state").path,
+            progress=lambda name, done, total: bar.show(done, f"{name} ({done} of {total})"),
+        )
+        record = {**found.to_json(), "asked": asked}
+        folder.write("record.json", record)
+    return Found(found, record, [], path)

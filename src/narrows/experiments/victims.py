@@ -1,0 +1,146 @@
+"""What is to be attacked, from how a user names it: a run, its weights, or a function of hers.
+
+    runs/digits-1a2b3c4d5e                     a run's folder (with a method, a beta, a seed)
+    runs/digits-1a2b3c4d5e/vib/models.safetensors    the same, of that method
+    defence.py:net                             a function that returns any torch.nn.Module
+
+The last one runs that file: it is the user's own code, not a stored model.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+
+from narrows.data import Dataset, load
+from narrows.errors import ConfigError
+from narrows.experiments.engine import check_device
+from narrows.experiments.members import find_member, finished, list_members, load_member
+from narrows.experiments.store import read_json
+
+__all__ = ["Relatives", "Victim", "load_relatives", "load_victim"]
+
+_TWIN = "cross_entropy"
+
+
+class Victim(NamedTuple):
+    """A model under attack, what to call it, and the test images it is attacked on.
+
+    Attributes:
+        model: as it was trained or built.
+        name: for readers.
+        test: its test set.
+        member: the run's folder, and which of its models it is; `None` for a foreign model.
+    """
+
+    model: nn.Module
+    name: str
+    test: Dataset
+    member: tuple[Path, str, float, int] | None = None
+
+    def to(self, device: str) -> Victim:
+        """The same on another device."""
+        check_device(device)
+        return self._replace(model=self.model.to(device), test=self.test.to(device))
+
+
+class Relatives(NamedTuple):
+    """Models that an audit compares its victim with: one undefended, others of other seeds."""
+
+    twin: nn.Module | None
+    siblings: tuple[nn.Module, ...]
+
+    def to(self, device: str) -> Relatives:
+        """The same on another device."""
+        twin = self.twin and self.twin.to(device)
+        return Relatives(twin, tuple(model.to(device) for model in self.siblings))
+
+
+def load_victim(
+    target: str,
+    data: str | None = None,
+    method: str | None = None,
+    beta: float | None = None,
+    seed: int | None = None,
+) -> Victim:
+    """Find the model that `target` names, and its test set.
+
+    Args:
+        target: a run's folder, a `models.safetensors` in one, or `file.py:function`.
+        data: name of a data set; by default the run's own.
+        method: of the run; its only one needs no name.
+        beta: of the method; by default the one chosen on validation data.
+        seed: of the run; by default the first.
+
+    Raises:
+        ConfigError: for a target that is none of these, a function without a data set, or a
+            method, beta or seed that the run does not have.
+        StoreError: for a folder that is not a run's.
+    """
+    if ".py:" in target:
+        if data is None:
+            raise ConfigError(f"{target} does not say on which images; name some with --data")
+        return Victim(_call(target), target, load(data).test)
+    path = Path(target)
+    if path.suffix == ".safetensors":
+        path, method = path.parent.parent, path.parent.name
+    if not path.is_dir():
+        raise ConfigError(
+            f"there is no folder {path}; expected a run's folder, its models.safetensors, or "
+            "file.py:function"
+        )
+    own = find_member(path, method, beta, seed)
+    config = read_json(path / "config.json")
+    test = load(data or config["data"], validation_share=config["validation_share"]).test
+    name = f"{own[0]}, beta = {own[1]:g}, seed {own[2]}, of {path.name}"
+    return Victim(load_member(path, *own), name, test, (path, *own))
+
+
+def load_relatives(victim: Victim, twin: str | None = None) -> Relatives:
+    """The run's plain network of the same seed, or what `twin` names; and its other seeds.
+
+    Raises:
+        ConfigError: for a twin that cannot be found.
+    """
+    given = load_victim(twin, victim.test.name).model if twin else None
+    if victim.member is None:
+        return Relatives(given, ())
+    folder, method, beta, seed = victim.member
+    trained = list_members(folder, finished(folder))
+    siblings = tuple(
+        load_member(folder, *other)
+        for other in trained
+        if other[:2] == (method, beta) and other[2] != seed
+    )
+    if given is None and method != _TWIN and (_TWIN, 0.0, seed) in trained:
+        given = load_member(folder, _TWIN, 0.0, seed)
+    return Relatives(given, siblings)
+
+
+def _call(target: str) -> nn.Module:
+    """Run `file.py` as a module of its own and call its function."""
+    file, _, function = target.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}")
+    spec = spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} is not a Python file")
+    module = module_from_spec(spec)
+    # So that its own neighbours can be imported, as when it is run.
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+        build = getattr(module, function, None)
+        if not callable(build):
+            raise ConfigError(f"{path} has no function {function!r}")
+        model = build()
+    finally:
+        sys.path.pop(0)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"{target} returned {type(model).__name__}, expected a torch.nn.Module")
+    return model
