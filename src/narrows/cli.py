@@ -9,7 +9,17 @@ import sys
 
 import click
 
-from narrows.commands import knee, methods, plane, report, run, train
+from narrows.commands import (
+    attack,
+    audit,
+    knee,
+    methods,
+    plane,
+    reevaluate,
+    report,
+    run,
+    train,
+)
 from narrows.errors import NarrowsError
 
 __all__ = ["cli", "main"]
@@ -39,7 +49,7 @@ def cli() -> None:
     """Train through an information bottleneck, measure what passes, attack what comes out."""
 
 
-for module in (run, train, methods, report, knee, plane):
+for module in (run, train, attack, audit, reevaluate, knee, plane, report, methods):
     cli.add_command(module.command)
 
 

@@ -15,7 +15,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Audit:
         verdict: what may be claimed.
         tried: names of the remedies that were tried.
         about: radius, norm, budget and seed.
+        case: what was examined, for a closer look.
     """
 
     findings: tuple[Finding, ...]
@@ -52,6 +53,7 @@ class Audit:
     verdict: Verdict
     tried: tuple[str, ...]
     about: Mapping[str, Any]
+    case: Case = field(repr=False)
 
     @property
     def flagged(self) -> tuple[str, ...]:
@@ -140,7 +142,7 @@ def audit(
         progress("verdict", len(wanted), len(wanted))
     findings = tuple(record.findings[name] for name in CHECKS)
     verdict = judge(case, findings, claimed, blind(case) if wanted else 0.0)
-    return Audit(findings, case.ledger, verdict, tuple(record.tried), about)
+    return Audit(findings, case.ledger, verdict, tuple(record.tried), about, case)
 
 
 def blind(case: Case) -> float:

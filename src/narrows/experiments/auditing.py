@@ -7,10 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from narrows.audit import Audit, Case, audit, loss_surface, resolve_budget
-from narrows.experiments.progress import Bar, Progress
+from narrows.experiments.progress import Progress
 from narrows.experiments.store import open_run
 from narrows.experiments.victims import Relatives, Victim
 from narrows.models.bottleneck import as_classifier
@@ -47,8 +45,8 @@ def audit_victim(
     Returns:
         What was found, stored as `record.json` beside the ledger of all attacks.
     """
-    count = images or resolve_budget(budget).images
-    x, y = victim.test.batch(slice(0, count))
+    spend = resolve_budget(budget)
+    x, y = victim.test.batch(slice(0, images or spend.images))
     asked = {
         "name": victim.name,
         "data": victim.test.name,
@@ -71,7 +69,7 @@ def audit_victim(
             y,
             eps=eps,
             norm=norm,
-            budget=budget,
+            budget=spend.with_images(len(x)),
             claimed=claimed,
             twin=twin,
             siblings=siblings,
@@ -80,4 +78,26 @@ def audit_victim(
         )
         record = {**found.to_json(), "asked": asked}
         folder.write("record.json", record)
-    return Found(found, record, [], path)
+    return Found(found, record, _surfaces(found.case), path)
+
+
+def _surfaces(case: Case) -> list[dict[str, Any]]:
+    """The loss around the first images that are classified correctly, as rows for a chart."""
+    rows = case.clean.nonzero().squeeze(1)[:_DRAWN]
+    if not len(rows):
+        return []
+    found = loss_surface(case, rows, points=31)
+    steps = [round(step, 4) for step in found.steps.tolist()]
+    return [
+        {
+            "image": int(row),
+            "a": a,
+            "b": b,
+            "loss": round(found.loss[image, i, j].item(), 4),
+            "correct": bool(found.correct[image, i, j]),
+        }
+        for image, row in enumerate(rows.tolist())
+        for i, a in enumerate(steps)
+        for j, b in enumerate(steps)
+        if found.inside[i, j]
+    ]

@@ -30,6 +30,8 @@ __all__ = [
     "build_members",
     "build_model",
     "build_objective",
+    "find_member",
+    "finished",
     "grid_of",
     "list_members",
     "load_member",
@@ -129,6 +131,40 @@ def list_members(
     return [one for one in found if one[1] in wanted]
 
 
+def finished(folder: str | Path) -> list[str]:
+    """The methods of a run that have been trained to the end.
+
+    Raises:
+        StoreError: for a folder that is no run.
+    """
+    folder = Path(folder)
+    there = read_json(folder / "config.json")["methods"]
+    return [method for method in there if (folder / method / "done.json").exists()]
+
+
+def find_member(
+    folder: str | Path,
+    method: str | None = None,
+    beta: float | None = None,
+    seed: int | None = None,
+) -> tuple[str, Member]:
+    """Which model `load_member` means by the same arguments: method and member.
+
+    Raises:
+        StoreError: for a folder that is no run, or a method that has not been trained to the end.
+        ConfigError: for a method, beta or seed that the run does not have, naming those it has.
+    """
+    folder = Path(folder)
+    there = read_json(folder / "config.json")["methods"]
+    name: str = _one_of("method", method, there)
+    members, _ = _stored(folder, name)
+    if beta is None:
+        beta = chosen_beta(read_json(folder / name / "results.json"))
+    _one_of("beta", beta, list(dict.fromkeys(member.beta for member in members)))
+    seeds = [member.seed for member in members if member.beta == beta]
+    return name, Member(beta, _one_of("seed", seeds[0] if seed is None else seed, seeds))
+
+
 def load_member(
     folder: str | Path,
     method: str | None = None,
@@ -152,14 +188,9 @@ def load_member(
         CheckpointError: for weights that are damaged.
     """
     folder = Path(folder)
+    name, own = find_member(folder, method, beta, seed)
     config = load_config(values=read_json(folder / "config.json"))
-    name: str = _one_of("method", method, config.methods)
     members, header = _stored(folder, name)
-    if beta is None:
-        beta = chosen_beta(read_json(folder / name / "results.json"))
-    _one_of("beta", beta, list(dict.fromkeys(member.beta for member in members)))
-    seeds = [member.seed for member in members if member.beta == beta]
-    own = Member(beta, _one_of("seed", seeds[0] if seed is None else seed, seeds))
     if "shape" not in header:  # written before it was stored
         train = load(config.data, validation_share=config.validation_share).train
         header |= {"shape": train.shape, "classes": train.classes}

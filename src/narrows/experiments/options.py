@@ -14,7 +14,7 @@ from narrows.errors import ConfigError, unknown_name
 from narrows.methods import METHODS, Method, Sizes
 from narrows.methods.adversarial import WRAPPERS
 
-__all__ = ["check_options", "declared_options"]
+__all__ = ["check_options", "check_values", "declared_options"]
 
 _SPELT = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -34,15 +34,30 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
         ConfigError: naming the nearest option, or the type that was expected.
     """
     declared = declared_options({**METHODS, **WRAPPERS}[method])
+    check_values(method, declared, options, f"options.{method}.")
+
+
+def check_values(
+    owner: str, declared: Mapping[str, Any], options: Mapping[str, Any], prefix: str = ""
+) -> None:
+    """Refuse options that are not declared, or of another type.
+
+    Args:
+        owner: whose they are.
+        declared: type by name.
+        options: value by name.
+        prefix: of a name in messages.
+
+    Raises:
+        ConfigError: naming the nearest option, or the type that was expected.
+    """
     for name, value in options.items():
         if not declared:
-            raise ConfigError(f"{method} has no options, got options.{method}.{name}")
+            raise ConfigError(f"{owner} has no options, got {prefix}{name}")
         if name not in declared:
-            raise unknown_name(f"option of {method}", name, declared)
+            raise unknown_name(f"option of {owner}", name, declared)
         if not _fits(value, declared[name]):
-            raise ConfigError(
-                f"options.{method}.{name} must be {_spell(declared[name])}, got {value!r}"
-            )
+            raise ConfigError(f"{prefix}{name} must be {_spell(declared[name])}, got {value!r}")
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -93,11 +93,11 @@ def load_victim(
             f"there is no folder {path}; expected a run's folder, its models.safetensors, or "
             "file.py:function"
         )
-    own = find_member(path, method, beta, seed)
+    name, own = find_member(path, method, beta, seed)
     config = read_json(path / "config.json")
     test = load(data or config["data"], validation_share=config["validation_share"]).test
-    name = f"{own[0]}, beta = {own[1]:g}, seed {own[2]}, of {path.name}"
-    return Victim(load_member(path, *own), name, test, (path, *own))
+    said = f"{name}, beta = {own.beta:g}, seed {own.seed}, of {path.name}"
+    return Victim(load_member(path, name, *own), said, test, (path, name, own.beta, own.seed))
 
 
 def load_relatives(victim: Victim, twin: str | None = None) -> Relatives:

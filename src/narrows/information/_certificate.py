@@ -1,4 +1,4 @@
-"""How far an encoder can be from the best one: an upper bound of max_q c(q) over all decoders q.
+"""How far encoders can be from the best ones: upper bounds of max_q c(q) over all decoders q.
 
     c(q) = sum_x p(x) exp(-t d(x, q)) / L(x),   d(x, q) = KL(p(y|x) || q),   t = 1/beta
     L(x) = sum_z p(z) exp(-t d(x, q_z))
@@ -10,10 +10,8 @@ Theory", section 2.5). lambda = 1 / (L max_q c) is such a function. The encoder 
 has at most -sum_x p(x) log L(x), so it is within log max_q c(q) of the optimum, however many
 clusters that has. In units of beta I(X;Z) - I(Z;Y) the gap is beta times as large.
 
-For two classes q is one number and the maximum is enclosed. Each log-term is concave in q, so its
-tangent at the middle of an interval lies above it; a sum of exponentials of lines is convex and
-largest at an end. Intervals whose bound beats the best value found are halved. For more classes the
-maximum is only searched for, uphill from many starts: the result can then be too small.
+For two classes q is one number and the maximum is enclosed (`_enclose.py`). For more it is only
+searched for, uphill from many starts: the result can then be too small.
 """
 
 from __future__ import annotations
@@ -23,21 +21,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Peak", "divergences", "highest"]
+from narrows.information._enclose import enclose
+from narrows.information._joint import Source
+
+__all__ = ["Peaks", "divergences", "highest"]
 
 _TINY = 1e-300
-_CELLS = 256
-_MOST_CELLS = 2**17
 _STARTS = 64
 _CLIMBS = 200
 
 
-class Peak(NamedTuple):
-    """The largest log c(q) found, where, and a bound on it; `certified` if the bound is proven."""
+class Peaks(NamedTuple):
+    """The largest log c(q) of each of B codes: where `[B, Y]`, the value `[B]` and a bound `[B]`.
+
+    `certified` if the bounds are proven.
+    """
 
     q: Tensor
-    log_value: float
-    log_bound: float
+    log_value: Tensor
+    log_bound: Tensor
     certified: bool
 
 
@@ -47,56 +49,38 @@ def divergences(p: Tensor, q: Tensor) -> Tensor:
     return negative_entropy - p @ q.clamp_min(_TINY).log().mT
 
 
-def highest(p_y: Tensor, log_weight: Tensor, t: float, q: Tensor, slack: float) -> Peak:
-    """Highest point of log c over all decoders.
+def highest(source: Source, log_l: Tensor, t: Tensor, q: Tensor, slack: float) -> Peaks:
+    """Highest points of log c over all decoders, for B codes at once.
 
     Args:
-        p_y: `[X, Y]`, p(y|x).
-        log_weight: `[X]`, log p(x) - log L(x).
-        t: 1/beta.
-        q: `[Z, Y]`, decoders to start a search from.
-        slack: how far the bound may lie above the value.
+        source: p(x) and p(y|x).
+        log_l: `[B, X]`, log L(x).
+        t: `[B]`, 1/beta.
+        q: `[B, Z, Y]`, decoders where a maximum is likely.
+        slack: how far a bound may lie above the value, as a multiple of t.
     """
-    if p_y.shape[1] == 2:
-        return _enclose(p_y[:, 1], log_weight, t, slack)
-    return _climb(p_y, log_weight, t, q)
+    log_weight = source.p_x.log() - log_l
+    if source.p_y.shape[1] > 2:
+        return _climb(source.p_y, log_weight, t, q)
+    log_m = log_weight - t[:, None] * torch.special.xlogy(source.p_y, source.p_y).sum(1)
+    found = enclose(source.p_y[:, 1], log_m, t, q[..., 1].logit(), slack * t)
+    where = torch.stack([(-found.logit).sigmoid(), found.logit.sigmoid()], 1)
+    return Peaks(where, found.value, found.bound, True)
 
 
-def _enclose(p1: Tensor, log_weight: Tensor, t: float, slack: float) -> Peak:
-    """Branch and bound over q(y=1) in [0, 1]."""
-    p_y = torch.stack([1 - p1, p1], 1)
-    edges = torch.linspace(0, 1, _CELLS + 1).to(p1)
-    low, high = edges[:-1], edges[1:]
-    best, where = -torch.inf, p1.new_zeros(())
-    while True:
-        middle, half = (low + high) / 2, (high - low) / 2
-        terms = log_weight[:, None] - t * divergences(p_y, torch.stack([1 - middle, middle], 1))
-        value, at = terms.logsumexp(0).max(0)
-        if value > best:
-            best, where = value.item(), middle[at]
-        slope = t * (p1[:, None] - middle) / (middle * (1 - middle))
-        ends = [(terms + sign * half * slope).logsumexp(0) for sign in (-1, 1)]
-        bound = torch.maximum(*ends)
-        open_cells = bound > best + slack
-        cells = 2 * int(open_cells.sum())
-        if cells == 0 or cells * len(p1) > _MOST_CELLS * 64 or half.min() < 1e-15:
-            top = max(best + slack, bound.max().item())
-            return Peak(torch.stack([1 - where, where]), best, top, True)
-        low, middle, high = low[open_cells], middle[open_cells], high[open_cells]
-        low, high = torch.cat([low, middle]), torch.cat([middle, high])
-
-
-def _climb(p_y: Tensor, log_weight: Tensor, t: float, q: Tensor) -> Peak:
+def _climb(p_y: Tensor, log_weight: Tensor, t: Tensor, q: Tensor) -> Peaks:
     """Ascent from the best rows of p(y|x) and the decoders; no step lowers c.
 
     The step is that of expectation-maximisation: c's terms, normalised, weight the rows.
     """
-    starts = torch.cat([p_y, q])
-    height = (log_weight[:, None] - t * divergences(p_y, starts)).logsumexp(0)
-    points = starts[height.topk(min(_STARTS, len(starts))).indices]
+
+    def log_terms(points: Tensor) -> Tensor:
+        return log_weight[..., None] - t[:, None, None] * divergences(p_y, points)
+
+    starts = torch.cat([p_y.expand(len(t), -1, -1), q], 1)
+    best = log_terms(starts).logsumexp(1).topk(min(_STARTS, starts.shape[1])).indices
+    points = starts.gather(1, best[..., None].expand(-1, -1, p_y.shape[1]))
     for _ in range(_CLIMBS):
-        terms = log_weight[:, None] - t * divergences(p_y, points)
-        points = terms.softmax(0).T @ p_y
-    height = (log_weight[:, None] - t * divergences(p_y, points)).logsumexp(0)
-    value, at = height.max(0)
-    return Peak(points[at], value.item(), value.item(), False)
+        points = log_terms(points).softmax(1).mT @ p_y
+    value, at = log_terms(points).logsumexp(1).max(1)
+    return Peaks(points[torch.arange(len(t)), at], value, value, False)

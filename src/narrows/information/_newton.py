@@ -3,11 +3,15 @@
     maximise Phi = sum_x p(x) log sum_z w_z exp(-t d(x, q_z)) - sum_z w_z
 
 Its maximum has sum_z w_z = 1 and is the optimum at t = 1/beta among codes of that many clusters.
-The unknowns are log w and the logits of q, so that nothing leaves the simplex. With r(x,z) = p(x)
-p(z|x), the gradient is sum_x r - w and t sum_x r (p(y|x) - q): the steps of Blahut-Arimoto, which
-are small wherever clusters split or merge; there the curvature is small too, and Newton's are not.
+The unknowns are w and the logits of q. With r(x,z) = p(x) p(z|x), the gradient is sum_x r / w - 1
+and t sum_x r (p(y|x) - q): the steps of Blahut-Arimoto, which are small wherever clusters split or
+merge; there the curvature is small too, and Newton's are not. Phi is concave in w, and a weight
+that a step would make negative becomes 0: clusters that are not wanted go at once. In q it need not
+be; along eigenvectors with the wrong sign of the curvature the step is turned uphill. A step that
+does not rise is halved, and where that does not help either, one of Blahut-Arimoto is made.
 
-Clusters that are empty or the same are merged first; they would make the curvature singular.
+The bottlenecks of all betas are solved at once, each with steps of its own length, and leave when
+they stand still.
 """
 
 from __future__ import annotations
@@ -17,127 +21,152 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from narrows.information._certificate import divergences
+from narrows.information._clusters import Clusters, log_terms, merge, update
 from narrows.information._joint import Source
 
 __all__ = ["climb"]
 
 _TINY = 1e-300
-_EMPTY = 1e-14
-_SAME = 1e-7
-_LONGEST = 2.0
-_HALVINGS = 30
-_STANDSTILL = 1e-13
-_NOISE = 1e-13
-
-
-class _Point(NamedTuple):
-    """log w `[Z]` and logits of q `[Z, Y - 1]`, the last class's being 0."""
-
-    log_w: Tensor
-    logits: Tensor
-
-    @property
-    def q(self) -> Tensor:
-        last = torch.zeros_like(self.log_w)[:, None]
-        return torch.cat([self.logits, last], 1).softmax(1)
-
-    def move(self, step: Tensor) -> _Point:
-        step = step.reshape(len(self.log_w), -1)
-        return _Point(self.log_w + step[:, 0], self.logits + step[:, 1:])
-
-
-def climb(source: Source, t: Tensor, clusters: Tensor, steps: int) -> tuple[Tensor, int]:
-    """Better `clusters: [Z, 1 + Y]`, p(z) and p(y|z), as many as came; and the steps made."""
-    kept = _merge(clusters)
-    log_q = kept[:, 1:].clamp_min(_TINY).log()
-    point = _Point(kept[:, 0].log(), log_q[:, :-1] - log_q[:, -1:])
-    here = _look(source, t, point)
-    made = 0
-    while made < steps and here.slope > _STANDSTILL:
-        made += 1
-        found = _line_search(source, t, here, _direction(here.gradient, here.curvature))
-        if found is None:
-            break
-        here = found
-    point = here.point
-    w = point.log_w.exp()
-    better = torch.cat([(w / w.sum())[:, None], point.q], 1)
-    return _fill(better, len(clusters)), made
+_LONGEST = 3.0
+_MERGE_EVERY = 4
+_HALVINGS = 8
+_FLAT = 1e-12
+_STANDSTILL = 1e-12
+_NOISE = 4e-15
 
 
 class _View(NamedTuple):
-    """Phi at a point, its gradient, negative Hessian, and largest relative slope."""
+    """Clusters, and there: Phi `[B]`, p(z|x) `[B, X, Z]`, the gradient, the largest slope `[B]`."""
 
-    point: _Point
+    clusters: Clusters
     height: Tensor
+    encoder: Tensor
     gradient: Tensor
-    curvature: Tensor
-    slope: float
+    slope: Tensor
+
+    def take(self, rows: Tensor) -> _View:
+        return _View(self.clusters.take(rows), *(part[rows] for part in self[1:]))
+
+    def put(self, rows: Tensor, other: _View) -> None:
+        self.clusters.put(rows, other.clusters)
+        for part, new in zip(self[1:], other[1:], strict=True):
+            part[rows] = new
+
+    def copy(self) -> _View:
+        return self.take(torch.arange(len(self.height)))
 
 
-def _look(source: Source, t: Tensor, point: _Point) -> _View:
-    """Phi and its derivatives, one block of unknowns a cluster."""
-    terms = point.log_w - t * divergences(source.p_y, point.q)
-    encoder = terms.softmax(1)
-    w, q = point.log_w.exp(), point.q[:, :-1]
-    height = source.p_x @ terms.logsumexp(1) - w.sum()
-    # How each x's terms move with the unknowns of each cluster: [X, Z, Y].
-    pull = t * (source.p_y[:, None, :-1] - q)
-    moves = torch.cat([torch.ones_like(pull[..., :1]), pull], 2)
-    joint = source.p_x[:, None] * encoder
-    gradient = torch.einsum("xz,xza->za", joint, moves)
-    gradient[:, 0] -= w
-    mean = (encoder[..., None] * moves).flatten(1)
-    curvature = mean.T @ (source.p_x[:, None] * mean)
-    blocks = -torch.einsum("xz,xza,xzb->zab", joint, moves, moves)
-    blocks[:, 0, 0] += w
-    spread = torch.diag_embed(q) - q[:, :, None] * q[:, None]
-    blocks[:, 1:, 1:] += t * joint.sum(0)[:, None, None] * spread
-    curvature += torch.block_diag(*blocks)
-    slope = (gradient.abs().amax(1) / w).max().item()
-    return _View(point, height, gradient.flatten(), curvature, slope)
+def climb(
+    source: Source, t: Tensor, clusters: Clusters, tolerance: float, steps: int
+) -> tuple[Clusters, Tensor]:
+    """Better clusters, as many as came; and the steps made `[B]`.
+
+    Those nearer to each other than `tolerance` are merged every few steps.
+    """
+    result = merge(clusters, t, tolerance)
+    made = torch.zeros(len(t), dtype=torch.int64)
+    rows = torch.arange(len(t))
+    here = _look(source, t, result)
+    for step in range(1, steps + 1):
+        moving = here.slope > _STANDSTILL
+        here, rows = here.take(moving), rows[moving]
+        if not len(rows):
+            break
+        there, moved = _step(source, t[rows], here)
+        result.put(rows, there.clusters)
+        made[rows] += 1
+        here, rows = there.take(moved), rows[moved]
+        if step % _MERGE_EVERY == 0 and len(rows):
+            merged = merge(here.clusters, t[rows], tolerance)
+            here = _look(source, t[rows], merged)
+            result.put(rows, merged)
+    return merge(result, t, tolerance), made
 
 
-def _direction(gradient: Tensor, curvature: Tensor) -> Tensor:
-    """Newton's step, uphill also where the curvature points the wrong way, and not too long."""
-    values, vectors = torch.linalg.eigh(curvature)
-    floor = values.abs().max() * 1e-15
-    step = vectors @ ((vectors.T @ gradient) / values.abs().clamp_min(floor + _TINY))
-    return step * (_LONGEST / step.abs().max().clamp_min(_LONGEST))
+def _look(source: Source, t: Tensor, clusters: Clusters) -> _View:
+    terms = log_terms(source, t, clusters)
+    log_l = terms.logsumexp(2)
+    encoder = terms.sub_(log_l[..., None]).exp_()
+    height = log_l @ source.p_x - clusters.w.sum(1)
+    joint = encoder * source.p_x[:, None]
+    r = joint.sum(1)
+    own, q = clusters.w, clusters.q[..., 1:]
+    pull = t[:, None, None] * (joint.mT @ source.p_y[:, 1:] - r[..., None] * q)
+    gradient = torch.cat([(r - own)[..., None], pull], 2)
+    scale = own.clamp_min(_TINY) * torch.where(own > 0, 1.0, torch.inf)
+    off = gradient.abs() / scale[..., None]
+    off[..., 1:] /= t[:, None, None]
+    return _View(clusters, height, encoder, gradient, off.amax((1, 2)))
 
 
-def _line_search(source: Source, t: Tensor, here: _View, step: Tensor) -> _View | None:
-    """The first of the step, its half, ... that is higher, or as high and flatter."""
-    # Where the rise that the slope promises drowns in rounding, shorter steps promise less.
-    visible = here.gradient @ step > _NOISE
-    for halving in range(_HALVINGS if visible else 1):
-        there = _look(source, t, here.point.move(step / 2**halving))
-        rise = there.height - here.height
-        if rise > _NOISE or (rise > -_NOISE and there.slope < here.slope):
-            return there
-    return None
-
-
-def _merge(clusters: Tensor) -> Tensor:
-    """Leave out empty clusters and join equal ones, heaviest first."""
-    kept: list[Tensor] = []
-    for cluster in clusters[clusters[:, 0].argsort(descending=True)]:
-        if cluster[0] < _EMPTY:
-            continue
-        for i, other in enumerate(kept):
-            if (cluster[1:] - other[1:]).abs().max() < _SAME:
-                share = cluster[0] / (cluster[0] + other[0])
-                q = torch.lerp(other[1:], cluster[1:], share)
-                kept[i] = torch.cat([(cluster[0] + other[0])[None], q])
-                break
+def _step(source: Source, t: Tensor, here: _View) -> tuple[_View, Tensor]:
+    """One step uphill, and which did rise: `[B]` bool."""
+    direction = _direction(source, t, here)
+    best, risen = here.copy(), torch.zeros_like(t, dtype=torch.bool)
+    rows = torch.arange(len(t))
+    for halving in range(_HALVINGS + 1):
+        old = here.take(rows)
+        if halving < _HALVINGS:
+            new = _move(old.clusters, direction[rows] / 2**halving)
         else:
-            kept.append(cluster)
-    return torch.stack(kept)
+            new = update(source, old.encoder, old.clusters)
+        there = _look(source, t[rows], new)
+        rise, noise = there.height - old.height, _NOISE * (1 + old.height.abs())
+        # Where a rise drowns in rounding, a flatter place will do.
+        good = (rise > noise) | ((rise >= -noise) & (there.slope < old.slope))
+        best.put(rows[good], there.take(good))
+        risen[rows[good]] = True
+        rows = rows[~good]
+        if not len(rows):
+            break
+    return best, risen
 
 
-def _fill(clusters: Tensor, count: int) -> Tensor:
-    """Add empty copies of the first cluster up to `count`."""
-    spare = clusters[:1].repeat(count - len(clusters), 1)
-    spare[:, 0] = 0
-    return torch.cat([clusters, spare])
+def _move(clusters: Clusters, step: Tensor) -> Clusters:
+    return Clusters(clusters.w * (1 + step[..., 0]).clamp_min(0), clusters.logits + step[..., 1:])
+
+
+def _direction(source: Source, t: Tensor, here: _View) -> Tensor:
+    """Newton's step `[B, Z, Y]`, relative in w; uphill also where the curvature is wrong."""
+    curvature = _curvature(source, t, here)
+    diagonal = curvature.diagonal(dim1=1, dim2=2)
+    empty = (here.clusters.w <= 0).repeat_interleave(here.gradient.shape[2], 1)
+    scale = torch.where(empty, 1.0, diagonal.abs().clamp_min(_TINY).rsqrt())
+    curvature = scale[:, None] * curvature * scale[..., None] + torch.diag_embed(empty.double())
+    gradient = (scale * here.gradient.flatten(1))[..., None]
+    root, failed = torch.linalg.cholesky_ex(curvature)
+    step = torch.cholesky_solve(gradient, root)
+    if failed.any():
+        values, vectors = torch.linalg.eigh(curvature[failed > 0])
+        along = vectors.mT @ gradient[failed > 0] / values.abs().clamp_min(_FLAT)[..., None]
+        step[failed > 0] = vectors @ along
+    step = (scale * step[..., 0]).unflatten(1, here.gradient.shape[1:])
+    longest = step[..., 1:].abs().amax((1, 2)).clamp_min(_LONGEST)
+    return step * (_LONGEST / longest)[:, None, None]
+
+
+def _curvature(source: Source, t: Tensor, here: _View) -> Tensor:
+    """Minus the second derivatives in (log w, logits) without those of log w itself."""
+    q, p_y = here.clusters.q[..., 1:], source.p_y[:, 1:]
+    t = t[:, None, None]
+    joint = here.encoder * source.p_x[:, None]
+    r = joint.sum(1)
+    pull = t[..., None] * (p_y[:, None] - q[:, None])
+    root = source.p_x.sqrt()[:, None] * here.encoder
+    mean = torch.cat([root[..., None], root[..., None] * pull], 3).flatten(2)
+    curvature = mean.mT @ mean
+    # Of the blocks of one cluster each: what the spread of p(y|x) within it takes off. Phi is
+    # concave in w; the curvature of the logarithm, which vanishes at the end, is left out.
+    of_w = here.gradient[..., 1:]
+    square = (joint.mT @ (p_y[:, :, None] * p_y[:, None]).flatten(1)).unflatten(2, q.shape[2:] * 2)
+    centre = (joint.mT @ p_y)[..., None] * q[..., None, :]
+    outer = q[..., :, None] * q[..., None, :]
+    within = square - centre - centre.mT + r[..., None, None] * outer
+    own = t[..., None] * r[..., None, None] * (torch.diag_embed(q) - outer)
+    own -= t[..., None] ** 2 * within
+    z, y = r.shape[1], here.gradient.shape[2]
+    diagonal = curvature.unflatten(2, (z, y)).unflatten(1, (z, y)).diagonal(dim1=1, dim2=3)
+    diagonal[:, 0, 1:] -= of_w.mT
+    diagonal[:, 1:, 0] -= of_w.mT
+    diagonal[:, 1:, 1:] += own.permute(0, 2, 3, 1)
+    return curvature

@@ -31,6 +31,7 @@ __all__ = [
     "concave_envelope",
     "knee",
     "knee_over_seeds",
+    "one_error_rule",
 ]
 
 _MIN_HEIGHT = 0.1
@@ -153,6 +154,47 @@ def knee_over_seeds(
     Raises:
         InputError: for no curves, betas that differ between seeds, or as `knee`.
     """
+    every = _stack(curves)
+    draws = np.random.default_rng(seed).integers(len(every), size=(resamples, len(every)))
+    found = [_knee(_mean(every[rows]), min_height) for rows in draws]
+    betas = [one.point.beta for one in found if isinstance(one, Knee)]
+    return SeedKnees(
+        _knee(_mean(every), min_height),
+        tuple(_knee(curve, min_height) for curve in every),
+        _central(betas) if betas else None,
+        len(betas) / resamples,
+    )
+
+
+def one_error_rule(curves: Sequence[Sequence[Sequence[float]]]) -> IBPoint:
+    """The second criterion: the least rate with a relevance within the error of the best.
+
+    The rule of one standard error (Breiman et al. 1984, "Classification and Regression Trees",
+    section 3.4.3), on the mean over seeds. It asks what can be had for nothing, the knee where more
+    begins to cost much; where both agree the choice of beta is easy. It needs no range of rates. A
+    single seed has no error: then it is the best point itself.
+
+    Args:
+        curves: as `knee_over_seeds` takes them.
+
+    Raises:
+        InputError: as `knee_over_seeds`.
+
+    Example:
+        >>> curve = [(1, 0.0, 0.0), (0.1, 1.0, 0.9), (0.01, 4.0, 1.0)]
+        >>> one_error_rule([curve, [(b, r, v * 1.3) for b, r, v in curve]])
+        IBPoint(beta=0.1, rate=1.0, relevance=1.035)
+    """
+    every = _stack(curves)
+    mean = _mean(every)
+    best = int(mean[:, 2].argmax())
+    error = every[:, best, 2].std(ddof=1) / len(every) ** 0.5 if len(every) > 1 else 0.0
+    enough = np.flatnonzero(mean[:, 2] >= mean[best, 2] - error)
+    return IBPoint(*mean[enough[mean[enough, 1].argmin()]].tolist())
+
+
+def _stack(curves: Sequence[Sequence[Sequence[float]]]) -> np.ndarray:
+    """Curves over the same betas: `[seeds, points, 3]`."""
     stacked = [_check(curve) for curve in curves]
     if not stacked:
         raise InputError("expected at least one curve, got none")
@@ -162,16 +204,12 @@ def knee_over_seeds(
                 f"curve {number} has the betas {curve[:, 0].tolist()}, the first has "
                 f"{stacked[0][:, 0].tolist()}; give every seed the same betas in the same order"
             )
-    every = np.stack(stacked)
-    draws = np.random.default_rng(seed).integers(len(every), size=(resamples, len(every)))
-    found = [_knee(every[rows].mean(0), min_height) for rows in draws]
-    betas = [one.point.beta for one in found if isinstance(one, Knee)]
-    return SeedKnees(
-        _knee(every.mean(0), min_height),
-        tuple(_knee(curve, min_height) for curve in every),
-        _central(betas) if betas else None,
-        len(betas) / resamples,
-    )
+    return np.stack(stacked)
+
+
+def _mean(every: np.ndarray) -> np.ndarray:
+    """The mean curve of `[seeds, points, 3]`; betas are kept as they are, without rounding."""
+    return np.concatenate([every[0, :, :1], every[:, :, 1:].mean(0)], 1)
 
 
 def _central(betas: list[float]) -> tuple[float, float]:

@@ -9,8 +9,8 @@ rho is the maximal correlation: below rho^2 already an infinitesimal code gains.
 Source: Wu, Fischer, Chuang & Tegmark (2019), arXiv 1907.07331, whose beta multiplies I(Z;Y): their
 beta_0 is 1 / ours. The supremum is the contraction coefficient of Anantharam, Gohari, Kamath & Nair
 (2013), arXiv 1304.6133. Wu et al. bound it by conditions on subsets of x; here it is found by
-bisection: the code that passes nothing is optimal at beta if and only if c(q) of `_certificate.py`
-is nowhere above 1.
+narrowing an interval: the code that passes nothing is optimal at beta if and only if c(q) of
+`_certificate.py` is nowhere above 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from narrows.information._joint import Source, check_joint, merge_rows
 
 __all__ = ["Learnability", "learnability"]
 
-_BISECTIONS = 45
+_CUTS, _ROUNDS = 32, 9
 _SLACK = 1e-13
 _ABOVE = 1e-12
 
@@ -63,13 +63,16 @@ def learnability(joint: Tensor) -> Learnability:
     # Classes that never occur have no correlation and would divide by 0.
     source = Source(source.p_x, source.p_y[:, source.p_y.sum(0) > 0])
     local = _maximal_correlation(source) ** 2
-    low, high, certified = local, 1.0, True
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        gains, proven = _gains(source, middle)
-        low, high = (middle, high) if gains else (low, middle)
-        certified &= proven
-    return Learnability((low + high) / 2 if low > local else local, local, certified)
+    low, high = local, 1.0
+    if source.p_y.shape[1] < 2:
+        return Learnability(0.0, 0.0, True)
+    for _ in range(_ROUNDS):
+        betas = torch.linspace(low, high, _CUTS + 2, dtype=torch.float64)
+        gains = _gains(source, betas[1:-1])
+        above = int(gains.long().cumprod(0).sum())
+        low, high = betas[above].item(), betas[above + 1].item()
+    beta_0 = (low + high) / 2 if low > local else local
+    return Learnability(beta_0, local, source.p_y.shape[1] == 2)
 
 
 def _maximal_correlation(source: Source) -> float:
@@ -80,12 +83,9 @@ def _maximal_correlation(source: Source) -> float:
     return min(1.0, torch.linalg.svdvals(scaled)[1].item())
 
 
-def _gains(source: Source, beta: float) -> tuple[bool, bool]:
-    """Whether some decoder is worth adding to a code that passes nothing, and whether proven."""
-    if source.p_y.shape[1] < 2:
-        return False, True
-    p_y = source.p_x @ source.p_y
-    t = 1 / beta
-    log_weight = source.p_x.log() + t * divergences(source.p_y, p_y[None])[:, 0]
-    peak = highest(source.p_y, log_weight, t, p_y[None], _SLACK)
-    return peak.log_value > _ABOVE, peak.certified
+def _gains(source: Source, betas: Tensor) -> Tensor:
+    """At which betas some decoder is worth adding to a code that passes nothing: `[B]` bool."""
+    p_y, t = source.p_x @ source.p_y, 1 / betas
+    log_l = -t[:, None] * divergences(source.p_y, p_y[None])[:, 0]
+    peaks = highest(source, log_l, t, p_y.expand(len(t), 1, -1), _SLACK)
+    return peaks.log_value > _ABOVE

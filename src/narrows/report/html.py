@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from narrows.experiments.summary import has_latent
 from narrows.report import plots
 from narrows.report.images import data_uri
 from narrows.report.page import render
@@ -38,10 +39,10 @@ def write_html(run: Run) -> Path:
 
 
 def _charts(run: Run) -> dict[str, Any]:
-    charts: dict[str, Any] = {
-        "curves": plots.ib_curves(run.members(), run.knees(), label_bits(run)),
-        "projection": plots.projections(run.projection()),
-    }
+    charts: dict[str, Any] = {}
+    if members := run.members():
+        charts["curves"] = plots.ib_curves(members, run.knees(), label_bits(run))
+        charts["projection"] = plots.projections(run.projection())
     if run.attacked:
         charts["eps"] = plots.accuracy_against_eps(run.against_eps())
         if swept := run.against_beta():
@@ -51,7 +52,7 @@ def _charts(run: Run) -> dict[str, Any]:
 
 def label_bits(run: Run) -> float:
     """H(Y) of the labels of the test set's measured part, in bits."""
-    first = next(iter(run.records.values()))[0]
+    first = next(r for records in run.records.values() for r in records if has_latent(r))
     diagnostics = first["information"]["test"]["kde_relevance_upper"]["diagnostics"]
     return diagnostics["label_entropy"] / math.log(2)
 

@@ -28,7 +28,15 @@ def find_knees(run: Run, split: str = "train") -> list[dict[str, Any]]:
 
 def knee_table(found: list[dict[str, Any]]) -> ResultTable:
     """Rows of text."""
-    columns = ["method", "knee", "95 % of seeds", "clear", "I(X;Z) bits", "I(Z;Y) bits", "1-SE rule"]
+    columns = [
+        "method",
+        "knee",
+        "95 % of seeds",
+        "clear",
+        "I(X;Z) bits",
+        "I(Z;Y) bits",
+        "1-SE rule",
+    ]
     rows = []
     for one in found:
         knee, second = one["knee"], one["one_error"]

@@ -98,7 +98,7 @@ def plane_chart(rows: Sequence[Row]) -> alt.FacetChart:
     Args:
         rows: with `model`, `beta`, `seed`, `epoch`, `layer`, `rate`, `relevance`, `entropy` (bits).
     """
-    means = [_mean(*item) for item in _groups(rows).items()]
+    means = [{"rank": i} | _mean(*item) for i, item in enumerate(_groups(rows).items())]
     recorded = rows[0]["epoch"] is not None
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     colours = [_PALETTE[i % len(_PALETTE)] for i in range(len(layers))]
@@ -113,7 +113,9 @@ def plane_chart(rows: Sequence[Row]) -> alt.FacetChart:
     line = (
         line.encode(rate, relevance, color=colour, order="epoch:Q", detail="layer:N")
         if recorded
-        else line.encode(rate, relevance, color=alt.value("#888888"), order="rank:O", detail="beta:N")
+        else line.encode(
+            rate, relevance, color=alt.value("#888888"), order="rank:Q", detail="beta:N"
+        )
     )
     across = base.mark_rule().encode(rate, relevance, alt.X2("rate_high:Q"), color=colour)
     across = across.encode(alt.X("rate_low:Q", title="I(X;T), bits"))
@@ -142,7 +144,10 @@ def write_plane(rows: Sequence[Row], path: Path) -> Path:
         f"Measured: {rows[0]['measures']}. The dashed line is H(Y); nothing exceeds "
         f"log n = {rows[0]['ceiling']:.2f} bits. Crosses are one standard deviation over seeds."
     )
-    sections = [Section("Layers", chart=plane_chart(rows)), Section("Table", table=plane_table(rows))]
+    sections = [
+        Section("Layers", chart=plane_chart(rows)),
+        Section("Table", table=plane_table(rows)),
+    ]
     return write_page(path, "Information plane", lead, sections)
 
 
@@ -172,7 +177,7 @@ def _groups(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
 
 def _mean(key: tuple[Any, ...], group: Sequence[Row]) -> Row:
     """A group's mean, with one standard deviation to either side."""
-    found = dict(zip(("model", "beta", "epoch", "layer"), key, strict=True))
+    found: Row = dict(zip(("model", "beta", "epoch", "layer"), key, strict=True))
     found["entropy"] = group[0]["entropy"]
     for axis, (low, high) in (("rate", ("rate_low", "rate_high")), ("relevance", ("low", "high"))):
         values = [row[axis] for row in group]

@@ -1,7 +1,7 @@
 """The charts of the report, each a pure function from plain rows to an Altair chart.
 
-Colours are Okabe & Ito's, which colour-blind readers can tell apart; a method keeps its colour in
-all charts. Bands and bars are one standard deviation over seeds.
+Colours are Okabe & Ito's, then Paul Tol's, which colour-blind readers can tell apart; a method
+keeps its colour in all charts. Bands and bars are one standard deviation over seeds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import altair as alt
 
 __all__ = ["accuracy_against_beta", "accuracy_against_eps", "ib_curves", "projections"]
 
-_PALETTE = ["#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+_PALETTE = [
+    "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255",
+    "#999933", "#332288", "#117733", "#AA4499", "#661100", "#44AA99", "#888888", "#DDCC77",
+]  # fmt: skip
 _CLASS_PALETTE = [
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00",
     "#56B4E9", "#000000", "#999933", "#882255", "#999999",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from narrows.experiments.summary import has_latent
 from narrows.report.rows import Run
 
 __all__ = ["remarks"]
@@ -37,7 +38,7 @@ def _knee(run: Run, method: str) -> list[str]:
 
 
 def _saturation(run: Run, method: str) -> list[str]:
-    upper = [record["information"]["test"]["kde_upper"] for record in run.records[method]]
+    upper = [r["information"]["test"]["kde_upper"] for r in run.records[method] if has_latent(r)]
     full = [one for one in upper if one["diagnostics"]["saturated"]]
     if not full:
         return []

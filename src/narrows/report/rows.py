@@ -9,7 +9,7 @@ from typing import Any
 
 from narrows.errors import StoreError
 from narrows.experiments.store import read_json
-from narrows.experiments.summary import curve_point
+from narrows.experiments.summary import curve_point, has_latent
 from narrows.training.checkpoint import load_tensors
 
 __all__ = ["CHOSEN", "KNEE", "Run", "load_run"]
@@ -57,6 +57,7 @@ class Run:
             | dict(zip(("rate", "relevance"), _bits(curve_point(record, split)), strict=True))
             for method, records in self.records.items()
             for record in records
+            if has_latent(record)
             for split, name in _SPLITS.items()
         ]
 
@@ -116,8 +117,11 @@ class Run:
         for method, summary in self.summary.items():
             betas = [row["beta"] for row in summary["rows"]]
             for rank, beta in enumerate(betas):
-                points = self.pictures[method][f"{beta:g}/projection"][:count].tolist()
-                labels = self.pictures[method][f"{beta:g}/projection_label"][:count].tolist()
+                pictures = self.pictures[method]
+                if f"{beta:g}/projection" not in pictures:
+                    continue
+                points = pictures[f"{beta:g}/projection"][:count].tolist()
+                labels = pictures[f"{beta:g}/projection_label"][:count].tolist()
                 about = {"method": method, "beta": beta, "rank": rank, "only": len(betas) == 1}
                 rows += [
                     about | {"x": round(x, 4), "y": round(y, 4), "label": label}

@@ -106,7 +106,7 @@ def _cells(
     row = run.row_of(method, beta)
     cells = [method, f"{beta:g}", choice]
     cells += [
-        show({**value, "std": None} if compact else value, 1, digits)
+        show({**value, "std": None} if compact and value else value, 1, digits)
         for value in row["information_bits"]["test"]
     ]
     cells.append(show(row["accuracy"]["test"], 100, 1))

@@ -1,0 +1,81 @@
+"""`narrows attack`: one attack, or an ensemble, on one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from narrows.commands._options import ANY_FILE, target_options
+
+__all__ = ["command"]
+
+
+@click.command("attack")
+@target_options
+@click.option(
+    "--attack",
+    "name",
+    default="standard",
+    show_default=True,
+    help="standard or reevaluation (ensembles), or one attack: fgsm, tgs, pgd, nifgsm, apgd, "
+    "multi_targeted, square, deepfool, fab, ddn, carlini_wagner.",
+)
+@click.option("--eps", type=float, help="Radius, in units of the [0, 1] range, where there is one.")
+@click.option("--norm", help="linf or l2.  [default: the attack's own]")
+@click.option(
+    "--mode",
+    type=click.Choice(["sample", "mean"]),
+    default="sample",
+    show_default=True,
+    help="Whether a stochastic code is drawn, or decoded at its mean.",
+)
+@click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="Attacked.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other argument of the attack, like steps=100 or draws=16; repeatable.",
+)
+@click.option(
+    "--out",
+    type=ANY_FILE,
+    help="Folder of the ledger, where a broken ensemble goes on.  [default: below attacks/]",
+)
+def command(
+    target: str,
+    data: str | None,
+    method: str | None,
+    beta: float | None,
+    seed: int | None,
+    device: str,
+    name: str,
+    eps: float | None,
+    norm: str | None,
+    mode: Literal["mean", "sample"],
+    images: int,
+    overrides: tuple[str, ...],
+    out: Path | None,
+) -> None:
+    """Attack a model on the first test images.
+
+    TARGET is a run's folder (with --method, --beta and --seed where it has several), a
+    models.safetensors in one, or file.py:function, which returns any torch.nn.Module that takes
+    images in [0, 1] and returns logits (with --data). What is left is an upper bound of its robust
+    accuracy; `narrows audit` says whether to believe it.
+    """
+    from rich.console import Console
+
+    from narrows.experiments.attacking import attack_victim, build_attack
+    from narrows.experiments.progress import Progress
+    from narrows.experiments.victims import load_victim
+    from narrows.report.attack import attack_table
+
+    attack = build_attack(name, eps, norm, overrides)
+    victim = load_victim(target, data, method, beta, seed).to(device)
+    console = Console()
+    found = attack_victim(victim, name, attack, mode, images, out, Progress(console))
+    console.print(attack_table(victim.name, found.record))
+    click.echo(f"Ledger and record.json: {found.folder}")

@@ -1,0 +1,80 @@
+"""`narrows audit`: whether a robustness is real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from narrows.commands._options import ANY_FILE, target_options
+
+__all__ = ["command"]
+
+
+@click.command("audit")
+@target_options
+@click.option("--eps", type=float, required=True, help="Radius, in units of the [0, 1] range.")
+@click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True)
+@click.option("--budget", default="standard", show_default=True, help="fast, standard or full.")
+@click.option(
+    "--twin",
+    metavar="TARGET",
+    help="The same model without its defence.  [default: a run's cross_entropy of the same seed]",
+)
+@click.option("--claimed", type=float, help="Robust accuracy that somebody claims, in [0, 1].")
+@click.option("--images", type=click.IntRange(1), help="Test images.  [default: the budget's]")
+@click.option(
+    "--out",
+    type=ANY_FILE,
+    help="Folder of the audit, where a broken one goes on.  [default: below audits/]",
+)
+def command(
+    target: str,
+    data: str | None,
+    method: str | None,
+    beta: float | None,
+    seed: int | None,
+    device: str,
+    eps: float,
+    norm: Literal["linf", "l2"],
+    budget: str,
+    twin: str | None,
+    claimed: float | None,
+    images: int | None,
+    out: Path | None,
+) -> None:
+    """Find out what robust accuracy may be claimed for a model.
+
+    TARGET is a run's folder (with --method, --beta and --seed where it has several), a
+    models.safetensors in one, or file.py:function, which returns any torch.nn.Module that takes
+    images in [0, 1] and returns logits (with --data). Checks of gradient obfuscation come first,
+    then the remedies that they ask for, all judged on the model itself.
+    """
+    from rich.console import Console
+
+    from narrows.experiments.auditing import audit_victim
+    from narrows.experiments.progress import Progress
+    from narrows.experiments.victims import load_relatives, load_victim
+    from narrows.report.audit import write_audit
+
+    victim = load_victim(target, data, method, beta, seed).to(device)
+    relatives = load_relatives(victim, twin).to(device)
+    console = Console()
+    found = audit_victim(
+        victim,
+        relatives,
+        eps=eps,
+        norm=norm,
+        budget=budget,
+        claimed=claimed,
+        images=images,
+        out=out,
+        progress=Progress(console),
+    )
+    for finding in found.audit.findings:
+        if not finding.passed:
+            console.print(f"{finding.check}: {finding.evidence}", highlight=False)
+    console.print(found.audit.verdict.sentence, highlight=False, style="bold")
+    page = write_audit(found.folder / "audit.html", victim.name, found.record, found.surfaces)
+    click.echo(f"Report: {page}")

@@ -1,0 +1,42 @@
+"""`narrows knee`: which beta the IB curve of each method of a run chooses, and how surely."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from narrows.commands._options import ANY_FILE
+
+__all__ = ["command"]
+
+
+@click.command("knee")
+@click.argument("folder", type=ANY_FILE)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "test"]),
+    default="train",
+    show_default=True,
+    help="Data that the curve was measured on: choose by training data.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def command(folder: Path, split: str, as_json: bool) -> None:
+    """Find the knee of each method's IB curve in a run's FOLDER.
+
+    Beside it stand the interval of 95 % of the knees when seeds are drawn with replacement, the
+    share of those curves that have a clear knee, and a second criterion: the least I(X;Z) whose
+    I(Z;Y) is within one standard error of the best.
+    """
+    from rich.console import Console
+
+    from narrows.report.knees import find_knees, knee_table
+    from narrows.report.rows import load_run
+    from narrows.report.tables import markdown
+
+    found = find_knees(load_run(folder), split)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        Console().print(markdown(knee_table(found)), soft_wrap=True, highlight=False)

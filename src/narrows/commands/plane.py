@@ -1,0 +1,64 @@
+"""`narrows plane`: where the layers of trained models lie in the information plane."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from narrows.commands._options import ANY_FILE, names, numbers
+
+__all__ = ["command"]
+
+
+@click.command("plane")
+@click.argument("sources", type=ANY_FILE, nargs=-1, required=True)
+@click.option("--methods", callback=names, help="Of a run; with commas between them.")
+@click.option("--betas", callback=numbers, help="Of a run; with commas between them.")
+@click.option("--layers", callback=names, help="With commas between them.  [default: all]")
+@click.option(
+    "--measure",
+    type=click.Choice(["pairwise", "binned", "exact"]),
+    default="pairwise",
+    show_default=True,
+    help="Bounds with noise added, counts after binning, or enumeration of binary layers.",
+)
+@click.option("--noise", default=1.0, show_default=True, help="Standard deviation, for pairwise.")
+@click.option("--bins", default=30, show_default=True, help="A coordinate, for binned.")
+@click.option("--samples", default=1000, show_default=True, help="Inputs at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--out", type=ANY_FILE, help="HTML page to write.  [default: plane.html beside it]")
+def command(
+    sources: tuple[Path, ...],
+    methods: list[str] | None,
+    betas: list[float] | None,
+    layers: list[str] | None,
+    measure: str,
+    noise: float,
+    bins: int,
+    samples: int,
+    as_json: bool,
+    out: Path | None,
+) -> None:
+    """Draw the information plane of a run's folder, or of recorded planes.
+
+    SOURCES is the folder of a run, whose stored models are measured on its training data, or files
+    that a PlaneRecorder has saved, one a seed.
+    """
+    from rich.console import Console
+
+    from narrows.report.planes import measure_run, plane_table, read_planes, write_plane
+    from narrows.report.tables import markdown
+
+    if sources[0].is_dir():
+        options = {"pairwise": {"noise_std": noise}, "binned": {"bins": bins}, "exact": {}}[measure]
+        rows = measure_run(sources[0], methods, betas, layers, measure, samples, options)
+    else:
+        rows = read_planes(sources)
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    Console().print(markdown(plane_table(rows)), soft_wrap=True, highlight=False)
+    beside = sources[0] if sources[0].is_dir() else sources[0].parent
+    click.echo(f"Page: {write_plane(rows, out or beside / 'plane.html')}")

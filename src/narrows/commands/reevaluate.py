@@ -1,0 +1,42 @@
+"""`narrows reevaluate`: one step, and more and more restarts, on the models of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from narrows.commands._options import ANY_FILE, names, numbers
+
+__all__ = ["command"]
+
+
+@click.command("reevaluate")
+@click.argument("folder", type=ANY_FILE)
+@click.option("--methods", callback=names, help="Of the run, with commas.  [default: all]")
+@click.option("--betas", callback=numbers, help="Of those methods, with commas.  [default: all]")
+@click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="Attacked.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--quiet", is_flag=True, help="Show errors and the path of the page only.")
+def command(
+    folder: Path,
+    methods: list[str] | None,
+    betas: list[float] | None,
+    images: int,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Attack every model of a run's FOLDER with one step and with many restarts.
+
+    This is the test that took the robustness of VIB away (Korshunova et al. 2021, Figures 1, 2 and
+    8). Results go to FOLDER/reevaluation, a file a model: what is there is not repeated.
+    """
+    from rich.console import Console
+
+    from narrows.experiments.progress import Progress
+    from narrows.experiments.reevaluation import reevaluate_run
+    from narrows.report.reevaluation import write_reevaluation
+
+    found = reevaluate_run(folder, methods, betas, images, device, Progress(Console(quiet=quiet)))
+    path = folder / "reevaluation" / "reevaluation.html"
+    click.echo(f"Report: {write_reevaluation(path, found.rows, found.data, found.images)}")

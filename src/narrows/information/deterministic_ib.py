@@ -1,0 +1,207 @@
+"""The deterministic information bottleneck of a joint distribution that is known.
+
+    minimise beta H(Z) - I(Z;Y) over functions z = f(x):
+    f(x) = argmax_z  log p(z) - d(x, z) / beta,   d(x, z) = KL(p(y|x) || p(y|z))
+
+The objective is a sum over clusters, of (1 - beta) p(z) log p(z) - sum_y p(z,y) log p(z,y), up to a
+constant, so that what it gains by moving one x, or by joining two clusters, costs nothing to tell.
+
+Source: Strouse & Schwab (2017), arXiv 1604.00268, eqs. 6 and 11, who minimise H(Z) - beta_S I(Z;Y):
+beta_S = 1 / beta.
+Deviations: their iteration stops at the first assignment that repeats itself, and cannot open a
+cluster that it has emptied. Here the best move of a single x (also to an empty cluster) and the
+best joining of two clusters follow until neither gains; the best of several starts is kept. Whether
+that is the optimum nobody can say in general: on tiny joints the tests compare with all partitions.
+Equal rows of p(y|x) are merged: the objective is concave in how they are shared out, so that it is
+never better to part them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from narrows.errors import InputError
+from narrows.information._checks import check_betas
+from narrows.information._joint import check_joint, merge_rows, mutual_information, spread
+from narrows.information.curve import IBPoint
+
+__all__ = ["DIBSolution", "deterministic_bottleneck"]
+
+_ROUNDS = 100
+_MOVES = 10_000
+# Of the objective, in nats: moves that gain less are rounding.
+_GAIN = 1e-13
+
+
+# No generated equality: it would compare tensors, whose truth value is undefined.
+@dataclass(frozen=True, eq=False)
+class DIBSolution:
+    """The deterministic bottleneck at each of B betas, in nats.
+
+    Attributes:
+        betas: `[B]`, the weight of compression, in the order that was asked for.
+        rate: `[B]`, H(Z) = I(X;Z).
+        relevance: `[B]`, I(Z;Y).
+        codes: `[B, X]`, f(x), numbered from 0.
+        agreement: `[B]`, share of the starts that ended at an objective as good as the best; small
+            where a better one may have been missed.
+        information: I(X;Y), the relevance that nothing exceeds.
+    """
+
+    betas: Tensor
+    rate: Tensor
+    relevance: Tensor
+    codes: Tensor
+    agreement: Tensor
+    information: float
+
+    def points(self) -> list[IBPoint]:
+        """The solutions as points of a curve."""
+        rows = zip(self.betas.tolist(), self.rate.tolist(), self.relevance.tolist(), strict=True)
+        return [IBPoint(*row) for row in rows]
+
+
+def deterministic_bottleneck(
+    joint: Tensor,
+    betas: Sequence[float] | Tensor,
+    clusters: int = 10,
+    restarts: int = 20,
+    seed: int = 0,
+) -> DIBSolution:
+    """Find the best function of x at each beta, by descent from several starts.
+
+    Args:
+        joint: `[X, Y]`, p(x, y); every x has some probability.
+        betas: weights of H(Z), above 0; from 1 on nothing is worth its entropy.
+        clusters: number of values that Z can take.
+        restarts: starts at each beta; the first is spread over the rows, the others are random.
+        seed: of the starts.
+
+    Raises:
+        InputError: if `joint` is no joint distribution, or another setting is not positive.
+
+    Example:
+        >>> joint = torch.tensor([[0.3, 0.0], [0.2, 0.0], [0.0, 0.5]])
+        >>> deterministic_bottleneck(joint, [0.5]).codes.tolist()
+        [[0, 0, 1]]
+    """
+    joint = check_joint(joint)
+    source, merged = merge_rows(joint)
+    betas = check_betas(betas)
+    if clusters < 1 or restarts < 1:
+        raise InputError(f"clusters and restarts must be positive, got {clusters} and {restarts}")
+    p_xy = source.p_x[:, None] * source.p_y
+    beta = betas.repeat_interleave(restarts)
+    codes = _starts(source.p_y, clusters, restarts, seed).repeat(len(betas), 1)
+    codes = _descend(p_xy, beta, codes, clusters)
+    p_zy = _gather(p_xy, codes, clusters)
+    objective = _cost(p_zy, beta[:, None]).sum(1).unflatten(0, (-1, restarts))
+    least, best = objective.min(1)
+    chosen = best + restarts * torch.arange(len(betas))
+    p_zy = p_zy[chosen]
+    p_z = p_zy.sum(2)
+    return DIBSolution(
+        betas=betas,
+        rate=torch.special.entr(p_z).sum(1),
+        relevance=mutual_information(p_z, p_zy / p_z.clamp_min(1e-300)[..., None]),
+        codes=_renumber(codes[chosen][:, merged]),
+        agreement=(objective <= least[:, None] + 1e-9).double().mean(1),
+        information=mutual_information(source.p_x, source.p_y).item(),
+    )
+
+
+def _starts(p_y: Tensor, clusters: int, restarts: int, seed: int) -> Tensor:
+    """Assignments `[restarts, X]`: to the nearest of rows far apart, then at random."""
+    apart = torch.cdist(p_y.sqrt(), spread(p_y, clusters).sqrt())
+    draw = torch.Generator().manual_seed(seed)
+    # Random ones use few clusters as well as many.
+    most = torch.randint(1, clusters + 1, (restarts - 1, 1), generator=draw)
+    others = (torch.rand(restarts - 1, len(p_y), generator=draw) * most).long()
+    return torch.cat([apart.argmin(1)[None], others])
+
+
+def _descend(p_xy: Tensor, beta: Tensor, codes: Tensor, clusters: int) -> Tensor:
+    """The iteration, then single moves and joinings, until nothing gains: `[S, X]`."""
+    for _ in range(_ROUNDS):
+        after = _reassign(p_xy, beta, codes, clusters)
+        before = _cost(_gather(p_xy, codes, clusters), beta[:, None]).sum(1)
+        better = _cost(_gather(p_xy, after, clusters), beta[:, None]).sum(1) < before - _GAIN
+        codes = torch.where(better[:, None], after, codes)
+        if not better.any():
+            break
+    open_ = torch.arange(len(codes))
+    for _ in range(_MOVES):
+        after, gain = _best_move(p_xy, beta[open_], codes[open_], clusters)
+        joined, gain_joined = _best_joining(p_xy, beta[open_], codes[open_], clusters)
+        after = torch.where((gain_joined > gain)[:, None], joined, after)
+        moving = torch.maximum(gain, gain_joined) > _GAIN
+        open_ = open_[moving]
+        if not len(open_):
+            break
+        codes[open_] = after[moving]
+    return codes
+
+
+def _reassign(p_xy: Tensor, beta: Tensor, codes: Tensor, clusters: int) -> Tensor:
+    """One step of the iteration."""
+    p_zy = _gather(p_xy, codes, clusters)
+    p_z, p_x = p_zy.sum(2), p_xy.sum(1)
+    log_q = (p_zy / p_z.clamp_min(1e-300)[..., None]).clamp_min(1e-300).log()
+    score = p_z.log()[:, None] + (p_xy / p_x[:, None]) @ log_q.mT / beta[:, None, None]
+    return score.argmax(2)
+
+
+def _best_move(p_xy: Tensor, beta: Tensor, codes: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
+    """The assignments after the best move of one x each, and what it gains: `[S]`."""
+    p_zy = _gather(p_xy, codes, clusters)
+    b = beta[:, None]
+    now = _cost(p_zy, b)
+    home = codes[..., None].expand(-1, -1, p_xy.shape[1])
+    leaving = now.gather(1, codes) - _cost((p_zy.gather(1, home) - p_xy).clamp_min(0), b)
+    joining = now[:, None] - _cost(p_zy[:, None] + p_xy[:, None], b[..., None])
+    gain = (leaving[..., None] + joining).scatter(2, codes[..., None], -torch.inf)
+    best, at = gain.flatten(1).max(1)
+    after = codes.clone()
+    after[torch.arange(len(codes)), at // clusters] = at % clusters
+    return after, best
+
+
+def _best_joining(
+    p_xy: Tensor, beta: Tensor, codes: Tensor, clusters: int
+) -> tuple[Tensor, Tensor]:
+    """The assignments after the best joining of two clusters each, and what it gains: `[S]`."""
+    p_zy = _gather(p_xy, codes, clusters)
+    now = _cost(p_zy, beta[:, None])
+    both = _cost(p_zy[:, :, None] + p_zy[:, None], beta[:, None, None])
+    gain = now[:, :, None] + now[:, None] - both
+    gain.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+    best, at = gain.flatten(1).max(1)
+    kept, gone = (at // clusters)[:, None], (at % clusters)[:, None]
+    return torch.where(codes == gone, kept, codes), best
+
+
+def _gather(p_xy: Tensor, codes: Tensor, clusters: int) -> Tensor:
+    """p(z, y) of assignments: `[S, Z, Y]`."""
+    return F.one_hot(codes, clusters).to(p_xy).mT @ p_xy
+
+
+def _cost(p_zy: Tensor, beta: Tensor) -> Tensor:
+    """What each cluster adds to beta H(Z) - I(Z;Y), up to a constant: `[..., Y]` to `[...]`."""
+    p_z = p_zy.sum(-1)
+    return (1 - beta) * torch.special.xlogy(p_z, p_z) - torch.special.xlogy(p_zy, p_zy).sum(-1)
+
+
+def _renumber(codes: Tensor) -> Tensor:
+    """Number the clusters of each code from 0, in the order in which they occur."""
+    rows = []
+    for code in codes:
+        _, inverse = code.unique(return_inverse=True)
+        first = torch.full((int(inverse.max()) + 1,), len(code))
+        first.scatter_reduce_(0, inverse, torch.arange(len(code)), "amin")
+        rows.append(first.argsort().argsort()[inverse])
+    return torch.stack(rows)

@@ -1,0 +1,195 @@
+"""The information plane: I(X;T) and I(T;Y) of any layers of any model.
+
+    point of layer T = ( I(X;T), I(T;Y) ),   X one of the n inputs of a data set, each as likely
+
+Source: Shwartz-Ziv & Tishby (2017), arXiv 1703.00810, who bin; Saxe et al. (2018), "On the
+Information Bottleneck Theory of Deep Learning", who add noise and bound pairwise; Nguyen & Choi
+(2017), arXiv 1712.01272, whose binary layers are enumerated, exactly.
+
+What is drawn depends on how it was measured, and each point says how: a deterministic layer of a
+continuous input has infinite I(X;T), so that the noise or the bins that were added decide where it
+lies. Compare planes of one measure and one number of inputs only; nothing exceeds log n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from narrows.errors import InputError
+from narrows.information.binning import binned_rate, binned_relevance
+from narrows.information.enumeration import binary_tables, chain_information
+from narrows.information.kde import kde_bounds, kde_relevance
+from narrows.models import BinaryStochasticNet, Bottleneck, tap
+from narrows.models.bottleneck import latent_mode
+from narrows.models.outputs import as_output
+from narrows.types import Batch, Estimate
+
+__all__ = [
+    "MEASURES",
+    "LayerPoint",
+    "binned_plane",
+    "exact_plane",
+    "pairwise_plane",
+    "plane_layers",
+]
+
+_BLOCK = 2048
+_NONLINEAR = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid)
+
+
+class LayerPoint(NamedTuple):
+    """A layer's place in the plane: I(X;T) and I(T;Y)."""
+
+    layer: str
+    rate: Estimate
+    relevance: Estimate
+
+
+def plane_layers(model: nn.Module) -> list[str]:
+    """What can be measured of a model without asking: the names of its layers.
+
+    The last one of an encoder is its latent. A layer with weights is read after the nonlinearity
+    that follows it. The layers of a `BinaryStochasticNet` are its hidden ones, `z1`, `z2`, ...
+    """
+    if isinstance(model, BinaryStochasticNet):
+        return [f"z{number}" for number in range(1, len(model.hidden) + 1)]
+    leaves = [(name, one) for name, one in model.named_modules() if not [*one.children()]]
+    layers = []
+    for (name, module), (after, follows) in pairwise([*leaves, ("", nn.Identity())]):
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            layers.append(after if isinstance(follows, _NONLINEAR) else name)
+    if isinstance(model, Bottleneck):
+        last = max(i for i, name in enumerate(layers) if name.startswith("encoder"))
+        layers[last] = "latent"
+    return layers
+
+
+def pairwise_plane(
+    model: nn.Module, layers: Sequence[str], batch: Batch, noise_std: float = 1.0
+) -> list[LayerPoint]:
+    """Pairwise bounds: the upper one of I(X;T), and I(T;Y) by the same distance.
+
+    Args:
+        model: any; a stochastic one is measured at its mean, a Gaussian latent with its own noise.
+        layers: names of modules, of activations, or `"latent"`.
+        batch: inputs and labels.
+        noise_std: of the Gaussian noise that is added to a layer without noise of its own.
+
+    Raises:
+        InputError: for fewer than 2 inputs, or what `kde_bounds` refuses.
+        ConfigError: for a layer that the model does not have.
+    """
+    points = []
+    for layer, (mean, scale) in _codes(model, layers, batch.x).items():
+        noise = noise_std if scale is None else scale
+        rate = kde_bounds(mean, noise)[1]
+        upper = kde_relevance(mean, noise, batch.y)[1]
+        # Bounds of one distance are biased alike, so their difference is not a bound.
+        about = {**upper.diagnostics, "bound": "none"}
+        entropy = about["label_entropy"]
+        nats = about["same_distance"]
+        relevance = Estimate(nats, upper.std_error, upper.n, entropy, about)
+        points.append(LayerPoint(layer, rate, relevance))
+    return points
+
+
+def binned_plane(
+    model: nn.Module,
+    layers: Sequence[str],
+    batch: Batch,
+    bins: int = 30,
+    width: float | None = None,
+) -> list[LayerPoint]:
+    """Plug-in estimates after binning; exact for the binned code of these very inputs.
+
+    Raises:
+        InputError: as `binned_rate`.
+        ConfigError: for a layer that the model does not have.
+    """
+    return [
+        LayerPoint(
+            layer, binned_rate(mean, bins, width), binned_relevance(mean, batch.y, bins, width)
+        )
+        for layer, (mean, _) in _codes(model, layers, batch.x).items()
+    ]
+
+
+def exact_plane(
+    model: nn.Module, layers: Sequence[str], batch: Batch, joint: Tensor | None = None
+) -> list[LayerPoint]:
+    """The truth, by enumeration of every code of a network of binary stochastic layers.
+
+    Args:
+        model: a `BinaryStochasticNet` of at most some sixteen units a layer.
+        layers: `z1`, `z2`, ...
+        batch: every input there is, with its label.
+        joint: `[n, classes]`, p(x, y), where labels are soft or inputs not equally likely; None for
+            the labels of the batch.
+
+    Raises:
+        InputError: for a model of another kind, layers that it does not have, or too wide.
+    """
+    if not isinstance(model, BinaryStochasticNet):
+        raise InputError(
+            f"only the layers of a BinaryStochasticNet can be enumerated, got a "
+            f"{type(model).__name__}; take the measure 'pairwise' or 'binned'"
+        )
+    names = plane_layers(model)
+    if missing := sorted(set(layers) - set(names)):
+        raise InputError(f"the network has the layers {', '.join(names)}, not {missing[0]}")
+    if joint is None:
+        joint = F.one_hot(batch.y).double() / len(batch.y)
+    with torch.no_grad():
+        hidden = [(layer.weight, layer.bias) for layer in model.linear_layers()[:-1]]
+        tables = binary_tables(model.inputs(batch.x), hidden)
+        found = dict(zip(names, chain_information(tables, joint), strict=True))
+    n = len(batch.x)
+    about = {"bound": "none", "measures": "the stochastic code, by enumeration"}
+    return [
+        LayerPoint(name, *(Estimate(nats, 0.0, n, math.log(n), about) for nats in found[name]))
+        for name in layers
+    ]
+
+
+MEASURES: dict[str, Callable[..., list[LayerPoint]]] = {
+    "pairwise": pairwise_plane,
+    "binned": binned_plane,
+    "exact": exact_plane,
+}
+
+
+def _codes(
+    model: nn.Module, layers: Sequence[str], x: Tensor
+) -> dict[str, tuple[Tensor, Tensor | None]]:
+    """Mean `[n, K]` of each layer and its own scale, where it has one."""
+    known = (
+        {*plane_layers(model), "latent"} if isinstance(model, BinaryStochasticNet) else {"latent"}
+    )
+    tapped = tap(model, [layer for layer in layers if layer not in known])
+    parts: dict[str, list[tuple[Tensor, Tensor | None]]] = {layer: [] for layer in layers}
+    with torch.no_grad(), latent_mode(model, "mean"):
+        for block in x.split(_BLOCK):
+            output = as_output(tapped(block))
+            for layer in layers:
+                parts[layer].append(_code_of(output, layer))
+    return {layer: _join(found) for layer, found in parts.items()}
+
+
+def _code_of(output: Any, layer: str) -> tuple[Tensor, Tensor | None]:
+    if layer != "latent":
+        return output.activations[layer].flatten(1), None
+    if output.latent is None:
+        raise InputError("the model has no latent; name the layers to measure")
+    return output.latent.mean, output.latent.scale
+
+
+def _join(parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+    means, scales = zip(*parts, strict=True)
+    return torch.cat(means), None if scales[0] is None else torch.cat(scales)

@@ -1,0 +1,161 @@
+"""The estimators that a sweep needs, for all of its members at once: `[members, n, K]`.
+
+    stacked_rates(mean, scale)[i]  =  variational_rate(mean[i], scale[i])
+
+and so for the others: the same numbers as one call a member, to rounding, for the price of one pass
+over larger tensors. It pays where a member's own tensors are small. `hsic` takes stacks as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from narrows.errors import InputError
+from narrows.information._checks import check_codes, check_scale
+from narrows.information.binning import bin_codes
+from narrows.information.discrete import label_rows
+from narrows.information.kde import kde_bounds
+from narrows.information.variational import variational_rate
+from narrows.types import Estimate
+
+__all__ = ["stacked_binned_rates", "stacked_kde_bounds", "stacked_rates"]
+
+# As many samples as every one counts in the standard error of `kde_bounds`.
+_MOST = 1000
+_SATURATED = 0.95
+
+
+def stacked_rates(mean: Tensor, scale: Tensor | float) -> list[Estimate]:
+    """`variational_rate` of every member, with the prior N(0, I).
+
+    Args:
+        mean: `[members, n, K]`.
+        scale: a number, or `[members, n, K]`.
+
+    Raises:
+        InputError: as `variational_rate`.
+
+    Example:
+        >>> [rate.nats for rate in stacked_rates(torch.tensor([[[1.0], [-1.0]]]), 1.0)]
+        [0.5]
+    """
+    flat, _, n = _flatten(mean)
+    factor = check_scale(scale if isinstance(scale, float | int) else scale.flatten(0, 1), flat)
+    kl = (0.5 * (factor.square() + flat.square() - 1) - factor.log()).sum(1).unflatten(0, (-1, n))
+    about = variational_rate(flat[:2], factor[:2]).diagnostics
+    nats, errors = kl.mean(1).tolist(), (kl.std(1) / math.sqrt(n)).tolist()
+    return [Estimate(*pair, n, diagnostics=about) for pair in zip(nats, errors, strict=True)]
+
+
+def stacked_kde_bounds(
+    mean: Tensor, scale: float | Sequence[float]
+) -> list[tuple[Estimate, Estimate]]:
+    """`kde_bounds` of every member, lower and upper, of codes with noise of one size each.
+
+    Args:
+        mean: `[members, n, K]`; above 1,000 samples members are taken one after another, as their
+            matrices of pairs are large already.
+        scale: standard deviation of the noise, one number or one a member.
+
+    Raises:
+        InputError: as `kde_bounds`, or for another number of scales than members.
+    """
+    flat, members, n = _flatten(mean)
+    noises = [float(scale)] * members if isinstance(scale, float | int) else [*map(float, scale)]
+    if len(noises) != members:
+        raise InputError(f"expected a scale for each of {members} members, got {len(noises)}")
+    for noise in noises:
+        check_scale(noise, flat)
+    codes = flat.unflatten(0, (members, n))
+    if n > _MOST:
+        return [kde_bounds(code, noise) for code, noise in zip(codes, noises, strict=True)]
+    width = torch.tensor(noises, dtype=codes.dtype, device=codes.device)[:, None, None]
+    centred = (codes - codes.mean(1, keepdim=True)) / width
+    squares = centred.square().sum(2)
+    apart = torch.baddbmm(
+        squares[:, :, None] + squares[:, None], centred, centred.mT, alpha=-2
+    ).clamp_(min=0)
+    lower = apart.mul_(-1 / 8).exp_()
+    # The upper bound's similarities are the fourth powers of the lower one's.
+    found = [_bounds(lower), _bounds(lower.square().square_())]
+    pairs = []
+    for member, noise in enumerate(noises):
+        about = {
+            "noise_scale": noise,
+            "measures": f"information in the code + N(0, {noise:g}^2 I) about which of the {n} "
+            "samples it came from",
+            "saturated": found[1][0][member].item() > _SATURATED * math.log(n),
+        }
+        low, high = (
+            Estimate(nats[member].item(), error[member].item(), n, math.log(n), about | named)
+            for (nats, error), named in zip(found, _NAMED, strict=True)
+        )
+        pairs.append((low, high))
+    return pairs
+
+
+def stacked_binned_rates(z: Tensor, bins: int = 30, width: float | None = None) -> list[Estimate]:
+    """`binned_rate` of every member of `z: [members, n, K]`, its own bins each.
+
+    Raises:
+        InputError: as `binned_rate`.
+    """
+    flat, members, n = _flatten(z)
+    cells = bin_codes(z.transpose(0, 1).flatten(1) if width is None else flat, bins, width)
+    if width is None:
+        cells = cells.unflatten(1, (members, -1)).transpose(0, 1).flatten(0, 1)
+    owner = torch.arange(members, device=z.device).repeat_interleave(n)
+    label = label_rows(torch.cat([owner[:, None], cells], 1))
+    counts = torch.bincount(label)
+    own = counts[label].unflatten(0, (members, n))
+    terms = math.log(n) - own.double().log()
+    inside = torch.zeros(len(counts), dtype=torch.int64, device=z.device)
+    occupied = torch.bincount(inside.scatter(0, label, owner), minlength=members)
+    named = f"width {width:g}" if width is not None else f"{bins} a coordinate, of equal mass"
+    return [
+        Estimate(
+            terms[i].mean().item(),
+            (terms[i].std() / math.sqrt(n)).item(),
+            n,
+            math.log(n),
+            {
+                "bound": "none",
+                "bins": named,
+                "occupied": int(occupied[i]),
+                "alone": (own[i] == 1).double().mean().item(),
+                "correction": 0.0,
+                "measures": "entropy of the binned code; I(X;Z) of a deterministic continuous code "
+                "is infinite",
+                "saturated": terms[i].mean().item() > _SATURATED * math.log(n),
+            },
+        )
+        for i in range(members)
+    ]
+
+
+_NAMED = (
+    {"bound": "lower", "distance": "bhattacharyya"},
+    {"bound": "upper", "distance": "kullback-leibler"},
+)
+
+
+def _flatten(codes: Tensor) -> tuple[Tensor, int, int]:
+    """Codes as `[members * n, K]` float64, and both numbers."""
+    if codes.dim() != 3:
+        raise InputError(f"expected codes [members, n, K], got {list(codes.shape)}")
+    check_codes(codes[:1].flatten(0, 1))
+    return check_codes(codes.flatten(0, 1)), len(codes), codes.shape[1]
+
+
+def _bounds(similarity: Tensor) -> tuple[Tensor, Tensor]:
+    """Nats and standard errors `[members]` from similarities `[members, n, n]`."""
+    n = similarity.shape[1]
+    sums = similarity.sum(2)
+    terms = math.log(n) - sums.log()
+    # A sample raises the sum of sample j by their similarity, hence lowers j's term.
+    influence = terms - (1 / sums)[:, None].bmm(similarity)[:, 0]
+    return terms.mean(1), influence.std(1) / math.sqrt(n)

@@ -1,0 +1,42 @@
+"""What one attack left of a model, on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+__all__ = ["attack_table"]
+
+
+def attack_table(name: str, record: Mapping[str, Any]) -> Table:
+    """One row an attack: how many images it saw and fooled, what is left, what it cost.
+
+    Args:
+        name: of the model.
+        record: of `Ledger.to_robustbench`.
+    """
+    low, high = record["interval_95"]
+    table = Table(
+        title=f"{name}: {record['clean_acc']} % clean, {record['autoattack_acc']} % left "
+        f"({low} to {high}, 95 %) on {record['images']} images",
+        caption=f"{record['norm']}, eps = {record['eps']}; by the vote of "
+        f"{record['noise']['verify_draws']} fresh draws where the model is stochastic, "
+        f"single draws {record['noise']['single_draw_acc']} %",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("attack")
+    for title in ("images", "fooled", "left, %", "forwards", "backwards"):
+        table.add_column(title, justify="right")
+    for entry in record["attacks"]:
+        table.add_row(
+            entry["name"],
+            f"{entry['attacked']:,}",
+            f"{entry['fooled']:,}",
+            f"{100 * entry['robust_accuracy']:.1f}",
+            f"{entry['forwards']:,}",
+            f"{entry['backwards']:,}",
+        )
+    return table

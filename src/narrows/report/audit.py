@@ -1,0 +1,181 @@
+"""The page of an audit: the verdict, what each check found, and every attack that was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+
+from narrows.report.page import Section, write_page
+from narrows.report.tables import ResultTable
+
+__all__ = ["descent", "loss_surfaces", "radii", "write_audit"]
+
+Row = dict[str, Any]
+
+_BLUE, _RED, _GRAY = "#0072B2", "#D55E00", "#888888"
+_WIDTH, _HEIGHT = 420, 260
+
+
+def write_audit(
+    path: Path, name: str, found: Mapping[str, Any], surfaces: Sequence[Row] = ()
+) -> Path:
+    """Write the page to `path`.
+
+    Args:
+        path: of the HTML file.
+        name: of the model.
+        found: `Audit.to_json()`.
+        surfaces: rows of the loss surfaces of some images: `image`, `a`, `b`, `loss`, `correct`.
+    """
+    verdict, about = found["verdict"], found["about"]
+    data = {finding["check"]: finding["data"] for finding in found["findings"]}
+    sections = [
+        Section("", [verdict["sentence"]], verdict=True),
+        Section(
+            "What the checks found",
+            ["A check that objects says that an attack may have failed, not that the model has."],
+            table=_findings(found["findings"]),
+            wordy=True,
+        ),
+        Section(
+            "What was tried",
+            [
+                "Share of images that nothing so far has fooled, attack after attack; only those "
+                "that fooled a new one are drawn."
+            ],
+            descent(found["attacks"], verdict["clean"]),
+        ),
+    ]
+    if curve := data.get("chance", {}).get("curve"):
+        said = "PGD against its radius. At the largest one here no honest accuracy exceeds chance."
+        chart = radii(curve, data["chance"]["chance"], about["norm"])
+        sections.append(Section("Larger radii", [said], chart))
+    if surfaces:
+        said = (
+            "Cross-entropy around three images, from the image (centre) towards the attack (right) "
+            "and a random corner of the ball (up), in units of the radius. A plain says that no "
+            "gradient can be followed there."
+        )
+        sections.append(Section("Loss surfaces", [said], loss_surfaces(surfaces)))
+    sections.append(Section("Every attack", table=_attacks(found["attacks"])))
+    lead = (
+        f"{name}. {verdict['images']} images, {about['norm']}, eps = {about['eps']:g}, "
+        f"seed {about['seed']}; {sum(one['forwards'] for one in found['attacks']):,} images "
+        f"forward, {sum(one['backwards'] for one in found['attacks']):,} backward."
+    )
+    return write_page(path, "Is this robustness real?", lead, sections)
+
+
+def descent(attacks: Sequence[Row], clean: float) -> Any:
+    """Accuracy that is left after each attack that fooled another image.
+
+    Args:
+        attacks: entries of a ledger, with `name` and `robust_accuracy`.
+        clean: accuracy without an attack.
+    """
+    rows: list[Row] = [{"attack": "no attack", "left": clean}]
+    for entry in attacks:
+        if entry["robust_accuracy"] < rows[-1]["left"] - 1e-9:
+            rows.append({"attack": entry["name"], "left": entry["robust_accuracy"]})
+    rows = [{**row, "turn": turn} for turn, row in enumerate(rows)]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        alt.Y("attack:N", sort=alt.SortField("turn"), title=None, axis=alt.Axis(labelLimit=360))
+    )
+    bars = base.mark_bar(color=_BLUE, opacity=0.8).encode(
+        alt.X("left:Q", title="accuracy left", scale=alt.Scale(domain=[0, 1]), axis=_percent())
+    )
+    text = base.mark_text(align="left", dx=4).encode(
+        alt.X("left:Q"), text=alt.Text("left:Q", format=".1%")
+    )
+    return (bars + text).properties(width=_WIDTH, height=max(60, 22 * len(rows)))
+
+
+def radii(curve: Mapping[str, float], chance: float, norm: str) -> Any:
+    """Accuracy under one attack against its radius, and the most that chance allows.
+
+    Args:
+        curve: accuracy by radius.
+        chance: share of the largest class.
+        norm: of the radius.
+    """
+    rows = [{"eps": float(eps), "accuracy": left} for eps, left in curve.items()]
+    title = f"eps, {norm} radius in the [0, 1] image range"
+    line = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(point=alt.OverlayMarkDef(size=55), strokeWidth=2, color=_BLUE)
+        .encode(
+            alt.X("eps:Q", title=title),
+            alt.Y("accuracy:Q", scale=alt.Scale(domain=[0, 1]), axis=_percent()),
+            tooltip=["eps:Q", alt.Tooltip("accuracy:Q", format=".1%")],
+        )
+    )
+    limit = alt.Chart(alt.Data(values=[{"chance": chance}]))
+    rule = limit.mark_rule(color=_RED, strokeDash=[6, 3]).encode(alt.Y("chance:Q"))
+    label = limit.mark_text(align="left", dy=-6, color=_RED, text="chance").encode(
+        alt.Y("chance:Q"), x=alt.value(6)
+    )
+    return (line + rule + label).properties(width=_WIDTH, height=_HEIGHT)
+
+
+def loss_surfaces(rows: Sequence[Row]) -> Any:
+    """A heat map an image, with a white line where the model begins to err.
+
+    Args:
+        rows: with `image`, `a`, `b`, `loss`, `correct`.
+    """
+    steps = sorted({row["a"] for row in rows})
+    step = steps[1] - steps[0]
+    data = [{**row, "a1": row["a"] + step, "b1": row["b"] + step} for row in rows]
+    base = alt.Chart().encode(
+        alt.X("a:Q", title="towards the attack", scale=alt.Scale(nice=False)),
+        alt.X2("a1:Q"),
+        alt.Y("b:Q", title="random direction", scale=alt.Scale(nice=False)),
+        alt.Y2("b1:Q"),
+    )
+    heat = base.mark_rect().encode(
+        alt.Color("loss:Q", title="loss, nats", scale=alt.Scale(scheme="viridis")),
+        tooltip=["a:Q", "b:Q", alt.Tooltip("loss:Q", format=".3f"), "correct:N"],
+    )
+    wrong = (
+        base.transform_filter("!datum.correct")
+        .mark_rect(fill=None, stroke="white", strokeWidth=0.4, strokeOpacity=0.7)
+        .encode()
+    )
+    layers = alt.layer(heat, wrong, data=alt.Data(values=data))
+    chart = layers.properties(width=220, height=220).facet(
+        column=alt.Column("image:O", title="image (white grid: misclassified)")
+    )
+    return chart.resolve_scale(color="independent")
+
+
+def _findings(findings: Sequence[Row]) -> ResultTable:
+    def word(finding: Row) -> str:
+        if not finding["examined"]:
+            return "not examined"
+        return "passes" if finding["passed"] else "objects"
+
+    rows = [[one["check"], word(one), one["evidence"], one["remedy"]] for one in findings]
+    return ResultTable(["check", "", "evidence", "what to do"], rows)
+
+
+def _attacks(attacks: Sequence[Row]) -> ResultTable:
+    rows = [
+        [
+            one["name"],
+            f"{one['attacked']:,}",
+            f"{one['fooled']:,}",
+            f"{one['robust_accuracy']:.1%}",
+            f"{one['forwards']:,}",
+            f"{one['backwards']:,}",
+        ]
+        for one in attacks
+    ]
+    titles = ["attack", "images", "fooled", "accuracy left", "forwards", "backwards"]
+    return ResultTable(titles, rows)
+
+
+def _percent() -> alt.Axis:
+    return alt.Axis(format="%")

@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+
+from narrows.errors import InputError
+from narrows.information import (
+    code_information,
+    deterministic_bottleneck,
+    discrete_entropy,
+    information_bottleneck,
+)
+from scenarios import NoiselessLabels, generator
+
+BETAS = [0.02, 0.1, 0.3, 0.6]
+
+
+def random_joint(x=6, y=3, seed=0):
+    joint = torch.rand(x, y, dtype=torch.float64, generator=generator(seed)) ** 3
+    return joint / joint.sum()
+
+
+def partitions(n):
+    """Every way to put n things into groups, as a list of group numbers."""
+    if n == 0:
+        yield []
+        return
+    for rest in partitions(n - 1):
+        for group in range(max(rest, default=-1) + 2):
+            yield [*rest, group]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("classes", [2, 3])
+def test_no_partition_of_a_tiny_joint_is_better(seed, classes):
+    joint = random_joint(y=classes, seed=seed)
+    found = deterministic_bottleneck(joint, BETAS)
+    points = [code_information(torch.tensor(codes), joint) for codes in partitions(6)]
+    for beta, point in zip(BETAS, found.points(), strict=True):
+        best = min(beta * rate - relevance for rate, relevance in points)
+        assert beta * point.rate - point.relevance == pytest.approx(best, abs=1e-12)
+
+
+def test_what_is_returned_belongs_together():
+    joint = random_joint(9, 4)
+    found = deterministic_bottleneck(joint, BETAS, clusters=5)
+    for codes, point in zip(found.codes, found.points(), strict=True):
+        assert (point.rate, point.relevance) == pytest.approx(code_information(codes, joint))
+        # Numbered in the order in which they occur.
+        assert codes[0] == 0
+        assert codes.unique().tolist() == list(range(int(codes.max()) + 1))
+    assert ((found.agreement > 0) & (found.agreement <= 1)).all()
+
+
+def test_the_stochastic_bottleneck_is_never_worse():
+    joint = random_joint(8, 2)
+    hard, soft = deterministic_bottleneck(joint, BETAS), information_bottleneck(joint, BETAS)
+    assert (
+        soft.betas * soft.rate - soft.relevance - soft.gap
+        <= hard.betas * hard.rate - hard.relevance + 1e-12
+    ).all()
+
+
+def test_noiseless_labels_are_their_own_best_code():
+    target = NoiselessLabels()
+    found = deterministic_bottleneck(target.joint, [0.5, 1.1])
+    assert found.rate.tolist() == pytest.approx([math.log(4), 0])
+    assert found.relevance.tolist() == pytest.approx([math.log(4), 0])
+    assert found.codes[0].tolist() == [0, 1, 2, 3] * 3
+
+
+def test_next_to_no_compression_keeps_every_row_apart():
+    joint = random_joint()
+    found = deterministic_bottleneck(joint, [1e-6])
+    assert found.rate.item() == pytest.approx(discrete_entropy(joint.sum(1)))
+    assert found.relevance.item() == pytest.approx(found.information)
+
+
+@pytest.mark.parametrize("settings", [{"clusters": 0}, {"restarts": 0}, {"betas": [0.0]}])
+def test_impossible_settings_are_refused(settings):
+    with pytest.raises(InputError):
+        deterministic_bottleneck(random_joint(), **{"betas": [0.5], **settings})
