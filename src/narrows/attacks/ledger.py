@@ -266,7 +266,8 @@ class Ledger:
         form = {**_FORM, **_NOISE}
         if unknown := sorted(set(known) - set(form)):
             raise InputError(f"unknown keys {', '.join(unknown)}; valid: {', '.join(form)}")
-        robust = self.accuracy_at(eps)
+        # Without a radius, as a minimal-norm attack has none, whatever fooled the model counts.
+        robust = self.accuracy_at(eps) if math.isfinite(eps) else self.robust_accuracy
         low, high = wilson(round(robust * len(self.fooled)), len(self.fooled))
         return {
             "name": name,
@@ -276,6 +277,7 @@ class Ledger:
             "autoattack_acc": _percent(robust),
             "norm": self.norm,
             "images": len(self.fooled),
+            "median_distance": _finite(self.distance.median().item()),
             "interval_95": [_percent(low), _percent(high)],
             "attacks": [asdict(entry) for entry in self.entries],
             "noise": {
@@ -313,6 +315,10 @@ def wilson(successes: int, count: int, z: float = 1.959964) -> tuple[float, floa
     half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
     scale = 1 + z**2 / count
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _percent(share: float) -> str:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from narrows.audit import Audit, Case, audit, loss_surface, resolve_budget
+from narrows.audit import CHECKS, REMEDIES, Audit, Case, audit, loss_surface, resolve_budget
 from narrows.experiments.progress import Progress
 from narrows.experiments.store import open_run
 from narrows.experiments.victims import Relatives, Victim
@@ -62,7 +62,12 @@ def audit_victim(
     model = as_classifier(victim.model)
     twin = relatives.twin and as_classifier(relatives.twin)
     siblings = [as_classifier(sibling) for sibling in relatives.siblings]
-    with open_run(path, asked) as folder, progress.bar("audit", 1) as bar:
+    parts = len(CHECKS) + len(REMEDIES)  # of the remedies, only those that a check asks for
+    with open_run(path, asked) as folder, progress.bar("audit", parts) as bar:
+
+        def show(name: str, done: int, total: int) -> None:
+            bar.show(done if name in CHECKS else len(CHECKS) + done, name)
+
         found = audit(
             model,
             x,
@@ -74,7 +79,7 @@ def audit_victim(
             twin=twin,
             siblings=siblings,
             folder=folder.sub("state").path,
-            progress=lambda name, done, total: bar.show(done, f"{name} ({done} of {total})"),
+            progress=show,
         )
         record = {**found.to_json(), "asked": asked}
         folder.write("record.json", record)

@@ -21,7 +21,7 @@ from narrows.information import (
     variational_rate,
     variational_relevance,
 )
-from narrows.models.bottleneck import Stochastic, as_classifier, latent_mode
+from narrows.models.bottleneck import Stochastic, as_classifier, latent_mode, resting_mode
 from narrows.models.evaluating import evaluating
 from narrows.models.outputs import as_output, logits_of
 from narrows.types import Batch, Estimate, Latent
@@ -52,7 +52,7 @@ def _evaluate(model: nn.Module, splits: Splits, config: EvaluateConfig) -> dict[
     stochastic = is_stochastic(model)
     record: dict[str, Any] = {
         "accuracy": {
-            name: accuracy(as_classifier(model, mode="mean"), data)
+            name: accuracy(_at_rest(model, config.samples), data)
             for name, data in splits._asdict().items()
         },
         "information": {
@@ -100,8 +100,9 @@ def attack_all(
 ) -> list[dict[str, Any]]:
     """FGSM and PGD at every eps, and DeepFool, on the first test images."""
     x, y = _attacked(data, config)
-    sampling = stochastic and config.mode == "sample"
-    victim = as_classifier(model, config.samples if sampling else None, config.mode)
+    mode = "sample" if resting_mode(model)[0] == "sample" else config.mode
+    sampling = stochastic and mode == "sample"
+    victim = as_classifier(model, config.samples if sampling else None, mode)
     draws = config.samples if sampling else 1
     attacks: list[tuple[str, float | None, Attack]] = []
     for eps in config.eps:
@@ -121,7 +122,7 @@ def attack_all(
                 "mean_distance": found.mean().item() if len(found) else None,
                 "median_distance": found.median().item() if len(found) else None,
                 "images": len(x),
-                "mode": config.mode if stochastic else "deterministic",
+                "mode": mode if stochastic else "deterministic",
                 "draws": draws,
                 "forwards": result.forwards,
                 "backwards": result.backwards,
@@ -135,7 +136,7 @@ def attacked_pictures(
 ) -> dict[str, Tensor]:
     """A few test images, what PGD and DeepFool make of them, and what the model then says."""
     x, y = (part[:count] for part in _attacked(data, config))
-    victim = as_classifier(model, mode="mean")
+    victim = _at_rest(model, config.samples)
     eps = config.eps[len(config.eps) // 2]
     pgd = _pgd(eps, config)(victim, x, y).x_adv
     deepfool = DeepFool(norm="l2")(victim, x, y).x_adv
@@ -172,7 +173,12 @@ def is_stochastic(model: nn.Module) -> bool:
 
 
 def encode(model: nn.Module, x: Tensor) -> Latent | None:
-    """The latents of many inputs at their means, without gradients, in blocks; None without one."""
+    """The latents of many inputs at their means, without gradients, in blocks.
+
+    None without one, or where the mean is another network.
+    """
+    if resting_mode(model)[0] != "mean":
+        return None
     parts = []
     with torch.no_grad(), latent_mode(model, "mean"):
         for block in x.split(_BLOCK):
@@ -183,6 +189,11 @@ def encode(model: nn.Module, x: Tensor) -> Latent | None:
     scale = None if parts[0].scale is None else torch.cat([part.scale for part in parts])
     mean = torch.cat([part.mean for part in parts])
     return Latent(mean, mean, scale)
+
+
+def _at_rest(model: nn.Module, samples: int) -> nn.Module:
+    mode, drawn = resting_mode(model, samples)
+    return as_classifier(model, drawn, mode)
 
 
 def _logits(model: nn.Module, data: Dataset) -> Tensor:

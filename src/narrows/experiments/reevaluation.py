@@ -27,7 +27,7 @@ from narrows.errors import ConfigError
 from narrows.experiments.members import list_members, load_member
 from narrows.experiments.progress import Bar, Progress
 from narrows.experiments.store import Folder, read_json
-from narrows.models.bottleneck import as_classifier
+from narrows.models.bottleneck import as_classifier, resting_mode
 from narrows.models.evaluating import evaluating
 
 __all__ = ["Found", "Reevaluation", "reevaluate", "reevaluate_run"]
@@ -85,7 +85,8 @@ def reevaluate(
     with torch.no_grad(), evaluating(model):
         stochastic = is_stochastic(as_classifier(model), x)
     rows = []
-    for mode in ("mean", "sample") if stochastic else ("mean",):
+    rest, _ = resting_mode(model)
+    for mode in (rest, "sample") if stochastic and rest == "mean" else (rest,):
         victim = as_classifier(model, settings.samples if mode == "sample" else None, mode)
         named = mode if stochastic else "deterministic"
         for row in [*_one_step(victim, x, y, settings), *_ladders(victim, x, y, settings)]:

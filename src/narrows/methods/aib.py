@@ -114,6 +114,11 @@ class AIB(Method):
         self.selected = min(inputs, max(16, inputs // 4)) if selected is None else selected
         if not 1 <= self.selected <= inputs:
             raise ConfigError(f"selected must lie in 1..{inputs} (the inputs), got {selected}")
+        if latent < 1:
+            raise ConfigError(
+                f"AIB's critic reads a latent of at least one unit, got {latent}; set "
+                "network.bottleneck to its width"
+            )
         if steps < 1 or not 0 < averaging <= 1 or not self.hidden:
             raise ConfigError(
                 "AIB needs steps >= 1, averaging in (0, 1] and at least one hidden layer, got "

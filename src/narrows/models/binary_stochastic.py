@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +68,8 @@ class BinaryStochasticNet(Stochastic):
         >>> output.logits.shape, output.latent.mean.shape, list(output.activations)
         (torch.Size([5, 8, 2]), torch.Size([8, 3]), ['z1', 'z2'])
     """
+
+    mean_is_model: ClassVar[bool] = False
 
     def __init__(
         self,

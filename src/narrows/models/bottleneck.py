@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,7 @@ __all__ = [
     "as_classifier",
     "check_mode",
     "latent_mode",
+    "resting_mode",
 ]
 
 Mode = Literal["sample", "mean"]
@@ -42,10 +43,14 @@ class Stochastic(nn.Module):
     Attributes:
         mode: `"sample"` or `"mean"`; it can be changed at any time.
         samples: draws an input; `None` means one, without a samples axis in the output.
+        mean_is_model: whether mode `"mean"` is the same model without its noise, and may stand for
+            it; else it is another network.
 
     Raises:
         ConfigError: for a mode or a number of samples that there is not.
     """
+
+    mean_is_model: ClassVar[bool] = True
 
     def __init__(self, mode: Mode, samples: int | None) -> None:
         super().__init__()
@@ -164,6 +169,12 @@ def latent_mode(model: nn.Module, mode: Mode, samples: int | None = None) -> Ite
     finally:
         for module, old_mode, old_samples in before:
             module.mode, module.samples = old_mode, old_samples
+
+
+def resting_mode(model: nn.Module, samples: int = 16) -> tuple[Mode, int | None]:
+    """Mode and samples in which a model is judged: its mean, or draws where that is another one."""
+    drawn = any(isinstance(m, Stochastic) and not m.mean_is_model for m in model.modules())
+    return ("sample", samples) if drawn else ("mean", None)
 
 
 class _Classifier(nn.Module):

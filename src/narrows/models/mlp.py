@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from narrows.errors import ConfigError
@@ -22,8 +21,8 @@ class Normalise(nn.Module):
         self.std = std
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shift and scale, in one pass over the images."""
-        return torch.add(x.new_tensor(-self.mean / self.std), x, alpha=1 / self.std)
+        """Scale and shift."""
+        return (x * (1 / self.std)).sub_(self.mean / self.std)
 
     def extra_repr(self) -> str:
         """Show the two numbers."""

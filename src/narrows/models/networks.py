@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 from torch import nn
@@ -202,7 +203,9 @@ def build_network(
     latent = config.latent or latent
     _check_latent(config, latent)
     encoder, decoder = config.encoder or [], config.decoder or []
-    if latent == "binary" or config.name == "binary":
+    if config.name == "binary" and latent == "deterministic":
+        return _sigmoid_twin(config, shape, classes)
+    if latent == "binary":
         front = input_map(config.normalise)
         return BinaryStochasticNet(math.prod(shape), encoder, classes, front=front)
     before = [] if config.name in SMALL else encoder
@@ -210,6 +213,15 @@ def build_network(
         return _chain(config, shape, [*before, *decoder, classes])
     code = _chain(config, shape, [*before, code_width(latent, config.bottleneck)])
     return Bottleneck(code, mlp([config.bottleneck, *decoder, classes]), latent=latent)
+
+
+def _sigmoid_twin(config: NetworkConfig, shape: Sequence[int], classes: int) -> Bottleneck:
+    """The deterministic network of the binary one's form, for methods that draw nothing."""
+    widths = [math.prod(shape), *(config.encoder or [])]
+    layers: list[nn.Module] = [*_first(config), nn.Flatten()]
+    for wide, narrow in pairwise(widths):
+        layers += [*mlp([wide, narrow]), nn.Sigmoid()]
+    return Bottleneck(nn.Sequential(*layers), mlp([widths[-1], classes]))
 
 
 def _chain(config: NetworkConfig, shape: Sequence[int], widths: Sequence[int]) -> nn.Module:

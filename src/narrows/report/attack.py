@@ -19,10 +19,12 @@ def attack_table(name: str, record: Mapping[str, Any]) -> Table:
         record: of `Ledger.to_robustbench`.
     """
     low, high = record["interval_95"]
+    size = record["median_distance"]
+    within = record["eps"] if size is None else f"{record['eps']}, median size {size:.4g}"
     table = Table(
         title=f"{name}: {record['clean_acc']} % clean, {record['autoattack_acc']} % left "
         f"({low} to {high}, 95 %) on {record['images']} images",
-        caption=f"{record['norm']}, eps = {record['eps']}; by the vote of "
+        caption=f"{record['norm']}, eps = {within}; by the vote of "
         f"{record['noise']['verify_draws']} fresh draws where the model is stochastic, "
         f"single draws {record['noise']['single_draw_acc']} %",
         box=box.SIMPLE_HEAD,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.methods import Method
-from narrows.models.bottleneck import latent_mode
+from narrows.models.bottleneck import latent_mode, resting_mode
 from narrows.models.evaluating import evaluating
 from narrows.models.outputs import logits_of, pack, unpack
 from narrows.types import Batch
@@ -46,6 +46,10 @@ class Objective(nn.Module):
         return {"total": terms.total, **terms.values()}
 
     def predict(self, x: Tensor) -> Tensor:
-        """Logits `[batch, classes]` at the latent's mean: no noise, so members compare."""
-        with torch.no_grad(), evaluating(self.model), latent_mode(self.model, "mean"):
+        """Logits `[batch, classes]` at the latent's mean: no noise, so members compare.
+
+        Where the mean is another network, as with binary units, averaged over draws.
+        """
+        mode = latent_mode(self.model, *resting_mode(self.model))
+        with torch.no_grad(), evaluating(self.model), mode:
             return logits_of(self.model, x)
