@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from narrows.errors import ConfigError, InputError
-from narrows.models import Bottleneck, as_classifier, latent_mode
+from narrows.models import BinaryStochasticNet, Bottleneck, as_classifier, latent_mode
+from narrows.models.bottleneck import draw_logits, resting_mode
 from narrows.models.gaussian import LatentKind, code_width
 
 X = torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
@@ -174,3 +175,47 @@ def test_only_a_shared_scale_is_a_parameter_of_the_bottleneck_itself():
         for latent in get_args(LatentKind)
     }
     assert owned == {"deterministic": 0, "gaussian": 0, "full": 0, "unit": 0, "shared": 1}
+
+
+class TestDrawLogits:
+    """Several passes at once are what as many passes one by one are."""
+
+    @pytest.mark.parametrize("samples", [None, 3])
+    def test_one_pass_of_the_encoder_draws_what_many_would(self, samples):
+        torch.manual_seed(0)
+        model = Bottleneck(nn.Linear(4, 6), nn.Linear(3, 2), latent="gaussian")
+        x, calls = torch.rand(5, 4), []
+        model.encoder.register_forward_hook(lambda *_: calls.append(1))
+        victim = as_classifier(model, samples)
+        drawn = draw_logits(victim, x, 4000)
+        assert drawn.shape == (4000, 5, 2)
+        assert len(calls) <= 4
+        singly = torch.stack([victim(x) for _ in range(4000)])
+        for moment in (torch.mean, torch.std):
+            found, wanted = moment(drawn, 0), moment(singly, 0)
+            torch.testing.assert_close(found, wanted, atol=0.06, rtol=0.1)
+        assert not torch.equal(drawn[0], drawn[1])
+
+    def test_noise_elsewhere_is_drawn_anew_in_every_pass(self):
+        class Noisy(nn.Module):
+            def forward(self, x):
+                return x + torch.randn(())
+
+        model = Bottleneck(
+            nn.Sequential(Noisy(), nn.Linear(4, 6)), nn.Linear(3, 2), latent="gaussian"
+        )
+        model.mode = "mean"
+        drawn = draw_logits(as_classifier(model, mode="mean"), torch.rand(5, 4), 4)
+        assert len(drawn[:, 0, 0].unique()) == 4
+
+    def test_a_plain_model_is_just_called(self):
+        model, x = nn.Linear(4, 2), torch.rand(5, 4)
+        assert torch.equal(draw_logits(model, x, 2), torch.stack([model(x)] * 2))
+
+
+def test_a_model_is_judged_at_its_mean_unless_that_is_another_network():
+    assert (
+        resting_mode(Bottleneck(nn.Linear(4, 6), nn.Linear(3, 2), latent="gaussian"))[0] == "mean"
+    )
+    assert resting_mode(nn.Linear(4, 2)) == ("mean", None)
+    assert resting_mode(nn.Sequential(BinaryStochasticNet(4, [3], 2)), 8) == ("sample", 8)

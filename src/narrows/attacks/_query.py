@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from narrows.attacks.losses import AttackLoss
 from narrows.errors import InputError
-from narrows.models.outputs import average_logits, logits_of
+from narrows.models.bottleneck import draw_logits
+from narrows.models.outputs import average_logits
 
 __all__ = ["Ascent", "Query", "Verdict", "frozen"]
 
@@ -80,9 +81,9 @@ class Query:
         """Logits `[b, C]`, averaged in probability over the attack's draws of the model's noise."""
         self.forwards += len(x) * self._draws
         with self._noise(x):
-            # One pass a draw: noise of the weights is the same for all images of a pass.
-            drawn = [logits_of(self._model, x) for _ in range(self._draws)]
-        return drawn[0] if self._draws == 1 else average_logits(torch.stack(drawn))
+            # A pass a draw: noise of the weights is the same for all images of a pass.
+            drawn = draw_logits(self._model, x, self._draws)
+        return drawn[0] if self._draws == 1 else average_logits(drawn)
 
     @contextmanager
     def _noise(self, x: Tensor) -> Iterator[None]:
@@ -115,15 +116,13 @@ class Query:
         Raises:
             InputError: if the model returns NaN, or has too few classes for the labels.
         """
-        drawn = []
-        for _ in range(self._verify_draws):
-            self.forwards += len(x)
-            drawn.append(logits_of(self._model, x))
-            _check_logits(drawn[-1], self.labels)
-        self.classes = drawn[0].shape[1]
+        self.forwards += len(x) * self._verify_draws
+        drawn = draw_logits(self._model, x, self._verify_draws)
+        _check_logits(drawn, self.labels)
+        self.classes = drawn.shape[-1]
         rate = torch.stack([self.fooled(logits, rows) for logits in drawn]).double().mean(0)
         # A single draw is not averaged: argmax of the logits has no ties where a softmax saturates.
-        logits = average_logits(torch.stack(drawn).squeeze(0))
+        logits = average_logits(drawn.squeeze(0))
         return Verdict(logits, self.fooled(logits, rows), rate)
 
     def ascend(self, x: Tensor, rows: Tensor, loss: AttackLoss) -> Ascent:
@@ -195,7 +194,7 @@ def _check_logits(logits: Tensor, labels: Tensor) -> None:
     if not torch.isfinite(logits).all():
         raise InputError("the model returned NaN or infinite logits; an attack cannot judge it")
     low, high = labels.min().item(), labels.max().item()
-    if low < 0 or high >= logits.shape[1]:
+    if low < 0 or high >= logits.shape[-1]:
         raise InputError(
-            f"labels must lie in 0..{logits.shape[1] - 1} for this model, got {low}..{high}"
+            f"labels must lie in 0..{logits.shape[-1] - 1} for this model, got {low}..{high}"
         )

@@ -35,7 +35,7 @@ from torch.overrides import TorchFunctionMode
 from narrows.audit.blocking import blocking_modules
 from narrows.audit.surrogate import distil
 from narrows.errors import unknown_name
-from narrows.models.bottleneck import Bottleneck, as_classifier
+from narrows.models.bottleneck import Bottleneck, as_classifier, draw_logits
 from narrows.models.outputs import average_logits, logits_of
 
 if TYPE_CHECKING:
@@ -69,12 +69,18 @@ class _Guarded(nn.Module):
         self.dtype = dtype
 
     def forward(self, x: Tensor) -> Tensor:
+        return self._guarded(x, lambda x: logits_of(self.model, x))
+
+    def draw_logits(self, x: Tensor, count: int) -> Tensor:
+        return self._guarded(x, lambda x: draw_logits(self.model, x, count))
+
+    def _guarded(self, x: Tensor, look: Callable[[Tensor], Tensor]) -> Tensor:
         if not torch.is_grad_enabled():
-            return logits_of(self.model, x)
+            return look(x)
         x = x.view_as(x)
         if x.requires_grad:
             x.register_hook(lambda gradient: gradient.nan_to_num(0, 0, 0))
-        logits = logits_of(self.model, x)
+        logits = look(x)
         return logits if logits.requires_grad else logits + 0 * x.flatten(1).sum(1, keepdim=True)
 
 
@@ -158,13 +164,10 @@ class _FixedNoise(nn.Module):
         self.seed = seed
 
     def forward(self, x: Tensor) -> Tensor:
-        drawn = []
         with torch.random.fork_rng([x.device] if x.is_cuda else []):
-            for draw in range(self.draws):
-                # Far from the seeds of the verdict's draws, which must be fresh.
-                torch.manual_seed(self.seed + 7919 * (draw + 1))
-                drawn.append(logits_of(self.model, x))
-        return average_logits(torch.stack(drawn))
+            # Far from the seed of the verdict's draws, which must be fresh.
+            torch.manual_seed(self.seed + 7919)
+            return average_logits(draw_logits(self.model, x, self.draws))
 
 
 def _fixed_noise(model: nn.Module, case: Case) -> nn.Module | None:

@@ -72,9 +72,9 @@ def command(
         out=out,
         progress=Progress(console),
     )
-    for finding in found.audit.findings:
-        if not finding.passed:
-            console.print(f"{finding.check}: {finding.evidence}", highlight=False)
-    console.print(found.audit.verdict.sentence, highlight=False, style="bold")
+    for finding in found.record["findings"]:
+        if not finding["passed"]:
+            console.print(f"{finding['check']}: {finding['evidence']}", highlight=False)
+    console.print(found.record["verdict"]["sentence"], highlight=False, style="bold")
     page = write_audit(found.folder / "audit.html", victim.name, found.record, found.surfaces)
     click.echo(f"Report: {page}")

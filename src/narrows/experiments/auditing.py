@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from narrows.audit import CHECKS, REMEDIES, Audit, Case, audit, loss_surface, resolve_budget
+from narrows.audit import CHECKS, REMEDIES, Case, audit, loss_surface, resolve_budget
 from narrows.experiments.progress import Progress
 from narrows.experiments.store import open_run
 from narrows.experiments.victims import Relatives, Victim
@@ -20,9 +20,8 @@ _DRAWN = 3  # images whose loss surface is drawn
 
 
 class Found(NamedTuple):
-    """An audit, its record as it was stored, and rows of loss surfaces."""
+    """The record of an audit (`Audit.to_json` and what was asked), and rows of loss surfaces."""
 
-    audit: Audit
     record: dict[str, Any]
     surfaces: list[dict[str, Any]]
     folder: Path
@@ -40,7 +39,7 @@ def audit_victim(
     out: Path | None,
     progress: Progress,
 ) -> Found:
-    """Audit a model on the first test images; a broken audit goes on in its folder.
+    """Audit a model on the first test images; a broken audit goes on, a finished one is kept.
 
     Returns:
         What was found, stored as `record.json` beside the ledger of all attacks.
@@ -68,6 +67,8 @@ def audit_victim(
         def show(name: str, done: int, total: int) -> None:
             bar.show(done if name in CHECKS else len(CHECKS) + done, name)
 
+        if folder.file("surfaces.json").exists():
+            return Found(folder.read("record.json"), folder.read("surfaces.json"), path)
         found = audit(
             model,
             x,
@@ -82,8 +83,10 @@ def audit_victim(
             progress=show,
         )
         record = {**found.to_json(), "asked": asked}
+        surfaces = _surfaces(found.case)
         folder.write("record.json", record)
-    return Found(found, record, _surfaces(found.case), path)
+        folder.write("surfaces.json", surfaces)
+    return Found(record, surfaces, path)
 
 
 def _surfaces(case: Case) -> list[dict[str, Any]]:

@@ -30,11 +30,14 @@ __all__ = [
     "Stochastic",
     "as_classifier",
     "check_mode",
+    "draw_logits",
     "latent_mode",
     "resting_mode",
 ]
 
 Mode = Literal["sample", "mean"]
+
+_AT_ONCE = 16_384  # latents drawn for one pass of a decoder
 
 
 class Stochastic(nn.Module):
@@ -187,6 +190,45 @@ class _Classifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         with latent_mode(self.model, self.mode, self.samples):
             return average_logits(as_output(self.model(x)).logits)
+
+    def draw_logits(self, x: Tensor, count: int) -> Tensor:
+        """Logits `[count, batch, classes]` of `count` passes; see `draw_logits`."""
+        if self.mode == "mean" or not _draws_in_one_place(self.model):
+            return torch.stack([self(x) for _ in range(count)])
+        each = self.samples or 1
+        at_once = max(1, _AT_ONCE // (each * len(x)))
+        parts = []
+        for done in range(0, count, at_once):
+            passes = min(at_once, count - done)
+            with latent_mode(self.model, "sample", passes * each):
+                logits = as_output(self.model(x)).logits
+            if logits.dim() == 2:  # nothing is drawn
+                return logits.expand(count, *logits.shape)
+            own = logits.unflatten(0, (passes, each)).transpose(0, 1)
+            mean = own.log_softmax(-1).logsumexp(0) - math.log(each)
+            parts.append(own[0] if each == 1 else mean)
+        return torch.cat(parts)
+
+
+def draw_logits(model: nn.Module, x: Tensor, count: int) -> Tensor:
+    """Logits `[count, batch, classes]` of `count` forward passes of any classifier.
+
+    A model of ours that draws nothing but its latent runs its encoder once for all of them.
+    """
+    own = getattr(model, "draw_logits", None)
+    if own is not None and count > 1:
+        return own(x, count)
+    return torch.stack([average_logits(as_output(model(x)).logits) for _ in range(count)])
+
+
+def _draws_in_one_place(model: nn.Module) -> bool:
+    """Whether the model is a `Stochastic` made of parts that are known to draw nothing more."""
+    known = ("torch.nn.", "narrows.models.")
+    inside = [part for part in model.modules() if part is not model]
+    return isinstance(model, Stochastic) and all(
+        type(part).__module__.startswith(known) and not isinstance(part, Stochastic)
+        for part in inside
+    )
 
 
 def as_classifier(model: nn.Module, samples: int | None = None, mode: Mode = "sample") -> nn.Module:

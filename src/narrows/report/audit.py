@@ -15,7 +15,7 @@ __all__ = ["descent", "loss_surfaces", "radii", "write_audit"]
 
 Row = dict[str, Any]
 
-_BLUE, _RED, _GRAY = "#0072B2", "#D55E00", "#888888"
+_BLUE, _RED = "#0072B2", "#D55E00"
 _WIDTH, _HEIGHT = 420, 260
 
 
@@ -76,10 +76,12 @@ def descent(attacks: Sequence[Row], clean: float) -> Any:
         attacks: entries of a ledger, with `name` and `robust_accuracy`.
         clean: accuracy without an attack.
     """
-    rows: list[Row] = [{"attack": "no attack", "left": clean}]
+    rows: list[Row] = [{"attack": "no attack", "of": "", "left": clean}]
     for entry in attacks:
         if entry["robust_accuracy"] < rows[-1]["left"] - 1e-9:
-            rows.append({"attack": entry["name"], "left": entry["robust_accuracy"]})
+            before = sum(row["of"] == entry["name"] for row in rows)
+            name = f"{entry['name']} ({before + 1})" if before else entry["name"]
+            rows.append({"attack": name, "of": entry["name"], "left": entry["robust_accuracy"]})
     rows = [{**row, "turn": turn} for turn, row in enumerate(rows)]
     base = alt.Chart(alt.Data(values=rows)).encode(
         alt.Y("attack:N", sort=alt.SortField("turn"), title=None, axis=alt.Axis(labelLimit=360))
@@ -113,9 +115,11 @@ def radii(curve: Mapping[str, float], chance: float, norm: str) -> Any:
         )
     )
     limit = alt.Chart(alt.Data(values=[{"chance": chance}]))
-    rule = limit.mark_rule(color=_RED, strokeDash=[6, 3]).encode(alt.Y("chance:Q"))
+    rule = limit.mark_rule(color=_RED, strokeDash=[6, 3]).encode(
+        alt.Y("chance:Q", title="accuracy")
+    )
     label = limit.mark_text(align="left", dy=-6, color=_RED, text="chance").encode(
-        alt.Y("chance:Q"), x=alt.value(6)
+        alt.Y("chance:Q", title="accuracy"), x=alt.value(6)
     )
     return (line + rule + label).properties(width=_WIDTH, height=_HEIGHT)
 
