@@ -11,6 +11,7 @@ import torch
 
 import narrows
 from narrows.attacks import ATTACKS
+from narrows.audit import CHECKS
 from narrows.information import ESTIMATORS
 from narrows.methods import METHODS
 
@@ -94,8 +95,13 @@ def test_each_module_has_its_test_file(folder):
 
 @pytest.mark.parametrize(
     ("registry", "page"),
-    [(METHODS, "methods.md"), (ATTACKS, "attacks.md"), (ESTIMATORS, "information.md")],
-    ids=["methods", "attacks", "estimators"],
+    [
+        (METHODS, "methods.md"),
+        (ATTACKS, "attacks.md"),
+        (ESTIMATORS, "information.md"),
+        (CHECKS, "audit.md"),
+    ],
+    ids=["methods", "attacks", "estimators", "checks"],
 )
 def test_each_entry_of_a_registry_has_a_line_of_docs(registry, page):
     text = (TESTS.parent / "docs" / page).read_text()

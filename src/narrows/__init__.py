@@ -11,7 +11,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from narrows.attacks import FGSM, PGD, DeepFool
+    from narrows.attacks import (
+        APGD,
+        DDN,
+        FAB,
+        FGSM,
+        NIFGSM,
+        PGD,
+        TGS,
+        CarliniWagner,
+        DeepFool,
+        Ledger,
+        MultiTargeted,
+        Square,
+    )
     from narrows.data import load
     from narrows.experiments.members import load_member
     from narrows.methods import (
@@ -36,13 +49,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AIB",
+    "APGD",
     "CEB",
+    "DDN",
+    "FAB",
     "FGSM",
     "IBRAR",
     "MART",
     "NIB",
+    "NIFGSM",
     "PGD",
     "SFNN",
+    "TGS",
     "TRADES",
     "VIB",
     "AttackResult",
@@ -50,6 +68,7 @@ __all__ = [
     "BetaVAE",
     "BinaryStochasticNet",
     "Bottleneck",
+    "CarliniWagner",
     "ConfidencePenalty",
     "CrossEntropy",
     "DeepFool",
@@ -59,14 +78,31 @@ __all__ = [
     "HBaR",
     "JointIMB",
     "LabelSmoothing",
+    "Ledger",
     "ModelOutput",
+    "MultiTargeted",
     "PGDTraining",
+    "Square",
     "as_classifier",
     "load",
     "load_member",
     "tap",
 ]
 
+_ATTACKS = (
+    "APGD",
+    "DDN",
+    "FAB",
+    "FGSM",
+    "NIFGSM",
+    "PGD",
+    "TGS",
+    "CarliniWagner",
+    "DeepFool",
+    "Ledger",
+    "MultiTargeted",
+    "Square",
+)
 _METHODS = (
     "AIB",
     "CEB",
@@ -84,7 +120,7 @@ _METHODS = (
     "LabelSmoothing",
 )
 _HOME = {
-    **dict.fromkeys(("FGSM", "PGD", "DeepFool"), "narrows.attacks"),
+    **dict.fromkeys(_ATTACKS, "narrows.attacks"),
     "load": "narrows.data",
     "load_member": "narrows.experiments.members",
     **dict.fromkeys(_METHODS, "narrows.methods"),
