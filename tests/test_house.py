@@ -22,6 +22,7 @@ TESTS = Path(__file__).parent
 LAYERS = [
     "errors",
     "types",
+    "storage",
     "data",
     "models",
     "information",

@@ -92,6 +92,14 @@ class Broken(nn.Module):
             score = score + (x[:, 0, 0, 0] - 0.5).abs().sqrt()
         if self.where == "shape":
             return score
+        if self.where == "rows":
+            return torch.zeros(3, 3) + score[:1, None]
+        if self.where == "width":
+            return x.flatten(1) @ torch.zeros(99, 3)
+        if self.where == "graph":
+            score = score.detach()
+        if self.where == "other graph":
+            score = score.detach() + torch.zeros(len(x), requires_grad=True)
         return torch.stack([score + 9, -score, 0 * score], 1)
 
 
@@ -102,6 +110,10 @@ class Broken(nn.Module):
         ("logits", "NaN or infinite logits"),
         ("gradient", "gradient is NaN or infinite at 4 of 4 images"),
         ("shape", r"must return logits .* got shape \(4,\)"),
+        ("rows", r"must return logits \[4, classes\] for 4 images, got \[3, 3\]"),
+        ("width", r"cannot be run on images \[4, .*\] of torch.float32 on cpu \(RuntimeError: "),
+        ("graph", "the model has no gradient"),
+        ("other graph", "the model has no gradient"),
     ],
 )
 def test_a_broken_model_is_named_not_survived(attack, where, says):

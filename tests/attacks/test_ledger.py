@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from narrows.attacks import FGSM, PGD, Ledger
 from narrows.attacks.ledger import wilson
 from narrows.errors import CheckpointError, InputError, StoreError
+from narrows.storage import save_tensors
 from narrows.types import AttackResult
 from scenarios_attacks import Linear, Lucky, curved_case
 
@@ -103,7 +104,16 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path):
     with pytest.raises(CheckpointError, match="not a complete safetensors file"):
         Ledger.load(path, X, Y)
     save_file({"x": X}, path)
+    with pytest.raises(CheckpointError, match="this library did not write it"):
+        Ledger.load(path, X, Y)
+    save_tensors(path, {"x": X}, {})
     with pytest.raises(CheckpointError, match="not a ledger"):
+        Ledger.load(path, X, Y)
+    three().save(path)
+    changed = bytearray(path.read_bytes())
+    changed[-1] ^= 1
+    path.write_bytes(changed)
+    with pytest.raises(CheckpointError, match="is damaged"):
         Ledger.load(path, X, Y)
     with pytest.raises(StoreError, match="cannot write"):
         three().save(tmp_path / "missing" / "ledger.safetensors")

@@ -28,6 +28,22 @@ def net():
 
 def nothing():
     return 3
+
+def fails():
+    raise RuntimeError("no such weights\\nanywhere")
+
+def leaves():
+    raise SystemExit(3)
+
+def blocked():
+    return torch.nn.Sequential(Scaled(), Detached())
+
+class Detached(torch.nn.Module):
+    def forward(self, x):
+        return x.detach()
+
+def wide():
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(99, 10))
 '''
 
 
@@ -69,10 +85,22 @@ def test_an_ensemble_leaves_a_ledger_and_is_not_repeated(run, tmp_path, capsys):
     assert record["images"] == 20
     assert float(record["autoattack_acc"]) < float(record["clean_acc"])
     assert record["noise"]["verify_draws"] == 100
+    assert abs(100 * record["replayed"]["vote"] - float(record["autoattack_acc"])) <= 10
     ledger = (tmp_path / "found" / "ledger.safetensors").stat().st_mtime_ns
     code, again, _ = narrows(capsys, *words)
     assert (tmp_path / "found" / "ledger.safetensors").stat().st_mtime_ns == ledger
     assert again.split("vib,", 1)[1] == said.split("vib,", 1)[1]
+
+
+def test_an_adaptive_attack_sees_the_latent(run, tmp_path, capsys):
+    words = ["attack", run, "--method", "vib", "--attack", "adaptive", "--eps", "0.1"]
+    words += ["--images", 10, "--set", "objective=rate", "--set", "steps=3", "--out"]
+    for mode, draws in (("sample", 100), ("mean", 1)):
+        code, _, _ = narrows(capsys, *words, tmp_path / mode, "--mode", mode)
+        assert code == 0
+        (entry,) = json.loads((tmp_path / mode / "record.json").read_text())["attacks"]
+        assert entry["fooled"] > 0
+        assert (entry["forwards"] > 10 * 100) == (draws == 100)
 
 
 def test_a_smallest_perturbation_is_reported_by_its_size(run, tmp_path, capsys):
@@ -101,6 +129,11 @@ def test_a_smallest_perturbation_is_reported_by_its_size(run, tmp_path, capsys):
         (["FILE:net", "--eps", "0.1"], "name some with --data"),
         (["FILE:nett", "--data", "digits", "--eps", "0.1"], "has no function 'nett'"),
         (["FILE:nothing", "--data", "digits", "--eps", "0.1"], "returned int, expected a torch"),
+        (["FILE:fails", "--data", "digits", "--eps", "0.1"], "RuntimeError: no such weights any"),
+        (["FILE:leaves", "--data", "digits", "--eps", "0.1"], "SystemExit: 3"),
+        (["FILE:blocked", "--data", "digits", "--attack", "pgd", "--eps", "0.1"], "no gradient"),
+        (["FILE:wide", "--data", "digits", "--attack", "pgd", "--eps", "0.1"], "cannot be run on"),
+        (["FILE:net", "--data", "digits", "--attack", "fab", "--eps", "8"], "divide by 255"),
         (["gone.py:net", "--data", "digits", "--eps", "0.1"], "there is no file gone.py"),
     ],
 )
@@ -133,9 +166,32 @@ def test_the_audit_finds_a_planted_defence_out(defence, tmp_path, capsys):
     assert record["verdict"]["sentence"] in again
 
 
-def test_a_run_is_evaluated_again_with_restarts(run, capsys):
-    code, said, _ = narrows(capsys, "reevaluate", run, "--images", 10, "--quiet")
+def test_an_edited_defence_is_another_one(defence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["attack", f"{defence}:net", "--data", "digits", "--attack", "fgsm", "--eps", "0.05"]
+    assert narrows(capsys, *words, "--images", 20)[0] == 0
+    defence.write_text(DEFENCE.replace("1e4 *", "-1 *"))
+    code, said, _ = narrows(capsys, *words, "--images", 20)
     assert code == 0
+    assert "net: 0.00 % clean" in said
+    assert len(list((tmp_path / "attacks").iterdir())) == 2
+
+
+def test_an_audit_with_another_twin_is_another_one(run, defence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["audit", run, "--method", "vib", "--eps", "0.05", "--budget", "fast", "--images", 10]
+    assert narrows(capsys, *words)[0] == 0
+    assert narrows(capsys, *words)[0] == 0
+    assert len(list((tmp_path / "audits").iterdir())) == 1
+    assert narrows(capsys, *words, "--twin", f"{defence}:net")[0] == 0
+    assert len(list((tmp_path / "audits").iterdir())) == 2
+
+
+def test_a_run_is_evaluated_again_with_restarts(run, capsys):
+    code, said, _ = narrows(capsys, "reevaluate", run, "--images", 10)
+    assert code == 0
+    assert "cross_entropy, beta 0, seed 1: 16/16" in said
+    assert "vib, beta 0.1, seed 1: 32/32" in said
     assert "reevaluation.html" in said
     files = sorted(path.name for path in (run / "reevaluation").glob("*.json"))
     assert files == [

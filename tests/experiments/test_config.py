@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from narrows.data import DATASETS, load
+from narrows.data import DATASETS
 from narrows.errors import ConfigError
-from narrows.experiments.config import DEFAULTS, INPUTS, RunConfig, load_config
+from narrows.experiments.config import DEFAULTS, RunConfig, load_config
 from narrows.experiments.options import check_options, declared_options
 from narrows.methods import AIB, METHODS, VIB
+from narrows.models import NetworkConfig
 
 
 def toml(values: dict, prefix: str = "") -> str:
@@ -29,12 +30,15 @@ def test_defaults_are_the_data_sets_own():
         config = load_config(values={"data": data})
         assert (config.network, config.train) == (network, train)
         assert config == RunConfig(data=data).resolve()
-    assert DEFAULTS.keys() == INPUTS.keys() == DATASETS.keys()
+    assert DEFAULTS.keys() == DATASETS.keys()
 
 
-@pytest.mark.parametrize("data", ["digits", "twelve-bit", "toy1", "toy2"])
-def test_the_sizes_of_inputs_are_those_of_the_data(data):
-    assert load(data).train.x[0].numel() == INPUTS[data]
+def test_a_network_that_is_named_has_its_own_widths():
+    config = load_config(values={"data": "mnist", "network": {"name": "lenet"}})
+    assert config.network == NetworkConfig("lenet", bottleneck=10)
+    assert (config.network.encoder, config.network.decoder) == ([32, 64], [1024])
+    given = {"data": "mnist", "network": {"name": "binary", "encoder": [7, 5]}}
+    assert load_config(values=given).network == NetworkConfig("binary", encoder=[7, 5])
 
 
 def test_one_changed_number_keeps_the_data_sets_other_defaults():
@@ -175,7 +179,6 @@ REFUSED = {
     "options.aib.averaging=x": "options.aib.averaging must be a number, got 'x'",
     "options.aib.hidden=64": "options.aib.hidden must be a list, each a whole number, got 64",
     "options.aib.hidden=[a]": "options.aib.hidden must be a list, each a whole number, got ['a']",
-    "options.aib.selected=65": "selected must lie in 1..64 (the inputs), got 65",
     "options.aib=3": "options.aib: ",
 }
 
@@ -186,13 +189,6 @@ def test_what_is_wrong_is_refused_by_name_in_one_line(override):
         load_config(overrides=[override])
     assert REFUSED[override] in str(raised.value)
     assert "\n" not in str(raised.value)
-
-
-def test_options_are_tried_against_the_data_at_hand():
-    config = load_config(overrides=["data=mnist", "options.aib.selected=784"])
-    assert config.options == {"aib": {"selected": 784}}
-    with pytest.raises(ConfigError, match=r"1\.\.12 \(the inputs\), got 13"):
-        load_config(overrides=["data=twelve-bit", "options.aib.selected=13"])
 
 
 def test_options_that_a_method_declares_are_those_it_may_be_given():

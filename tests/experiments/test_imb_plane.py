@@ -2,6 +2,7 @@ import json
 import math
 
 import pytest
+from click.testing import CliRunner
 import torch
 from click.testing import CliRunner
 
@@ -125,3 +126,9 @@ def test_what_cannot_be_is_refused():
         PlaneConfig(methods=["vib"])
     with pytest.raises(ConfigError, match="at least 1"):
         PlaneConfig(epochs=0)
+
+
+def test_what_a_user_gets_wrong_is_said_in_one_line(tmp_path):
+    found = CliRunner().invoke(main, ["--methods", "vib", "--out", str(tmp_path)])
+    assert found.exit_code == 2
+    assert "unknown method of binary networks 'vib'" in found.output

@@ -9,7 +9,7 @@ from torch import nn
 
 from narrows import TRADES, VIB, load_member
 from narrows.data import load
-from narrows.errors import ConfigError, DivergedError, StoreError
+from narrows.errors import ConfigError, DivergedError, NarrowsError, StoreError
 from narrows.experiments.config import load_config
 from narrows.experiments.engine import run
 from narrows.experiments.evaluate import evaluate_member
@@ -28,6 +28,8 @@ SMALL = {
     "train": {"epochs": 2},
     "evaluate": {"attack": False, "information_samples": 50},
 }
+
+DIGITS = load("digits")
 
 
 class Notes(Progress):
@@ -151,7 +153,7 @@ def test_layers_with_running_statistics_are_trained_in_a_loop_and_it_is_said_onc
     assert isinstance(build_members(asked, "cross_entropy", load("digits")), Looped)
     path = run(asked, tmp_path, progress)
     (said,) = progress.notes
-    assert said.startswith("cross_entropy: running statistics or mixed precision cannot be")
+    assert said.startswith("cross_entropy: running statistics, mixed precision and chunks cannot")
     model = load_member(path, seed=1)
     assert model.encoder[2].num_batches_tracked > 0
 
@@ -223,3 +225,49 @@ def test_a_network_without_a_latent_is_measured_by_what_needs_none(tmp_path, mon
     assert summary["knee"] == {"beta": None, "why": "the network has no latent"}
     assert summary["rows"][0]["information_bits"]["test"] == [None, None]
     assert load_tensors(path / "label_smoothing" / "pictures.safetensors")[0] == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ["cross_entropy", "aib"], "network": {"bottleneck": 0}}, "AIB needs .*latent"),
+        ({"methods": ["cross_entropy", "vib"], "network": {"bottleneck": 0}}, "bottleneck = 0"),
+        ({"network": {"name": "vgg16"}}, "8x8 are too small for vgg16; at least 32"),
+        ({"options": {"ib_rar": {"layers": ["nope"]}}}, "no layer 'nope'"),
+        ({"options": {"ib_rar": {"mask": "paper"}}}, "no convolution .*mask_layer"),
+        (
+            {"methods": ["aib"], "options": {"aib": {"selected": 65}}},
+            r"1\.\.64 \(the inputs\), got 65",
+        ),
+        ({"network": {"name": "resnet18"}, "train": {"batch_size": 1}}, "in batches of 1: "),
+    ],
+)
+@pytest.mark.parametrize("adversarial", [None, "trades"])
+def test_what_cannot_be_trained_is_refused_before_anything_is(
+    tmp_path, changes, message, adversarial
+):
+    values = {"methods": ["cross_entropy", "ib_rar"], "adversarial": adversarial, **changes}
+    before = torch.get_rng_state()
+    with pytest.raises(NarrowsError, match=message):
+        run(load_config(values=values), tmp_path, Progress())
+    assert not list(tmp_path.iterdir())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_trees_in_chunks_are_trained_in_a_loop():
+    network = {"name": "binary", "encoder": [6, 4]}
+    chosen = {"methods": ["joint_imb"], "betas": [0.1], "network": network}
+    chunks = {"joint_imb": {"samples": 2, "chunk": 8}}
+    members = build_members(load_config(values={**chosen, "options": chunks}), "joint_imb", DIGITS)
+    assert type(members) is Looped
+
+
+def test_a_published_variant_is_an_option_that_others_go_over():
+    trades = {"variant": "ib_rar", "steps": 3}
+    chosen = config(methods=["vib"], betas=[0.1], adversarial="trades", options={"trades": trades})
+    method = build_members(chosen, "vib", DIGITS).member(0).method
+    expected = TRADES(VIB(0.1), 0.03, 3, 2.3 * 0.03 / 10, weight=0.5, predict="adversarial")
+    assert repr(method) == repr(expected)
+    for options in ({"trades": {"variant": "other"}}, {"pgd_training": {"variant": "ib_rar"}}):
+        with pytest.raises(ConfigError, match="variant"):
+            config(options=options)

@@ -1,6 +1,7 @@
 """What every method must do, whatever it is: one row a method, one test a promise."""
 
 import copy
+from typing import get_args
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from narrows.data import Dataset
 from narrows.errors import ConfigError, InputError
 from narrows.methods import METHODS, Sizes
+from narrows.methods._mask import Mask
 from narrows.models import Bottleneck, NetworkConfig
 from narrows.models.gaussian import code_width
 from narrows.training import Objective, Solo, Stacked, TrainConfig, Trainer
@@ -17,6 +19,9 @@ from scenarios_training import prototypes, suited_network
 
 SIZES = Sizes(inputs=20, latent=3, classes=4, hidden=(8, 3))
 NETWORK = NetworkConfig(encoder=[8], bottleneck=3, decoder=[6])
+
+# Further rows, of a method with options.
+MASKED = {f"ib_rar, {mask}": {"mask": mask, "mask_layer": "encoder.2"} for mask in get_args(Mask)}
 
 # Methods that have a beta ...
 WITH_BETA = [name for name in METHODS if name not in ("cross_entropy", "sfnn")]
@@ -34,9 +39,14 @@ ANY_MODEL = (
 def make(name: str, beta: float = 0.1, seed: int = 0) -> Objective:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        kind = METHODS[name]
+        kind = METHODS[plain(name)]
         model = suited_network(kind, NETWORK, 20, 4)
-        return Objective(model, kind.build(beta if name in WITH_BETA else 0.0, SIZES))
+        beta = beta if plain(name) in WITH_BETA else 0.0
+        return Objective(model, kind.build(beta, SIZES, **MASKED.get(name, {})))
+
+
+def plain(name: str) -> str:
+    return name.split(",")[0]
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,7 +55,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.randint(4, (32,), generator=generator)
 
 
-@pytest.fixture(params=list(METHODS))
+@pytest.fixture(params=[*METHODS, *MASKED])
 def name(request) -> str:
     return request.param
 
@@ -106,8 +116,8 @@ def test_beta_zero_is_plain_cross_entropy_on_the_same_network(name):
     torch.manual_seed(3)
     loss = objective.method(objective.model, x, y)
     torch.manual_seed(3)
-    plain = METHODS["cross_entropy"]()(objective.model, x, y)
-    torch.testing.assert_close(loss, plain)
+    own = METHODS["cross_entropy"]()(objective.model, x, y)
+    torch.testing.assert_close(loss, own)
 
 
 @pytest.mark.parametrize("name", WITH_BETA)
@@ -150,10 +160,10 @@ class InFloat64(Dataset):
 
 
 def test_a_stack_trains_each_member_as_it_would_train_alone(name):
-    betas = [0.0, 0.01, 0.1] if name in WITH_BETA else [0.0]
+    betas = [0.0, 0.01, 0.1] if plain(name) in WITH_BETA else [0.0]
     grid = [(beta, seed) for beta in betas for seed in (0, 5)]
-    plain = prototypes(inputs=20, classes=4)
-    data = InFloat64(plain.name, plain.x, plain.y, plain.classes)
+    found = prototypes(inputs=20, classes=4)
+    data = InFloat64(found.name, found.x, found.y, found.classes)
     config = TrainConfig(epochs=2, batch_size=32, averaging=0.9)
     objectives = [make(name, *member).double() for member in grid]
     stacked = Trainer(Stacked(objectives, [seed for _, seed in grid]), data, data, config)

@@ -94,7 +94,5 @@ def test_what_cannot_be_is_refused():
 
 def test_a_stack_is_not_drawn_in_chunks():
     net = BinaryStochasticNet(3, [4], 2)
-    members = Stacked([Objective(net, JointIMB(0.1, [4], samples=2, chunk=4))] * 2, [0, 1])
-    x, y = (part.expand(2, *part.shape) for part in batch())
-    with pytest.raises(InputError, match="chunk=None"):
-        members.run("observe", x.float(), y)
+    with pytest.raises(ConfigError, match="chunk=None"):
+        Stacked([Objective(net, JointIMB(0.1, [4], samples=2, chunk=4))] * 2, [0, 1])

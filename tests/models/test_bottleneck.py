@@ -219,3 +219,15 @@ def test_a_model_is_judged_at_its_mean_unless_that_is_another_network():
     )
     assert resting_mode(nn.Linear(4, 2)) == ("mean", None)
     assert resting_mode(nn.Sequential(BinaryStochasticNet(4, [3], 2)), 8) == ("sample", 8)
+
+
+@pytest.mark.parametrize("latent", ["gaussian", "full", "unit", "shared"])
+def test_the_posterior_is_exact_in_mixed_precision(latent):
+    encoder = nn.Linear(4, code_width(latent, 3))
+    model = Bottleneck(encoder, nn.Linear(3, 2), latent=latent)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = model(torch.rand(5, 4))
+    assert output.logits.dtype == torch.bfloat16
+    assert {part.dtype for part in output.latent} == {torch.float32}
+    halves = model.bfloat16()(torch.rand(5, 4).bfloat16()).latent
+    assert halves.mean.dtype == torch.bfloat16

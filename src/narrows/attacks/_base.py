@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from narrows.attacks import norms
 from narrows.attacks._query import Query, frozen
-from narrows.errors import ConfigError, InputError
+from narrows.errors import ConfigError, InputError, NarrowsError
 from narrows.models.outputs import logits_of
 from narrows.types import AttackResult, Norm
 
@@ -133,7 +133,8 @@ class Attack(ABC):
 
         Raises:
             InputError: for images outside [0, 1] or not finite, labels or targets that don't fit
-                the images or the model, or a model whose logits or gradients are NaN.
+                the images or the model, or a model that cannot be run on them, or whose logits or
+                gradients are NaN or not there.
         """
         labels = check_images(x, y, target)
         devices = [x.device] if x.device.type == "cuda" else []
@@ -184,13 +185,7 @@ class FixedEps(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        limit = 1 if self.norm == "linf" else math.inf
-        if not (0 <= self.eps <= limit and math.isfinite(self.eps)):
-            allowed = "lie in [0, 1]" if self.norm == "linf" else "be finite and not negative"
-            raise ConfigError(
-                f"eps must {allowed} for images in [0, 1], got {self.eps}; "
-                "divide by 255 if it was meant for 0-255 images"
-            )
+        check_eps(self.eps, self.norm)
 
     def clip(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Bring `x_adv` back into the ball around `x` and into [0, 1]."""
@@ -212,6 +207,21 @@ class FixedEps(Attack):
 
 class MinimalNorm(Attack):
     """An attack that looks for the smallest perturbation that fools the model."""
+
+
+def check_eps(eps: float, norm: Norm) -> None:
+    """Refuse a radius that images in [0, 1] cannot have.
+
+    Raises:
+        ConfigError: saying which they can.
+    """
+    limit = 1 if norm == "linf" else math.inf
+    if not (0 <= eps <= limit and math.isfinite(eps)):
+        allowed = "lie in [0, 1]" if norm == "linf" else "be finite and not negative"
+        raise ConfigError(
+            f"eps must {allowed} for images in [0, 1], got {eps}; "
+            "divide by 255 if it was meant for 0-255 images"
+        )
 
 
 def check_images(x: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
@@ -252,9 +262,30 @@ def _check_labels(kind: str, labels: Tensor, count: int) -> None:
 
 
 def is_stochastic(model: nn.Module, x: Tensor) -> bool:
-    """Whether two passes over the same few images give different logits."""
+    """Whether two passes over the same few images give different logits.
+
+    Raises:
+        InputError: if the model cannot be run on them.
+    """
     few = x[:_PROBE]
-    return not torch.equal(logits_of(model, few), logits_of(model, few))
+    return not torch.equal(first_look(model, few), logits_of(model, few))
+
+
+def first_look(model: nn.Module, x: Tensor) -> Tensor:
+    """Logits `[b, classes]`; whatever the model cannot do with such images is named.
+
+    Raises:
+        InputError: for a model on another device, of another dtype or of other shapes.
+    """
+    try:
+        return logits_of(model, x)
+    except NarrowsError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise InputError(
+            f"the model cannot be run on images {list(x.shape)} of {x.dtype} on {x.device} "
+            f"({type(error).__name__}: {error}); bring both to one device, dtype and shape"
+        ) from error
 
 
 def _merge(parts: list[AttackResult]) -> AttackResult:

@@ -86,7 +86,7 @@ class Nearest:
     def _enlarge(self, query: Query, rows: Tensor) -> None:
         delta = self.x - self.origin
         # On the boundary a verdict is a toss of a coin: be two standard errors past it.
-        enough = 0.5 + query._verify_draws**-0.5
+        enough = 0.5 + query.verify_draws**-0.5
         for factor in _ENLARGED:
             self.x[rows] = (self.origin[rows] + factor * delta[rows]).clamp_(0, 1)
             verdict = query.verdict(self.x[rows], rows)

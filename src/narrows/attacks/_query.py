@@ -72,18 +72,18 @@ class Query:
         self.forwards = 0
         self.backwards = 0
         self.classes = 0  # not known before the first verdict
-        self._model = model
+        self.model = model
         self._common_noise = common_noise if stochastic else None
-        self._draws = draws if stochastic else 1
-        self._verify_draws = verify_draws if stochastic else 1
+        self.draws = draws if stochastic else 1
+        self.verify_draws = verify_draws if stochastic else 1
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[b, C]`, averaged in probability over the attack's draws of the model's noise."""
-        self.forwards += len(x) * self._draws
+        self.forwards += len(x) * self.draws
         with self._noise(x):
             # A pass a draw: noise of the weights is the same for all images of a pass.
-            drawn = draw_logits(self._model, x, self._draws)
-        return drawn[0] if self._draws == 1 else average_logits(drawn)
+            drawn = draw_logits(self.model, x, self.draws)
+        return drawn[0] if self.draws == 1 else average_logits(drawn)
 
     @contextmanager
     def _noise(self, x: Tensor) -> Iterator[None]:
@@ -114,11 +114,12 @@ class Query:
         """Judge images `x: [b, ...]`: one pass, or the expected vote of fresh draws.
 
         Raises:
-            InputError: if the model returns NaN, or has too few classes for the labels.
+            InputError: if the model returns NaN or not a row an image, or has too few classes for
+                the labels.
         """
-        self.forwards += len(x) * self._verify_draws
-        drawn = draw_logits(self._model, x, self._verify_draws)
-        _check_logits(drawn, self.labels)
+        self.forwards += len(x) * self.verify_draws
+        drawn = draw_logits(self.model, x, self.verify_draws)
+        _check_logits(drawn, x, self.labels)
         self.classes = drawn.shape[-1]
         rate = torch.stack([self.fooled(logits, rows) for logits in drawn]).double().mean(0)
         # A single draw is not averaged: argmax of the logits has no ties where a softmax saturates.
@@ -131,7 +132,7 @@ class Query:
         with torch.enable_grad():
             logits = self.logits(x)
             value = self.objective(logits, rows, loss)
-        gradient = self._gradient(value, x, retain=False)
+        gradient = self.gradient(value, x, retain=False)
         return Ascent(value.detach(), gradient, logits.detach())
 
     def gaps(self, x: Tensor, held: Tensor, rivals: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -155,12 +156,26 @@ class Query:
             lead = logits.gather(1, rivals) - logits.gather(1, held.unsqueeze(1))
             columns = lead.unbind(1)
         for k, column in enumerate(columns, start=1):
-            yield column.detach(), self._gradient(column, x, retain=k < len(columns))
+            yield column.detach(), self.gradient(column, x, retain=k < len(columns))
 
-    def _gradient(self, value: Tensor, x: Tensor, *, retain: bool) -> Tensor:
-        """Gradient of each image's own `value: [b]`, refused where it is NaN."""
-        self.backwards += len(x) * self._draws
-        (gradient,) = torch.autograd.grad(value, x, torch.ones_like(value), retain_graph=retain)
+    def gradient(self, value: Tensor, x: Tensor, *, retain: bool) -> Tensor:
+        """Gradient at `x: [b, ...]` of each image's own `value: [b]`, or of one for all of them.
+
+        Raises:
+            InputError: where there is none, or it is NaN or infinite.
+        """
+        self.backwards += len(x) * self.draws
+        gradient = None
+        if value.requires_grad:
+            (gradient,) = torch.autograd.grad(
+                value, x, torch.ones_like(value), retain_graph=retain, allow_unused=True
+            )
+        if gradient is None:
+            raise InputError(
+                "the model has no gradient: its output does not depend on the images by any "
+                "differentiable path (no_grad, detach, NumPy or argmax cut it); keep it in the "
+                "graph, take an attack without gradients (Square), or let the audit find a way"
+            )
         # One sum is the cheapest look; only if it fails is it worth finding out where.
         if not torch.isfinite(gradient.sum()):
             bad = int((~torch.isfinite(gradient)).flatten(1).any(1).sum())
@@ -190,7 +205,12 @@ def frozen(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(requires_grad)
 
 
-def _check_logits(logits: Tensor, labels: Tensor) -> None:
+def _check_logits(logits: Tensor, x: Tensor, labels: Tensor) -> None:
+    if logits.dim() != 3 or logits.shape[1] != len(x):
+        raise InputError(
+            f"a model must return logits [{len(x)}, classes] for {len(x)} images, got "
+            f"{list(logits.shape[1:])}"
+        )
     if not torch.isfinite(logits).all():
         raise InputError("the model returned NaN or infinite logits; an attack cannot judge it")
     low, high = labels.min().item(), labels.max().item()

@@ -201,9 +201,9 @@ class Adaptive(FixedEps):
         """Uphill `[b, ...]`, logits `[b, C]`, and whether each image has a value of its own."""
         objective, labels = self._objective(), query.labels[rows]
         x = x.detach().requires_grad_()
-        mode = latent_mode(query._model, self.mode) if self.mode else nullcontext()
+        mode = latent_mode(query.model, self.mode) if self.mode else nullcontext()
         with torch.enable_grad(), mode, _watched(query, x) as seen:
-            drawn = [objective(query._model, x, labels) for _ in range(query._draws)]
+            drawn = [objective(query.model, x, labels) for _ in range(query.draws)]
             value = torch.stack(drawn).mean(0)
             value = -value if query.targeted else value
         if value.shape not in ((), labels.shape) or not value.requires_grad:
@@ -211,7 +211,7 @@ class Adaptive(FixedEps):
                 f"an objective returns a scalar or [{len(x)}] that depends on the images, got "
                 f"{list(value.shape)}{'' if value.requires_grad else ' without a gradient'}"
             )
-        gradient = query._gradient(value, x, retain=False)
+        gradient = query.gradient(value, x, retain=False)
         logits = seen[0].detach() if seen else query.logits(x.detach())
         return gradient, logits, value.dim() > 0
 
@@ -226,7 +226,7 @@ def _watched(query: Query, x: Tensor) -> Iterator[list[Tensor]]:
         if args[0] is x:
             seen.append(average_logits(as_output(result).logits))
 
-    hook = query._model.register_forward_hook(keep)
+    hook = query.model.register_forward_hook(keep)
     try:
         yield seen
     finally:

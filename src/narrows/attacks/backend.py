@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks import norms
-from narrows.attacks._base import Attack
+from narrows.attacks._base import Attack, check_eps
 from narrows.attacks._query import Query
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.types import Norm
@@ -66,8 +66,8 @@ class Backend(Attack):
         super().__post_init__()
         if not callable(self.call):
             raise ConfigError(f"call must be (model, x, y) -> x_adv, got {self.call!r}")
-        if self.eps is not None and not 0 <= self.eps < float("inf"):
-            raise ConfigError(f"eps must be finite and not negative, or None, got {self.eps}")
+        if self.eps is not None:
+            check_eps(self.eps, self.norm)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Hand the chunk over, and bring back what comes out of bounds."""
@@ -116,13 +116,13 @@ class _Seen(nn.Module):
 
     def __init__(self, query: Query, target: int | None) -> None:
         super().__init__()
-        self.model = query._model
+        self.model = query.model
         self._query = query
         self._target = target
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        query, count = self._query, len(x) * self._query._draws
+        query, count = self._query, len(x) * self._query.draws
         logits = query.logits(x)
         if self._target is not None:
             wanted = logits[:, self._target]

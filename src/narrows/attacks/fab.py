@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import MinimalNorm
+from narrows.attacks._base import MinimalNorm, check_eps
 from narrows.attacks._boundary import nearest_boundary
 from narrows.attacks._nearest import Nearest
 from narrows.attacks._query import Query
@@ -82,8 +82,10 @@ class FAB(MinimalNorm):
         self._require_positive("steps", "restarts", *(["targets"] if self.targets else []))
         if self.targets == 0:
             raise ConfigError("targets must be at least 1, or None for all boundaries, got 0")
-        if self.eps is not None and not 0 < self.eps < math.inf:
-            raise ConfigError(f"eps must be positive and finite, or None, got {self.eps}")
+        if self.eps is not None:
+            check_eps(self.eps, self.norm)
+            if not self.eps:
+                raise ConfigError("eps must be positive, or None for the smallest perturbation")
         for name, low, high in (("alpha_max", 0, 1), ("eta", 1, math.inf), ("beta", 0, 1)):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"{name} must lie in [{low}, {high}], got {getattr(self, name)}")

@@ -19,14 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks._base import check_images, is_stochastic
+from narrows.attacks._identity import digest
 from narrows.attacks._query import Query, frozen
-from narrows.attacks._store import digest, read, write
 from narrows.attacks.minimal_eps import accuracy_curve
-from narrows.errors import InputError
+from narrows.errors import CheckpointError, InputError
+from narrows.storage import load_tensors, save_tensors
 from narrows.types import AttackResult, Norm
 
 __all__ = ["Entry", "Ledger", "wilson"]
 
+_KIND = "ledger"
 _FIELDS = ("x_adv", "fooled", "by", "distance", "fooled_rate")
 
 
@@ -220,11 +222,12 @@ class Ledger:
             StoreError: if it cannot be written.
         """
         header = {
+            "kind": _KIND,
             "digest": self.digest,
             "norm": self.norm,
             "entries": [asdict(entry) for entry in self.entries],
         }
-        write(path, header, {name: getattr(self, name) for name in _FIELDS})
+        save_tensors(path, {name: getattr(self, name) for name in _FIELDS}, header)
 
     @classmethod
     def load(cls, path: Path, x: Tensor, y: Tensor, model: nn.Module | None = None) -> Ledger:
@@ -234,7 +237,9 @@ class Ledger:
             CheckpointError: for a file that is missing, damaged, or no ledger.
             InputError: if it belongs to other images, labels or weights.
         """
-        header, tensors = read(path)
+        tensors, header = load_tensors(path, x.device, _KIND)
+        if header.get("kind") != _KIND:
+            raise CheckpointError(f"{path} is a file of this library, but not a ledger")
         ledger = cls(x, y, model, header["norm"])
         if header["digest"] != ledger.digest:
             raise InputError(
@@ -243,7 +248,7 @@ class Ledger:
             )
         ledger.entries = [Entry(**entry) for entry in header["entries"]]
         for name in _FIELDS:
-            setattr(ledger, name, tensors[name].to(x.device))
+            setattr(ledger, name, tensors[name])
         return ledger
 
     def to_robustbench(self, *, name: str, eps: float, **known: Any) -> dict[str, Any]:

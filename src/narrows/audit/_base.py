@@ -20,6 +20,7 @@ from narrows.attacks import PGD, Attack, FixedEps, Ledger, Query
 from narrows.attacks import norms as geometry
 from narrows.attacks._base import check_images, is_stochastic
 from narrows.attacks._query import Verdict, frozen
+from narrows.attacks._suspicions import are_probabilities, drift
 from narrows.audit.views import build_view
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.models.outputs import logits_of
@@ -138,7 +139,7 @@ class Case:
         self._results: dict[tuple[Attack, str], AttackResult] = {}
         self.drift: list[str] = []
         with self.quiet():
-            self.drift = _drift(model, self.x)
+            self.drift = drift(model, self.x)
         with self.quiet():
             self.stochastic = is_stochastic(model, self.x)
         verdict = self._judge(self.x, self.y)
@@ -324,9 +325,7 @@ class Case:
 
     def _returns_probabilities(self) -> bool:
         with self.quiet():
-            rows = logits_of(self.model, self.x[:_PROBE])
-        sums = rows.double().sum(1)
-        return bool((rows >= 0).all() and (sums - 1).abs().max() < 1e-3)
+            return are_probabilities(logits_of(self.model, self.x[:_PROBE]))
 
     def _judge(self, x: Tensor, y: Tensor, seed: int | None = None) -> Verdict:
         """What the model makes of `x: [b, ...]`, on fresh draws where it varies."""
@@ -359,14 +358,3 @@ def attack_name(attack: Attack) -> str:
 def gray_radius(case: Case) -> float:
     """The radius within which every image can be made uniformly gray."""
     return 0.5 if case.norm == "linf" else 0.5 * math.sqrt(case.x[0].numel())
-
-
-def _drift(model: nn.Module, x: Tensor) -> list[str]:
-    """Names of parameters and buffers that a pass in evaluation mode changes; put back."""
-    now = model.state_dict()
-    before = {name: value.clone() for name, value in now.items()}
-    logits_of(model, x[:8])
-    changed = [name for name, value in before.items() if not torch.equal(value, now[name])]
-    for name in changed:
-        now[name].copy_(before[name])
-    return changed

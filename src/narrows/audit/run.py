@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,11 +21,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from narrows.attacks import Ledger
+from narrows.attacks._suspicions import warn_of_suspicions
 from narrows.audit._base import Budget, Case, gray_radius
 from narrows.audit.checks import CHECKS
 from narrows.audit.remedies import REMEDIES, remedies_for
 from narrows.audit.verdict import Verdict, judge
 from narrows.errors import CheckpointError, InputError
+from narrows.storage import write_atomically
 from narrows.types import Finding, Norm
 
 __all__ = ["Audit", "audit"]
@@ -122,6 +123,8 @@ def audit(
     case = Case(
         model, x, y, eps=eps, norm=norm, budget=budget, twin=twin, siblings=siblings, seed=seed
     )
+    with case.restored():
+        warn_of_suspicions(model, case.x, case.y)
     about = {"eps": eps, "norm": norm, "seed": seed, **asdict(case.budget)}
     record = _Record(case, about, folder)
     for done, (name, check) in enumerate(CHECKS.items()):
@@ -190,9 +193,7 @@ class _Record:
             "findings": [asdict(finding) for finding in self.findings.values()],
             "tried": self.tried,
         }
-        temporary = self.folder / f".audit.json.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(_plain(state)))
-        temporary.replace(self.folder / "audit.json")
+        write_atomically(self.folder / "audit.json", json.dumps(_plain(state)).encode())
 
     def _load(self, folder: Path) -> None:
         try:

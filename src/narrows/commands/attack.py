@@ -20,7 +20,7 @@ __all__ = ["command"]
     default="standard",
     show_default=True,
     help="standard or reevaluation (ensembles), or one attack: fgsm, tgs, pgd, nifgsm, apgd, "
-    "multi_targeted, square, deepfool, fab, ddn, carlini_wagner.",
+    "multi_targeted, square, adaptive (--set objective=rate), deepfool, fab, ddn, carlini_wagner.",
 )
 @click.option("--eps", type=float, help="Radius, in units of the [0, 1] range, where there is one.")
 @click.option("--norm", help="linf or l2.  [default: the attack's own]")

@@ -11,14 +11,16 @@ from typing import Any, Literal, NamedTuple, get_type_hints
 
 import torch
 
-from narrows.attacks import ATTACKS, Ensemble, FixedEps, Ledger, reevaluation, standard
+from narrows.attacks import ATTACKS, Adaptive, Ensemble, FixedEps, Ledger, reevaluation, standard
+from narrows.attacks._identity import digest as fingerprint
+from narrows.attacks._suspicions import warn_of_suspicions
 from narrows.errors import ConfigError, unknown_name
 from narrows.experiments.options import check_values
 from narrows.experiments.overrides import parse_overrides
 from narrows.experiments.progress import Progress
 from narrows.experiments.store import open_run
 from narrows.experiments.victims import Victim
-from narrows.models.bottleneck import as_classifier
+from narrows.models.bottleneck import as_classifier, latent_mode
 
 __all__ = ["Attacked", "attack_victim", "build_attack"]
 
@@ -88,13 +90,18 @@ def attack_victim(
         "mode": mode,
         "images": len(x),
         "device": str(x.device),
+        "source": victim.source,
+        "weights": fingerprint(x, y, victim.model),
     }
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
     path = out or Path("attacks") / f"{victim.test.name}-{name}-{digest}"
-    model = as_classifier(victim.model, mode=mode)
+    # An adaptive attack looks for the latent, which a plain classifier does not return.
+    adaptive = any(isinstance(one, Adaptive) for _, one in attack.attacks)
+    model = victim.model if adaptive else as_classifier(victim.model, mode=mode)
+    warn_of_suspicions(model, x, y)
     devices = [x.device] if x.is_cuda else []
     with open_run(path, asked) as folder, progress.bar(name, len(attack.attacks)) as bar:
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), latent_mode(victim.model, mode):
             ledger = attack.run(
                 model,
                 x,
@@ -103,13 +110,18 @@ def attack_victim(
                 progress=lambda which, done, total: bar.show(done, which),
             )
         first = attack.attacks[0][1]
+        eps = getattr(first, "eps", None)
         record = ledger.to_robustbench(
             name=victim.name,
-            eps=getattr(first, "eps", None) or float("inf"),
+            eps=float("inf") if eps is None else eps,
             dataset=victim.test.name,
             draws=first.draws,
             verify_draws=first.verify_draws,
             mode=mode,
         )
+        # The worst of many looks at a stochastic model is luck too; these draws picked nothing.
+        with latent_mode(victim.model, mode):
+            vote, single = ledger.replay(model, first.verify_draws, first.seed + 1)
+        record["replayed"] = {"vote": vote, "single_draw": single}
         folder.write("record.json", {**record, "asked": asked})
     return Attacked(ledger, record, path)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from narrows.attacks._identity import digest as fingerprint
 from narrows.audit import CHECKS, REMEDIES, Case, audit, loss_surface, resolve_budget
 from narrows.experiments.progress import Progress
 from narrows.experiments.store import open_run
@@ -55,6 +56,10 @@ def audit_victim(
         "images": len(x),
         "claimed": claimed,
         "device": str(x.device),
+        "source": victim.source,
+        "weights": fingerprint(x, y, victim.model),
+        "twin": relatives.twin and fingerprint(x, y, relatives.twin),
+        "siblings": [fingerprint(x, y, sibling) for sibling in relatives.siblings],
     }
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
     path = out or Path("audits") / f"{victim.test.name}-{digest}"

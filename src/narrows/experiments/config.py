@@ -198,21 +198,19 @@ class RunConfig:
     def _try(self, method: str, beta: float) -> None:
         network, kind = self.network or NetworkConfig(), METHODS[method]
         hidden = tuple(network.encoder or [])
-        sizes = Sizes(INPUTS[self.data], max(1, network.bottleneck), classes=2, hidden=hidden)
-        # Sized only, never filled; the priors of binary layers are small, and are looked at.
-        device = "cpu" if kind.latent == "binary" else "meta"
-        with torch.random.fork_rng([]), torch.device(device):
+        # What depends on the data is tried when they are there: the engine does.
+        sizes = Sizes(_INPUTS, max(1, network.bottleneck), classes=2, hidden=hidden)
+        with torch.random.fork_rng([]), torch.device("meta"):  # sized only, never filled
             built = kind.build(beta, sizes, **self.options.get(method, {}))
             if self.adversarial is not None:
-                WRAPPERS[self.adversarial](built, **self.options.get(self.adversarial, {}))
+                WRAPPERS[self.adversarial].wrap(built, **self.options.get(self.adversarial, {}))
 
     def identity(self) -> str:
         """Hash of every number of the resolved configuration: 10 hexadecimal digits."""
         return identity_of(self.resolve())
 
 
-# As IB-RAR's published code, without adversarial training; the images are moved and mirrored there.
-_IB_RAR = replace(RECIPES["ib-rar"], augment="crop_flip")
+_IB_RAR = RECIPES["ib-rar"]
 
 DEFAULTS: dict[str, tuple[NetworkConfig, TrainConfig]] = {
     "digits": (
@@ -245,18 +243,7 @@ DEFAULTS: dict[str, tuple[NetworkConfig, TrainConfig]] = {
     ),
 }
 
-INPUTS = {
-    "digits": 64,
-    "mnist": 784,
-    "fashion-mnist": 784,
-    "cifar10": 3072,
-    "cifar100": 3072,
-    "svhn": 3072,
-    "tiny-imagenet": 12288,
-    "twelve-bit": 12,
-    "toy1": 2,
-    "toy2": 101,
-}
+_INPUTS = 2**20  # more than any data set has
 
 
 def load_config(
@@ -276,9 +263,11 @@ def load_config(
     try:
         parsed = tomllib.loads(file.read_text("utf-8")) if file is not None else {}
         given = [parsed, dict(values or {}), parse_overrides(overrides)]
-        # Twice: data set and recipe decide what a lone `train.epochs` is a change of.
+        # Twice: data set, network and recipe decide what a lone `train.epochs` is a change of.
         first = _build(OmegaConf.merge(OmegaConf.structured(RunConfig), *given))
         network, train = DEFAULTS[first.data]
+        if first.network is not None and first.network.name != network.name:
+            network = NetworkConfig(first.network.name, bottleneck=network.bottleneck)
         if first.recipe is not None:
             train = RECIPES[first.recipe]
         base = RunConfig(data=first.data, network=network, train=train)

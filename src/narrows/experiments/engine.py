@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from narrows.data import Splits, load
-from narrows.errors import ConfigError, DivergedError
+from narrows.errors import ConfigError, DivergedError, NarrowsError
 from narrows.experiments.config import RunConfig
 from narrows.experiments.evaluate import attacked_pictures, evaluate_member, project
-from narrows.experiments.members import Member, build_members, build_model, grid_of
+from narrows.experiments.members import Member, build_members, build_objective, grid_of
 from narrows.experiments.progress import Progress
 from narrows.experiments.store import Folder, open_run
 from narrows.experiments.summary import chosen_beta, summarise
@@ -20,6 +20,8 @@ from narrows.training import Looped, Members, Trainer, fit
 from narrows.training.checkpoint import save_tensors
 
 __all__ = ["build_members", "run"]
+
+_FEW = 4
 
 
 def run(config: RunConfig, out: Path, progress: Progress) -> Path:
@@ -39,9 +41,8 @@ def run(config: RunConfig, out: Path, progress: Progress) -> Path:
             f"adversarial training changes images in [0, 1], and {config.data} has none; "
             "leave adversarial out"
         )
-    with torch.device("meta"):  # a network that a method cannot use is refused before training
-        for method in config.methods:
-            build_model(config, method, splits.train.shape, splits.train.classes)
+    for method in config.methods:
+        _try(config, method, splits)
     plain = asdict(config)
     with open_run(out / f"{config.data}-{config.identity()}", plain) as folder:
         for method in config.methods:
@@ -53,6 +54,25 @@ def run(config: RunConfig, out: Path, progress: Progress) -> Path:
         folder.write("summary.json", summarise(config, folder))
         folder.write("done.json", {"methods": config.methods, "classes": splits.train.classes})
     return folder.path
+
+
+def _try(config: RunConfig, method: str, splits: Splits) -> None:
+    """Refuse a network that a method cannot train, before any is trained.
+
+    One step's loss is computed on the meta device, where tensors have shapes and no numbers.
+    """
+    shape, classes = splits.train.shape, splits.train.classes
+    few = min(_FEW, config.train.batch_size if config.train else _FEW)
+    # Adversarial training changes no shape, and has been tried with its options.
+    plain, member = replace(config, adversarial=None), grid_of(config, method)[0]
+    with torch.device("meta"), torch.random.fork_rng([]):
+        objective = build_objective(plain, method, member, shape, classes)
+        try:
+            objective.method(objective.model, torch.empty(few, *shape), torch.zeros(few).long())
+        except NarrowsError:
+            raise
+        except ValueError as error:  # of batch normalisation, for a single number a channel
+            raise ConfigError(f"{method} cannot be trained in batches of {few}: {error}") from error
 
 
 def check_device(device: str) -> None:
@@ -121,7 +141,7 @@ def _train(
         raise ConfigError("the configuration has no training recipe")
     if isinstance(members, Looped) and config.stack and len(members) > 1:
         progress.note(
-            f"{method}: running statistics or mixed precision cannot be vectorised; "
+            f"{method}: running statistics, mixed precision and chunks cannot be vectorised; "
             "the models are trained one after another in each step"
         )
     total = config.train.epochs * config.train.steps_per_epoch(len(splits.train))

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from narrows.data import Splits, load
 from narrows.data.twelve_bit import joint, patterns
-from narrows.errors import ConfigError, unknown_name
+from narrows.errors import ConfigError, NarrowsError, unknown_name
 from narrows.experiments.progress import Progress
 from narrows.experiments.store import Folder, open_run
 from narrows.information.enumeration import binary_tables, chain_information
@@ -226,8 +226,11 @@ def main(out: Path, methods: str, **chosen: Any) -> None:
     from rich.console import Console
 
     progress = Progress(Console())
-    config = PlaneConfig(methods=methods.split(","), **chosen)
-    folder = Folder(run_plane(config, out, progress))
+    try:
+        config = PlaneConfig(methods=methods.split(","), **chosen)
+        folder = Folder(run_plane(config, out, progress))
+    except NarrowsError as error:
+        raise click.UsageError(str(error)) from error
     for name, reached in folder.read("plane.json")["reached"].items():
         share = reached["layer_1"]
         said = "never" if share is None else f"after {share:.2%} of SFNN's epochs"

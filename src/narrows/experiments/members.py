@@ -82,7 +82,7 @@ def build_objective(
         built = kind.build(member.beta, sizes, **config.options.get(method, {}))
     if config.adversarial is not None:
         options = config.options.get(config.adversarial, {})
-        built = WRAPPERS[config.adversarial](built, **options)
+        built = WRAPPERS[config.adversarial].wrap(built, **options)
     return Objective(model, built)
 
 
@@ -101,7 +101,7 @@ def build_members(config: RunConfig, method: str, splits: Splits) -> Members:
     if config.stack and not mixed:
         try:
             return Stacked(objectives, seeds, config.device)
-        except ConfigError:  # a layer that cannot be vectorised: nothing else can differ here
+        except ConfigError:  # what cannot be vectorised: nothing else can differ here
             pass
     return Looped(objectives, seeds, config.device)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from narrows.errors import ConfigError, unknown_name
 from narrows.methods import METHODS, Method, Sizes
-from narrows.methods.adversarial import WRAPPERS
+from narrows.methods.adversarial import WRAPPERS, Adversarial, Variant
 
 __all__ = ["check_options", "check_values", "declared_options"]
 
@@ -24,7 +24,10 @@ def declared_options(kind: type[Method]) -> dict[str, Any]:
     given = {"return", "beta", "method", *Sizes._fields}
     if kind.latent != "binary":  # a network has such widths only where its layers are bottlenecks
         given.discard("hidden")
-    return {name: hint for name, hint in get_type_hints(kind.__init__).items() if name not in given}
+    hints = get_type_hints(kind.__init__)
+    if issubclass(kind, Adversarial) and kind.variants:
+        hints["variant"] = Variant
+    return {name: hint for name, hint in hints.items() if name not in given}
 
 
 def check_options(method: str, options: Mapping[str, Any]) -> None:

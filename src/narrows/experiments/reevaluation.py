@@ -27,7 +27,7 @@ from narrows.errors import ConfigError
 from narrows.experiments.members import list_members, load_member
 from narrows.experiments.progress import Bar, Progress
 from narrows.experiments.store import Folder, read_json
-from narrows.models.bottleneck import as_classifier, resting_mode
+from narrows.models.bottleneck import Mode, as_classifier, resting_mode
 from narrows.models.evaluating import evaluating
 
 __all__ = ["Found", "Reevaluation", "reevaluate", "reevaluate_run"]
@@ -82,17 +82,22 @@ def reevaluate(
     Returns:
         Rows with `mode`, `attack`, `eps`, `restarts` (None for FGSM) and `accuracy`.
     """
-    with torch.no_grad(), evaluating(model):
-        stochastic = is_stochastic(as_classifier(model), x)
     rows = []
-    rest, _ = resting_mode(model)
-    for mode in (rest, "sample") if stochastic and rest == "mean" else (rest,):
+    for named, mode in _modes(model, x).items():
         victim = as_classifier(model, settings.samples if mode == "sample" else None, mode)
-        named = mode if stochastic else "deterministic"
         for row in [*_one_step(victim, x, y, settings), *_ladders(victim, x, y, settings)]:
             rows.append({"mode": named, **row})
             on_row(rows[-1])
     return rows
+
+
+def _modes(model: nn.Module, x: Tensor) -> dict[str, Mode]:
+    """The modes that a model is attacked in, by the names of its rows."""
+    rest, _ = resting_mode(model)
+    with torch.no_grad(), evaluating(model):
+        if not is_stochastic(as_classifier(model), x):
+            return {"deterministic": rest}
+    return {"mean": "mean", "sample": "sample"} if rest == "mean" else {"sample": "sample"}
 
 
 def _one_step(victim: nn.Module, x: Tensor, y: Tensor, settings: Reevaluation) -> Sequence[Row]:
@@ -163,7 +168,8 @@ def reevaluate_run(
         kept = store.read(name) if store.file(name).exists() else None
         if kept is None or kept["settings"] != asked:
             model = load_member(folder, method, beta, seed).to(device)
-            with progress.bar(f"{method}, beta {beta:g}, seed {seed}", _rows(settings)) as bar:
+            count = len(_modes(model, x)) * _rows(settings)
+            with progress.bar(f"{method}, beta {beta:g}, seed {seed}", count) as bar:
 
                 def show(row: Row, bar: Bar = bar) -> None:
                     bar.advance()
@@ -176,5 +182,6 @@ def reevaluate_run(
 
 
 def _rows(settings: Reevaluation) -> int:
+    """Rows of one mode."""
     ladders = len(settings.pgd_eps) * len(settings.restarts)
     return 1 + len(settings.fgsm_eps) + ladders

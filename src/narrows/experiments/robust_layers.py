@@ -119,7 +119,8 @@ def select_robust_layers(
         raise InputError("robust layers are told by an attack, which needs images in [0, 1]")
     if not 0 <= margin < 1:
         raise InputError(f"margin must lie in [0, 1), got {margin}")
-    names = hidden_layers(build_model()) if layers is None else list(layers)
+    with torch.random.fork_rng([]):
+        names = hidden_layers(build_model()) if layers is None else list(layers)
     if not names:
         raise InputError("the model has no hidden layers that can be told; name some in layers=")
     train, validation = train.to(device), validation.to(device)

@@ -9,7 +9,9 @@ The last one runs that file: it is the user's own code, not a stored model.
 
 from __future__ import annotations
 
+import hashlib
 import sys
+import traceback
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +19,7 @@ from typing import NamedTuple
 from torch import nn
 
 from narrows.data import Dataset, load
-from narrows.errors import ConfigError
+from narrows.errors import ConfigError, NarrowsError
 from narrows.experiments.engine import check_device
 from narrows.experiments.members import find_member, finished, list_members, load_member
 from narrows.experiments.store import read_json
@@ -35,12 +37,14 @@ class Victim(NamedTuple):
         name: for readers.
         test: its test set.
         member: the run's folder, and which of its models it is; `None` for a foreign model.
+        source: SHA-256 of the file that a foreign model came from: editing it makes another one.
     """
 
     model: nn.Module
     name: str
     test: Dataset
     member: tuple[Path, str, float, int] | None = None
+    source: str = ""
 
     def to(self, device: str) -> Victim:
         """The same on another device."""
@@ -84,7 +88,9 @@ def load_victim(
     if ".py:" in target:
         if data is None:
             raise ConfigError(f"{target} does not say on which images; name some with --data")
-        return Victim(_call(target), target, load(data).test)
+        test, model = load(data).test, _call(target)
+        source = hashlib.sha256(Path(target.rpartition(":")[0]).read_bytes()).hexdigest()
+        return Victim(model, target, test, source=source)
     path = Path(target)
     if path.suffix == ".safetensors":
         path, method = path.parent.parent, path.parent.name
@@ -127,20 +133,35 @@ def _call(target: str) -> nn.Module:
     path = Path(file)
     if not path.is_file():
         raise ConfigError(f"there is no file {path}")
-    spec = spec_from_file_location(path.stem, path)
+    spec = spec_from_file_location(f"_target_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} is not a Python file")
     module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     # So that its own neighbours can be imported, as when it is run.
-    sys.path.insert(0, str(path.parent.resolve()))
+    sys.path.insert(0, home := str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)
         build = getattr(module, function, None)
         if not callable(build):
             raise ConfigError(f"{path} has no function {function!r}")
         model = build()
+    except NarrowsError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a stranger's file raises
+        raise ConfigError(
+            f"{target} failed{_line(error, path)} with {type(error).__name__}: {error}; mend it, "
+            "or run the file with python for the whole traceback"
+        ) from error
     finally:
-        sys.path.pop(0)
+        sys.path.remove(home)
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{target} returned {type(model).__name__}, expected a torch.nn.Module")
     return model
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """Where in the file it failed: the last line of it that was running."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path.resolve()]
+    return f" in line {lines[-1]}" if lines else ""

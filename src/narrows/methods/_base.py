@@ -110,7 +110,8 @@ class Method(nn.Module, ABC):
         if output.latent is None:
             raise InputError(
                 f"{type(self).__name__} needs a model with a latent: use Bottleneck(encoder, "
-                "decoder), or tap(model, [...], latent='layer name') on a network of your own"
+                "decoder), or tap(model, [...], latent='layer name') on a network of your own; "
+                "in a run, set network.bottleneck to its width"
             )
         return output.latent
 

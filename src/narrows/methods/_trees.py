@@ -75,7 +75,8 @@ def observe_tree(
         drawn = tree(net, x, samples=samples, held=held)
         return _measure(drawn, y, log_odds, active, scored=scored)
 
-    if chunk is None or chunk >= len(batch.y):
+    # A batch without numbers, on the meta device, is a trial and costs nothing.
+    if chunk is None or chunk >= len(batch.y) or batch.x.is_meta:
         found = read(*batch)
     else:
         parts = [

@@ -20,6 +20,7 @@ training; the method's own numbers, in `paper()`, are the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -69,13 +70,13 @@ class JointIMB(LayerBottlenecks):
         chunk: int | None = None,
     ) -> None:
         super().__init__(beta, hidden, samples, chunk)
-        weights = torch.tensor([1.0] * (len(hidden) + 1) if gammas is None else list(gammas))
-        if weights.shape != (len(hidden) + 1,) or not ((weights >= 0) & weights.isfinite()).all():
+        weights = [1.0] * (len(hidden) + 1) if gammas is None else list(gammas)
+        if len(weights) != len(hidden) + 1 or not all(0 <= weight < math.inf for weight in weights):
             raise ConfigError(
                 f"JointIMB needs {len(hidden) + 1} gammas, of the input and of {len(hidden)} "
                 f"layers, finite and at least 0; got {gammas}"
             )
-        self.register_buffer("gammas", weights)
+        self.register_buffer("gammas", torch.tensor(weights, dtype=torch.float32))
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
         """Layer 0's term `[batch]`, for the labels that the tree was read with."""

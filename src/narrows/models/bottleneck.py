@@ -37,6 +37,7 @@ __all__ = [
 
 Mode = Literal["sample", "mean"]
 
+_HALF = (torch.bfloat16, torch.float16)
 _AT_ONCE = 16_384  # latents drawn for one pass of a decoder
 
 
@@ -130,6 +131,8 @@ class Bottleneck(Stochastic):
             )
         if self.latent == "deterministic":
             return Latent(z=code, mean=code)
+        if code.dtype in _HALF and torch.is_autocast_enabled(code.device.type):
+            code = code.float()  # for scales and divergences, which autocast means to be exact
         mean, scale = self._posterior(code)
         z = mean if self.mode == "mean" else draw(mean, scale, self.samples)
         return Latent(z, mean, scale)

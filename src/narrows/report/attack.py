@@ -16,7 +16,8 @@ def attack_table(name: str, record: Mapping[str, Any]) -> Table:
 
     Args:
         name: of the model.
-        record: of `Ledger.to_robustbench`.
+        record: of `Ledger.to_robustbench`, and `replayed`, what the worst images leave on draws
+            that did not pick them.
     """
     low, high = record["interval_95"]
     size = record["median_distance"]
@@ -26,7 +27,9 @@ def attack_table(name: str, record: Mapping[str, Any]) -> Table:
         f"({low} to {high}, 95 %) on {record['images']} images",
         caption=f"{record['norm']}, eps = {within}; by the vote of "
         f"{record['noise']['verify_draws']} fresh draws where the model is stochastic, "
-        f"single draws {record['noise']['single_draw_acc']} %",
+        f"single draws {record['noise']['single_draw_acc']} %; judged once more, on draws that "
+        f"picked nothing, {100 * record['replayed']['vote']:.2f} % and "
+        f"{100 * record['replayed']['single_draw']:.2f} %",
         box=box.SIMPLE_HEAD,
     )
     table.add_column("attack")

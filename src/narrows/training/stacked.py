@@ -32,7 +32,7 @@ class Stacked(Members):
 
     Raises:
         ConfigError: if the objectives differ in their layers, shapes or plain settings, or if a
-            layer keeps running statistics, which can't be vectorised.
+            layer keeps running statistics or draws trees in chunks, which can't be vectorised.
     """
 
     stacked: ClassVar[bool] = True
@@ -119,6 +119,11 @@ def _check_stackable(objectives: Sequence[Objective]) -> None:
                 f"layer {name!r} keeps running statistics and cannot be stacked; "
                 "train such models with Looped, or one at a time"
             )
+    if any(getattr(module, "chunk", None) for module in objectives[0].method.modules()):
+        raise ConfigError(
+            "trees in chunks cannot be drawn in a stack; set chunk=None, or train such models "
+            "with Looped, or one at a time"
+        )
     first = _settings(objectives[0])
     for index, objective in enumerate(objectives):
         own = _settings(objective)

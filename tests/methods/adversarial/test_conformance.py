@@ -1,6 +1,7 @@
 """What adversarial training must do around every method: one test a promise."""
 
 import copy
+from typing import get_args
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from narrows.data import Dataset
 from narrows.errors import ConfigError
 from narrows.methods import METHODS, Sizes
+from narrows.methods._mask import Mask
 from narrows.methods.adversarial import WRAPPERS
 from narrows.models import NetworkConfig
 from narrows.training import Objective, Solo, Stacked, TrainConfig, Trainer
@@ -20,13 +22,16 @@ NETWORK = NetworkConfig(encoder=[8], bottleneck=3, decoder=[6])
 EPS = 0.05
 NO_BETA = ("cross_entropy", "sfnn")
 
+# Further rows, of a method with options.
+MASKED = {f"ib_rar, {mask}": {"mask": mask, "mask_layer": "encoder.2"} for mask in get_args(Mask)}
+
 
 def make(wrapper: str, name: str, seed=0, beta=0.1, **options) -> Objective:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        kind = METHODS[name]
+        kind = METHODS[name.split(",")[0]]
         model = suited_network(kind, NETWORK, 20, 4)
-        inner = kind.build(0.0 if name in NO_BETA else beta, SIZES)
+        inner = kind.build(0.0 if name in NO_BETA else beta, SIZES, **MASKED.get(name, {}))
         return Objective(model, WRAPPERS[wrapper](inner, eps=EPS, steps=2, **options))
 
 
@@ -46,7 +51,7 @@ def wrapper(request) -> str:
     return request.param
 
 
-@pytest.fixture(params=list(METHODS))
+@pytest.fixture(params=[*METHODS, *MASKED])
 def name(request) -> str:
     return request.param
 

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from narrows.errors import ConfigError
+from narrows.errors import ConfigError, unknown_name
 from narrows.methods._base import Method
 from narrows.models.bottleneck import latent_mode
 from narrows.models.evaluating import evaluating
@@ -31,10 +31,11 @@ from narrows.models.noise import standard_normal
 from narrows.models.outputs import average_logits, logits_of, pack, unpack
 from narrows.types import Batch, ModelOutput, Term
 
-__all__ = ["Adversarial", "Images", "Mode", "divergence"]
+__all__ = ["Adversarial", "Images", "Mode", "Variant", "divergence"]
 
 Images = Literal["clean", "adversarial"]
 Mode = Literal["eval", "train"]
+Variant = Literal["ib_rar"]
 
 _PREFIX = "adversarial."
 _IMAGES = "adversarial.images"
@@ -58,6 +59,7 @@ class Adversarial(Method):
             deviation 0.001 around the image.
         needs_clean: whether the clean images are passed through the model in any case.
         tracked: which images the running statistics take in, where both are passed.
+        variants: published arguments other than the defaults, by name; see `wrap`.
 
     Raises:
         ConfigError: for numbers out of range, words that there are not, or a method that is
@@ -67,6 +69,7 @@ class Adversarial(Method):
     start: ClassVar[Literal["uniform", "normal"]] = "uniform"
     needs_clean: ClassVar[bool] = True
     tracked: ClassVar[Images] = "adversarial"
+    variants: ClassVar[Mapping[Variant, Mapping[str, Any]]] = {}
 
     def __init__(
         self,
@@ -95,6 +98,17 @@ class Adversarial(Method):
         self.method, self.eps, self.steps = method, eps, steps
         self.mode: Mode = mode
         self.regularise: Images = regularise
+
+    @classmethod
+    def wrap(cls, method: Method, variant: Variant | None = None, **options: Any) -> Self:
+        """Wrap a method with the arguments of a variant, over which other options go.
+
+        Raises:
+            ConfigError: for a variant that there is not.
+        """
+        if variant is not None and variant not in cls.variants:
+            raise unknown_name(f"variant of {cls.__name__}", variant, cls.variants)
+        return cls(method, **{**(cls.variants[variant] if variant else {}), **options})
 
     def attack(self, model: nn.Module, batch: Batch) -> Tensor:
         """Images `[batch, ...]` in the ball around `batch.x` that raise the inner objective."""

@@ -19,7 +19,7 @@ prediction loss.
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import ClassVar, Self
 
 from torch import Tensor
 
@@ -55,6 +55,9 @@ class MART(Adversarial):
     """
 
     start = "normal"
+    variants: ClassVar = {
+        "ib_rar": {"eps": 0.03, "steps": 10, "step_size": 2.3 * 0.03 / 10, "weight": 0.5}
+    }
 
     def __init__(
         self,
@@ -74,7 +77,7 @@ class MART(Adversarial):
     @classmethod
     def ib_rar(cls, method: Method) -> Self:
         """The variant in IB-RAR's code."""
-        return cls(method, 0.03, 10, 2.3 * 0.03 / 10, weight=0.5)
+        return cls.wrap(method, "ib_rar")
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
         """Boosted cross-entropy on the adversarial images."""

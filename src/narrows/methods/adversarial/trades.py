@@ -53,6 +53,12 @@ class TRADES(Adversarial):
 
     start = "normal"
     tracked: ClassVar[Images] = "clean"
+    variants: ClassVar = {
+        "ib_rar": {
+            **{"eps": 0.03, "steps": 10, "step_size": 2.3 * 0.03 / 10},
+            **{"weight": 0.5, "predict": "adversarial"},
+        }
+    }
 
     def __init__(
         self,
@@ -77,7 +83,7 @@ class TRADES(Adversarial):
     @classmethod
     def ib_rar(cls, method: Method) -> Self:
         """The variant in IB-RAR's code."""
-        return cls(method, 0.03, 10, 2.3 * 0.03 / 10, weight=0.5, predict="adversarial")
+        return cls.wrap(method, "ib_rar")
 
     def objective(self, model: nn.Module, batch: Batch) -> Callable[[Tensor], Tensor]:
         """The divergence from the clean prediction, which is held."""
