@@ -137,7 +137,10 @@ def test_a_smallest_perturbation_is_reported_by_its_size(run, tmp_path, capsys):
         (["gone.py:net", "--data", "digits", "--eps", "0.1"], "there is no file gone.py"),
     ],
 )
-def test_what_cannot_be_attacked_is_named_in_one_line(run, defence, words, said, capsys):
+def test_what_cannot_be_attacked_is_named_in_one_line(
+    run, defence, words, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
     known = {"RUN": str(run), "FILE": str(defence)}
     target, colon, function = words[0].partition(":")
     first = known.get(target, target) + colon + function

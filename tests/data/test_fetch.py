@@ -163,7 +163,11 @@ def test_members_are_read_wherever_they_are_in_the_archive():
         members(content, "x.tar.gz", ["images", "names"])
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", tar({"images": bytes(9999)})[:-30]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", tar({"images": bytes(9999)})[:-30]],
+    ids=["empty", "other", "truncated"],
+)
 def test_a_damaged_archive_is_named(content):
     with pytest.raises(DataError, match=r"x.tar.gz: damaged tar archive"):
         members(content, "x.tar.gz", ["images"])

@@ -2,7 +2,6 @@ import json
 import math
 
 import pytest
-from click.testing import CliRunner
 import torch
 from click.testing import CliRunner
 
