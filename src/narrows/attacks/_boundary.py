@@ -31,12 +31,12 @@ def nearest_boundary(
     *,
     norm: Norm,
     growth: float,
-) -> tuple[Tensor, Tensor]:
-    """Lead of the nearest rival over the class held, and its gradient, at `x: [b, ...]`.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Distance of the nearest rival, its lead over the class held, and its gradient, at `x`.
 
     Args:
         query: the model.
-        x: images.
+        x: `[b, ...]`, images.
         held: `[b]`, the class whose region each image is to leave.
         rivals: `[b, k]`, classes to go to, the likeliest to be near first.
         guess: `[b, k]`, guessed distances of their boundaries, ascending.
@@ -46,7 +46,7 @@ def nearest_boundary(
         growth: factor by which gradients may have grown since.
 
     Returns:
-        `[b]` and `[b, ...]`; 0 where no class has a gradient.
+        `[b]`, `[b]` and `[b, ...]`; inf, 0 and 0 where no class has a gradient.
     """
     nearest = x.new_full((len(x),), math.inf)
     leads, normal = torch.zeros_like(nearest), torch.zeros_like(x)
@@ -65,4 +65,4 @@ def nearest_boundary(
         if looked == rivals.shape[1]:
             break
         pending = pending[guess[pending, looked] < growth * nearest[pending]]
-    return leads, normal
+    return nearest, leads, normal

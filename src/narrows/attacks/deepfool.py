@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 from narrows.attacks._base import MinimalNorm
+from narrows.attacks._boundary import nearest_boundary
 from narrows.attacks._query import Query
-from narrows.attacks.norms import dual_size, per_image, steepest
+from narrows.attacks.norms import per_image, steepest
 from narrows.errors import ConfigError
 from narrows.types import Norm
 
@@ -95,22 +96,9 @@ class DeepFool(MinimalNorm):
         inf before, and is brought up to date.
         """
         held, guess, rivals = _rivals(query, rows, logits, slopes)
-        nearest = x.new_full((len(x),), math.inf)
-        normal = torch.zeros_like(x)
-        pending = torch.arange(len(x), device=x.device)
-        looked, width = 0, 1 if torch.isfinite(slopes).any() else rivals.shape[1]
-        while len(pending):
-            columns = rivals[pending, looked : looked + width]
-            for k, (lead, gradient) in enumerate(query.gaps(x[pending], held[pending], columns)):
-                slope = dual_size(gradient, self.norm)
-                slopes[pending, columns[:, k]] = slope.where(slope > 0, math.inf)
-                closer = (distance := lead.abs() / slope) < nearest[pending]
-                nearest[pending[closer]] = distance[closer]
-                normal[pending[closer]] = gradient[closer]
-            looked += width
-            if looked == rivals.shape[1]:
-                break
-            pending = pending[guess[pending, looked] < _GROWTH * nearest[pending]]
+        nearest, _, normal = nearest_boundary(
+            *(query, x, held, rivals, guess, slopes), norm=self.norm, growth=_GROWTH
+        )
         length = nearest.clamp_min(_LEAST_STEP).nan_to_num(posinf=0)
         return per_image(length, x) * steepest(normal, self.norm)
 

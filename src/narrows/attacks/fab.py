@@ -163,7 +163,7 @@ class FAB(MinimalNorm):
         slopes = torch.full_like(logits, math.inf)
         for _ in range(self.steps):
             held, rivals, guess = _rivals(query, rows, logits, slopes, None if free else goal)
-            lead, normal = nearest_boundary(
+            _, lead, normal = nearest_boundary(
                 *(query, x_adv, held, rivals, guess, slopes), norm=self.norm, growth=_GROWTH
             )
             x_adv = self._step(origin, x_adv, lead, normal)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +13,7 @@ from narrows.attacks import ATTACKS, Adaptive, Ensemble, FixedEps, Ledger, reeva
 from narrows.attacks._identity import digest as fingerprint
 from narrows.attacks._suspicions import warn_of_suspicions
 from narrows.errors import ConfigError, unknown_name
+from narrows.experiments.identity import identity_of
 from narrows.experiments.options import check_values
 from narrows.experiments.overrides import parse_overrides
 from narrows.experiments.progress import Progress
@@ -93,8 +92,7 @@ def attack_victim(
         "source": victim.source,
         "weights": fingerprint(x, y, victim.model),
     }
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
-    path = out or Path("attacks") / f"{victim.test.name}-{name}-{digest}"
+    path = out or Path("attacks") / f"{victim.test.name}-{name}-{identity_of(asked)}"
     # An adaptive attack looks for the latent, which a plain classifier does not return.
     adaptive = any(isinstance(one, Adaptive) for _, one in attack.attacks)
     model = victim.model if adaptive else as_classifier(victim.model, mode=mode)

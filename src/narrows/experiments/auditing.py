@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from narrows.attacks._identity import digest as fingerprint
 from narrows.audit import CHECKS, REMEDIES, Case, audit, loss_surface, resolve_budget
+from narrows.experiments.identity import identity_of
 from narrows.experiments.progress import Progress
 from narrows.experiments.store import open_run
 from narrows.experiments.victims import Relatives, Victim
@@ -61,8 +60,7 @@ def audit_victim(
         "twin": relatives.twin and fingerprint(x, y, relatives.twin),
         "siblings": [fingerprint(x, y, sibling) for sibling in relatives.siblings],
     }
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
-    path = out or Path("audits") / f"{victim.test.name}-{digest}"
+    path = out or Path("audits") / f"{victim.test.name}-{identity_of(asked)}"
     model = as_classifier(victim.model)
     twin = relatives.twin and as_classifier(relatives.twin)
     siblings = [as_classifier(sibling) for sibling in relatives.siblings]

@@ -21,11 +21,11 @@ from narrows.experiments.members import list_members, load_member
 from narrows.experiments.store import read_json
 from narrows.information import PlaneRecorder, load_plane
 from narrows.report.page import Section, write_page
+from narrows.report.plots import PALETTE
 from narrows.report.tables import ResultTable
 
 __all__ = ["measure_run", "plane_chart", "plane_table", "read_planes", "write_plane"]
 
-_PALETTE = ["#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 _WIDTH, _HEIGHT = 380, 280
 Row = dict[str, Any]
 
@@ -101,7 +101,7 @@ def plane_chart(rows: Sequence[Row]) -> alt.FacetChart:
     means = [{"rank": i} | _mean(*item) for i, item in enumerate(_groups(rows).items())]
     recorded = rows[0]["epoch"] is not None
     layers = list(dict.fromkeys(row["layer"] for row in rows))
-    colours = [_PALETTE[i % len(_PALETTE)] for i in range(len(layers))]
+    colours = [PALETTE[i % len(PALETTE)] for i in range(len(layers))]
     base = alt.Chart()
     rate = alt.X("rate:Q", title="I(X;T), bits")
     relevance = alt.Y("relevance:Q", title="I(T;Y), bits", scale=alt.Scale(domainMin=0))

@@ -11,9 +11,9 @@ from typing import Any
 
 import altair as alt
 
-__all__ = ["accuracy_against_beta", "accuracy_against_eps", "ib_curves", "projections"]
+__all__ = ["PALETTE", "accuracy_against_beta", "accuracy_against_eps", "ib_curves", "projections"]
 
-_PALETTE = [
+PALETTE = [
     "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255",
     "#999933", "#332288", "#117733", "#AA4499", "#661100", "#44AA99", "#888888", "#DDCC77",
 ]  # fmt: skip
@@ -119,7 +119,7 @@ def accuracy_against_beta(rows: Rows, eps: Sequence[float]) -> Chart:
         name="radius", value=eps[len(eps) // 2],
         bind=alt.binding_select(options=list(eps), name="eps of both attacks: "),
     )  # fmt: skip
-    domain, colours = ["clean", "fgsm", "pgd"], [_PALETTE[3], _PALETTE[5], _PALETTE[4]]
+    domain, colours = ["clean", "fgsm", "pgd"], [PALETTE[3], PALETTE[5], PALETTE[4]]
     colour = alt.Color("attack:N", title="Images", scale=alt.Scale(domain=domain, range=colours))
     base = alt.Chart().transform_filter("datum.eps == null || datum.eps == radius")
     x = alt.X("beta:O", title="beta", axis=alt.Axis(labelAngle=0))
@@ -172,7 +172,7 @@ def _panels(rows: Rows) -> alt.Column:
 
 def _colour(rows: Rows) -> alt.Color:
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    scale = alt.Scale(domain=methods, range=_PALETTE[: len(methods)])
+    scale = alt.Scale(domain=methods, range=PALETTE[: len(methods)])
     return alt.Color("method:N", title="Method", scale=scale, legend=alt.Legend(symbolOpacity=1))
 
 
