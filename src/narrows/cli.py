@@ -12,6 +12,7 @@ import click
 from narrows.commands import (
     attack,
     audit,
+    figure,
     knee,
     methods,
     plane,
@@ -49,7 +50,7 @@ def cli() -> None:
     """Train through an information bottleneck, measure what passes, attack what comes out."""
 
 
-for module in (run, train, attack, audit, reevaluate, knee, plane, report, methods):
+for module in (run, train, attack, audit, reevaluate, knee, plane, figure, report, methods):
     cli.add_command(module.command)
 
 

@@ -222,9 +222,20 @@ def test_a_network_without_a_latent_is_measured_by_what_needs_none(tmp_path, mon
     assert set(record["information"]["test"]) == {"variational_relevance"}
     assert 0 <= record["accuracy"]["test"] <= 1
     summary = read_json(path / "summary.json")["label_smoothing"]
-    assert summary["knee"] == {"beta": None, "why": "the network has no latent"}
+    assert summary["knee"]["beta"] is None
+    assert summary["knee"]["why"].startswith("no I(X;Z) was measured: no latent")
     assert summary["rows"][0]["information_bits"]["test"] == [None, None]
     assert load_tensors(path / "label_smoothing" / "pictures.safetensors")[0] == {}
+
+
+def test_a_latent_with_full_covariance_is_measured_by_its_rate_alone(tmp_path):
+    network = {"bottleneck": 2, "latent": "full"}
+    path = run(config(methods=["vib"], network=network), tmp_path, Progress())
+    record = read_json(path / "vib" / "results.json")[0]
+    found = record["information"]["test"]
+    assert set(found) == {"variational_relevance", "variational_rate"}
+    assert found["variational_rate"]["diagnostics"]["covariance"] == "full"
+    assert load_member(path, "vib", record["beta"], 0).latent == "full"
 
 
 @pytest.mark.parametrize(

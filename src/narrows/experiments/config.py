@@ -183,11 +183,6 @@ class RunConfig:
         resolved = replace(
             self, network=self.network or network, train=self.train or train, recipe=None
         )
-        if resolved.network is not None and resolved.network.latent == "full":
-            raise ConfigError(
-                "a run cannot measure a latent with full covariance yet; leave network.latent out, "
-                "or train it with the Python API"
-            )
         for method, options in self.options.items():
             check_options(method, options)
         for method in self.methods:

@@ -76,14 +76,14 @@ def accuracy(model: nn.Module, data: Dataset) -> float:
 def information(model: nn.Module, data: Dataset, config: EvaluateConfig) -> dict[str, Any]:
     """Every measure of I(X;Z) and I(Z;Y) that applies to the model, in nats.
 
-    Pairwise bounds see the posterior's own noise, or `noise_std` added to a deterministic code.
-    Without a latent there is only what the prediction says of the label.
+    Pairwise bounds see the posterior's own noise, or `noise_std` added to a deterministic code, and
+    are for diagonal covariance. Without a latent there is only what the prediction says of y.
     """
     few = data.take(slice(0, config.information_samples))
     batch = few.all()
     found: dict[str, Estimate] = {}
     latent = encode(model, batch.x)
-    if latent is not None:
+    if latent is not None and (latent.scale is None or latent.scale.dim() == 2):
         scale = config.noise_std if latent.scale is None else latent.scale
         found["kde_lower"], found["kde_upper"] = kde_bounds(latent.mean, scale)
         relevance = kde_relevance(latent.mean, scale, batch.y)

@@ -63,7 +63,7 @@ def curve_point(record: Record, split: str) -> tuple[float, float]:
     """
     information = record["information"][split]
     if not has_latent(record):
-        raise StoreError(f"{record['method']} was trained without a latent; it has no I(X;Z)")
+        raise StoreError(f"{record['method']} has no I(X;Z): no latent, or one of full covariance")
     relevance = information["kde_relevance_upper"]["diagnostics"]["same_distance"]
     return information["kde_upper"]["nats"], relevance
 
@@ -78,7 +78,7 @@ def _knee(records: Sequence[Record]) -> Record:
     if len(groups) < 3:
         return {"beta": None, "why": "a knee needs at least three betas"}
     if not all(map(has_latent, records)):
-        return {"beta": None, "why": "the network has no latent"}
+        return {"beta": None, "why": "no I(X;Z) was measured: no latent, or one of full covariance"}
     counted = Counter(record["seed"] for record in records)
     seeds = sorted(seed for seed, betas in counted.items() if betas == len(groups))
     if not seeds:

@@ -61,6 +61,7 @@ from narrows.information.plane import (
     pairwise_plane,
     plane_layers,
 )
+from narrows.information.posterior import posterior_information
 from narrows.information.recorder import PlaneRecorder, load_plane, log_spaced
 from narrows.information.region import (
     PhaseTransition,
@@ -136,6 +137,7 @@ __all__ = [
     "pairwise_plane",
     "phase_transitions",
     "plane_layers",
+    "posterior_information",
     "renyi_entropy",
     "renyi_information",
     "smile",

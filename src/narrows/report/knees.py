@@ -65,7 +65,7 @@ def _find(records: list[dict[str, Any]], split: str) -> dict[str, Any]:
     if len(betas) < _FEWEST:
         return {**nothing, "why": f"{len(betas)} betas; a knee needs at least {_FEWEST}"}
     if not all(map(has_latent, records)):
-        return {**nothing, "why": "the network has no latent"}
+        return {**nothing, "why": "no I(X;Z) was measured: no latent, or one of full covariance"}
     counted = Counter(record["seed"] for record in records)
     seeds = sorted(seed for seed, count in counted.items() if count == len(betas))
     if not seeds:

@@ -15,7 +15,7 @@ import vl_convert
 from narrows.report.tables import ResultTable
 from narrows.training.checkpoint import write_atomically
 
-__all__ = ["Section", "render", "write_page"]
+__all__ = ["Section", "render", "write_page", "write_pictures"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,21 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -
     return render(path, "page.html.j2", title, charts, lead=lead, sections=sections)
 
 
+def write_pictures(stem: Path, sections: Sequence[Section]) -> list[Path]:
+    """Write the sections' charts as `<stem>-<number>.png`, and return their paths.
+
+    Raises:
+        StoreError: if one cannot be written.
+    """
+    paths = []
+    for section in sections:
+        if section.chart is not None:
+            picture = vl_convert.vegalite_to_png(_spec(section.chart), _vl_version(), scale=2)
+            paths.append(stem.with_name(f"{stem.name}-{len(paths) + 1}.png"))
+            write_atomically(paths[-1], picture)
+    return paths
+
+
 def render(path: Path, template: str, title: str, charts: Mapping[str, Any], **values: Any) -> Path:
     """Fill in a template of this package, its charts with the JavaScript that draws them.
 
@@ -70,14 +85,22 @@ def render(path: Path, template: str, title: str, charts: Mapping[str, Any], **v
 
 def _embeddable(chart: Any) -> str:
     """The chart as JSON that may stand inside a script element."""
+    return json.dumps(_spec(chart)).replace("</", "<\\/")
+
+
+def _spec(chart: Any) -> dict[str, Any]:
     themed = chart.configure_axis(labelFontSize=12, titleFontSize=13, gridColor="#e6e6e6")
     themed = themed.configure_legend(labelFontSize=12, titleFontSize=13)
-    themed = themed.configure_header(labelFontSize=13).configure_view(stroke=None)
-    return json.dumps(themed.to_dict()).replace("</", "<\\/")
+    return themed.configure_header(labelFontSize=13).configure_view(stroke=None).to_dict()
 
 
 def _vega_embed() -> str:
-    """The charts' JavaScript for Altair's version of Vega-Lite; defines `vegaEmbed`."""
-    version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+    """The charts' JavaScript; defines `vegaEmbed`."""
     # Its type stub asks for a snippet; without one it returns the whole bundle.
-    return cast("Callable[..., str]", vl_convert.javascript_bundle)(vl_version=version)
+    bundle = cast("Callable[..., str]", vl_convert.javascript_bundle)
+    return bundle(vl_version=_vl_version())
+
+
+def _vl_version() -> str:
+    """Altair's version of Vega-Lite."""
+    return ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])

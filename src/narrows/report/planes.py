@@ -24,7 +24,15 @@ from narrows.report.page import Section, write_page
 from narrows.report.plots import PALETTE
 from narrows.report.tables import ResultTable
 
-__all__ = ["measure_run", "plane_chart", "plane_table", "read_planes", "write_plane"]
+__all__ = [
+    "centre",
+    "measure_run",
+    "plane_chart",
+    "plane_table",
+    "read_planes",
+    "spread",
+    "write_plane",
+]
 
 _WIDTH, _HEIGHT = 380, 280
 Row = dict[str, Any]
@@ -87,7 +95,7 @@ def plane_table(rows: Sequence[Row]) -> ResultTable:
         full = sum(row["saturated"] for row in group)
         remark = f"{full} within 5 % of log n" if full else ""
         shown = "-" if beta is None else f"{beta:g}"
-        pair = [_spread([row[axis] for row in group]) for axis in ("rate", "relevance")]
+        pair = [spread([row[axis] for row in group]) for axis in ("rate", "relevance")]
         table.append([model, shown, layer, *pair, str(len(group)), remark])
     return ResultTable(columns, table)
 
@@ -176,9 +184,13 @@ def _groups(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
 
 
 def _mean(key: tuple[Any, ...], group: Sequence[Row]) -> Row:
-    """A group's mean, with one standard deviation to either side."""
     found: Row = dict(zip(("model", "beta", "epoch", "layer"), key, strict=True))
-    found["entropy"] = group[0]["entropy"]
+    return found | {"entropy": group[0]["entropy"]} | centre(group)
+
+
+def centre(group: Sequence[Row]) -> Row:
+    """The mean `rate` and `relevance` of rows, with one standard deviation to either side."""
+    found: Row = {}
     for axis, (low, high) in (("rate", ("rate_low", "rate_high")), ("relevance", ("low", "high"))):
         values = [row[axis] for row in group]
         mean, std = fmean(values), stdev(values) if len(values) > 1 else 0.0
@@ -190,6 +202,7 @@ def _bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-def _spread(values: Sequence[float]) -> str:
-    spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{fmean(values):.3f}{spread}"
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation, as text."""
+    std = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{fmean(values):.3f}{std}"

@@ -1,0 +1,43 @@
+"""`narrows figure`: a figure of one of the papers, drawn from a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from narrows.commands._options import ANY_FILE
+
+__all__ = ["command"]
+
+_NAMES = ["vib-1", "vib-2", "aib-4", "aib-5", "aib-6", "imb-1"]
+
+
+@click.command("figure")
+@click.argument("name", type=click.Choice(_NAMES))
+@click.argument("folder", type=ANY_FILE)
+@click.option("--png", is_flag=True, help="Write each chart as a picture beside the page, too.")
+@click.option("--quiet", is_flag=True, help="Show errors and the path of the page only.")
+def command(name: str, folder: Path, png: bool, quiet: bool) -> None:
+    """Draw figure NAME of a paper from a run's FOLDER, into its folder figures/.
+
+    vib-1: error and information over beta; vib-2: posteriors of two units; aib-4: IB curves, on
+    twelve-bit data under the exact bound; aib-5: codes at three betas; aib-6: information and
+    robustness over beta, with the knee; imb-1: layers of binary networks as they learn, from the
+    folder of narrows.experiments.imb_plane. The recipes say which run they were drawn from.
+    """
+    from rich.console import Console
+
+    from narrows.experiments.progress import Progress
+    from narrows.experiments.store import Folder
+    from narrows.report.figures import FIGURES
+    from narrows.report.page import write_page, write_pictures
+
+    figure = FIGURES[name]
+    sections = figure.draw(folder, Progress(Console(quiet=quiet)))
+    path = Folder(folder).sub("figures").file(f"{name}.html")
+    page = write_page(path, figure.title, f"After {figure.source}. {folder}", sections)
+    if png:
+        for picture in write_pictures(path.with_suffix(""), sections):
+            click.echo(f"Picture: {picture}")
+    click.echo(f"Report: {page}")

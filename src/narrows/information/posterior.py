@@ -1,0 +1,145 @@
+"""I(X;Z) and I(Z;Y) of a stochastic code without bias, where the inputs given are all there are.
+
+    I(X;Z) = 1/n sum_i E_{z ~ p(z|x_i)} [ log p(z|x_i) - log 1/n sum_j p(z|x_j) ]
+    I(Z;Y) = 1/n sum_i E_{z ~ p(z|x_i)} KL( p(y|z) || p(y) ),   p(y|z) = sum_j p(z|x_j) p(y|x_j)
+                                                                       / sum_j p(z|x_j)
+
+Both densities are known exactly, so drawing z is all that is estimated: no bound, no bandwidth.
+For the 4,096 patterns of twelve bits this is the truth up to its standard error, and may be held
+against the exact curve of the information bottleneck. Of a sample it is the information about
+*which of the n inputs* z came from, as for the pairwise bounds, which enclose it.
+
+Source: the definition of mutual information; the mixture is that of Kolchinsky & Tracey (2017),
+arXiv 1706.02419. KL(p(y|z) || p(y)) in place of log p(y|z) / p(y) at a drawn y has the same mean
+and less variance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from narrows.errors import InputError
+from narrows.information._checks import check_codes, check_labels, check_scale
+from narrows.information._pairs import Gaussians, standardise
+from narrows.types import Estimate
+
+__all__ = ["posterior_information"]
+
+_SATURATED = 0.95
+
+
+def posterior_information(
+    mean: Tensor,
+    scale: Tensor | float,
+    y: Tensor,
+    draws: int = 2,
+    generator: torch.Generator | None = None,
+    block: int = 512,
+) -> tuple[Estimate, Estimate]:
+    """I(X;Z) and I(Z;Y) of equally likely inputs with diagonal Gaussian posteriors, by sampling.
+
+    Time grows with `draws` n^2 K, memory is a few times `block` x n numbers.
+
+    Args:
+        mean: `[n, K]`, the means of p(z|x), or a deterministic code.
+        scale: `[n, K]` standard deviations, or a number: that of the noise added to the code.
+        y: `[n]` integer labels, or `[n, C]`, p(y|x) of every input.
+        draws: of z for each input; at least 2, for the standard errors.
+        generator: of these draws, on the device of `mean`.
+        block: draws whose densities are held at once; changes memory and speed only.
+
+    Returns:
+        `(rate, relevance)` in nats, with ceilings log n and H(Y). The standard error is that of the
+        draws alone. Diagnostics: `draws`, `measures`, and `saturated`: within 5 % of log n.
+
+    Raises:
+        InputError: for NaN, wrong shapes, fewer than 2 inputs or draws, a scale that is not
+            positive, or probabilities that do not sum to 1.
+
+    Example:
+        >>> mean, y = torch.tensor([[0.0], [100.0]]), torch.tensor([0, 1])
+        >>> [round(one.bits, 6) for one in posterior_information(mean, 1.0, y)]
+        [1.0, 1.0]
+    """
+    if draws < 2:
+        raise InputError(f"draws must be at least 2, for a standard error, got {draws}")
+    mean = check_codes(mean)
+    codes = standardise(mean, check_scale(scale, mean))
+    p_yx = _label_table(y, mean)
+    p_y = p_yx.mean(0)
+    entropy = -torch.special.xlogy(p_y, p_y).sum().item()
+    rates, relevances = zip(
+        *(_draw(codes, p_yx, p_y, generator, block) for _ in range(draws)), strict=True
+    )
+    n = len(mean)
+    about = {"draws": draws, "measures": "the inputs given, as all that X can be"}
+    rate, rate_error = _mean(torch.stack(rates))
+    relevance, relevance_error = _mean(torch.stack(relevances))
+    about["saturated"] = rate > _SATURATED * math.log(n)
+    return (
+        Estimate(rate, rate_error, n, math.log(n), about),
+        Estimate(relevance, relevance_error, n, entropy, about | {"label_entropy": entropy}),
+    )
+
+
+def _label_table(y: Tensor, mean: Tensor) -> Tensor:
+    """p(y|x): `[n, C]` in float64."""
+    if y.dim() == 1:
+        y = check_labels(y, mean)
+        return torch.nn.functional.one_hot(y, int(y.max()) + 1).to(mean)
+    if y.dim() != 2 or len(y) != len(mean) or not y.is_floating_point():
+        raise InputError(
+            f"y must be [{len(mean)}] labels or [{len(mean)}, C] probabilities, "
+            f"got {y.dtype} {list(y.shape)}"
+        )
+    table = y.detach().to(mean)
+    off = (table.sum(1) - 1).abs().max().item()
+    # Written so that NaN is refused too.
+    if not (off < 1e-6 and table.min() >= 0):
+        raise InputError(f"rows of p(y|x) must sum to 1 and not be negative; they are off by {off}")
+    return table
+
+
+def _draw(
+    codes: Gaussians, p_yx: Tensor, p_y: Tensor, generator: torch.Generator | None, block: int
+) -> tuple[Tensor, Tensor]:
+    """One draw of z for each input: its two terms, `[n]` each."""
+    noise = torch.randn(
+        codes.mean.shape, dtype=codes.mean.dtype, device=codes.mean.device, generator=generator
+    )
+    # The constant of the densities, -K/2 log 2 pi, is in both terms and left out.
+    own = -0.5 * noise.square().sum(1) - codes.scale.log().sum(1)
+    z = codes.mean + codes.scale * noise
+    log_densities = _log_densities(codes)
+    rates, relevances = [], []
+    for rows in torch.arange(len(z), device=z.device).split(block):
+        log_p = log_densities(z[rows])
+        largest = log_p.amax(1, keepdim=True)
+        # p(y|x) sums to 1, so the sum over labels is that over inputs.
+        p_zy = log_p.sub_(largest).exp_() @ p_yx
+        p_z = p_zy.sum(1, keepdim=True)
+        p_yz = p_zy / p_z
+        rates.append(own[rows] - (p_z.log() + largest).squeeze(1) + math.log(len(z)))
+        # xlogy: a label that is never given adds 0, not NaN.
+        gain = torch.special.xlogy(p_yz, p_yz) - torch.special.xlogy(p_yz, p_y)
+        relevances.append(gain.sum(1))
+    return torch.cat(rates), torch.cat(relevances)
+
+
+def _log_densities(codes: Gaussians) -> Callable[[Tensor], Tensor]:
+    """The log of p(z_i|x_j) without its constant, `[rows, n]`: a quadratic in z, one product."""
+    precision = codes.scale.square().reciprocal()
+    offset = -0.5 * (codes.mean.square() * precision).sum(1) - codes.scale.log().sum(1)
+    weights = torch.cat([-0.5 * precision, codes.mean * precision], 1).T
+    return lambda z: torch.addmm(offset, torch.cat([z.square(), z], 1), weights)
+
+
+def _mean(terms: Tensor) -> tuple[float, float]:
+    """Mean of `[draws, n]` and its standard error; every input is there, so only draws vary."""
+    draws, n = terms.shape
+    error = (terms.var(0).mean() / (draws * n)).sqrt()
+    return terms.mean().item(), error.item()

@@ -1,0 +1,131 @@
+"""Figures 1 and 2 of information multi-bottlenecks: the exact plane of every layer as it learns.
+
+Source: Nguyen & Choi (2017), arXiv 1712.01272. The folder is that of
+`python -m narrows.experiments.imb_plane`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import altair as alt
+
+from narrows.experiments.progress import Progress
+from narrows.experiments.store import read_json
+from narrows.report.page import Section
+from narrows.report.plots import PALETTE
+from narrows.report.tables import ResultTable
+
+__all__ = ["dynamics_sections", "layer_rows"]
+
+_WIDTH, _HEIGHT = 300, 250
+Row = dict[str, Any]
+
+
+def dynamics_sections(folder: Path, progress: Progress) -> list[Section]:
+    """The plane of each method, coloured by epoch; relevance against epochs; epochs to reach."""
+    plane = read_json(folder / "plane.json")
+    methods = plane["config"]["methods"]
+    rows = layer_rows(plane, methods)
+    about = plane["config"]
+    text = (
+        f"Exact, by enumeration of all codes; means over {about['seeds']} seeds. A line joins the "
+        "layers of one epoch, the first layer on the right."
+    )
+    return [
+        Section("Information plane", [text], _plane(rows, methods)),
+        Section(
+            "Relevance against epochs",
+            ["Bands are one standard deviation over seeds."],
+            _relevance(rows, methods),
+        ),
+        Section("Epochs to reach what SFNN's best layer knows at the end", table=_table(plane)),
+    ]
+
+
+def layer_rows(plane: Row, methods: Sequence[str]) -> list[Row]:
+    """One row a method, measured epoch and layer: means over seeds, in bits."""
+    rows = []
+    for method in methods:
+        for point in plane[method]:
+            layers = zip(
+                zip(*point["rate"], strict=True), zip(*point["relevance"], strict=True), strict=True
+            )
+            for layer, (rates, relevances) in enumerate(layers, start=1):
+                spread = stdev(relevances) if len(relevances) > 1 else 0.0
+                mean = fmean(relevances)
+                place = {"rate": fmean(rates), "relevance": mean}
+                band = {"low": max(0.0, mean - spread), "high": mean + spread}
+                about = {"method": method, "epoch": point["epoch"], "layer": layer}
+                rows.append(about | place | band)
+    return rows
+
+
+def _plane(rows: Sequence[Row], methods: Sequence[str]) -> Any:
+    base = (
+        alt.Chart()
+        .transform_calculate(shown="datum.epoch + 1")
+        .encode(
+            alt.X("rate:Q", title="I(X;Z), bits"),
+            alt.Y("relevance:Q", title="I(Z;Y), bits"),
+            alt.Color(
+                "shown:Q",
+                title="Epoch",
+                scale=alt.Scale(type="log", scheme="viridis"),
+                legend=alt.Legend(type="gradient", format="~s", gradientLength=180),
+            ),
+        )
+    )
+    line = base.mark_line(strokeWidth=0.8, opacity=0.6).encode(detail="epoch:N", order="layer:Q")
+    dots = base.mark_circle(size=30, opacity=0.9).encode(
+        tooltip=["epoch:Q", "layer:O", "rate:Q", "relevance:Q"]
+    )
+    layers = alt.layer(line, dots, data=alt.Data(values=list(rows)))
+    return layers.properties(width=_WIDTH, height=_HEIGHT).facet(
+        column=alt.Column("method:N", title=None, sort=list(methods))
+    )
+
+
+def _relevance(rows: Sequence[Row], methods: Sequence[str]) -> Any:
+    seen = [row for row in rows if row["epoch"] > 0]
+    layers = sorted({row["layer"] for row in rows})
+    colour = alt.Color(
+        "method:N",
+        title="Method",
+        scale=alt.Scale(domain=methods, range=PALETTE[: len(methods)]),
+        legend=alt.Legend(symbolOpacity=1),
+    )
+    base = alt.Chart().encode(
+        alt.X(
+            "epoch:Q",
+            title="epoch",
+            scale=alt.Scale(type="log", nice=False),
+            axis=alt.Axis(grid=False),
+        )
+    )
+    band = base.mark_area(opacity=0.2).encode(
+        alt.Y("low:Q", title="I(Z;Y), bits"), alt.Y2("high:Q"), colour
+    )
+    line = base.mark_line(strokeWidth=2).encode(y="relevance:Q", color=colour)
+    chart = alt.layer(band, line, data=alt.Data(values=seen)).properties(width=200, height=180)
+    return chart.facet(column=alt.Column("layer:O", title="Layer", sort=layers))
+
+
+def _table(plane: Row) -> ResultTable:
+    body = []
+    for method, found in plane["reached"].items():
+        share = found["layer_1"]
+        last = [fmean(layer) for layer in zip(*plane[method][-1]["relevance"], strict=True)]
+        body.append(
+            [
+                method,
+                "never" if share is None else f"{share:.2%} of SFNN's epochs",
+                *(f"{bits:.3f}" for bits in last),
+                f"{max(found['highest']):.3f}",
+            ]
+        )
+    layers = [f"I(Z{i};Y) at the end" for i in range(1, len(body[0]) - 2)] if body else []
+    return ResultTable(["method", "layer 1 is there after", *layers, "highest"], body)
