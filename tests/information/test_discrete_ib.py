@@ -314,3 +314,11 @@ def test_rows_next_to_certainty_are_solved_too():
     solution = information_bottleneck(joint, [0.001, 0.1, 0.7])
     assert solution.gap.max() <= 1e-9
     assert (solution.support >= 2).all()
+
+
+def test_a_class_that_a_cluster_loses_does_not_hold_up_the_others():
+    v = torch.linspace(-4, 4, 15, dtype=torch.float64)
+    joint = torch.exp(-(v[:, None] ** 2 - 1.6 * v[:, None] * v + v**2) / 0.72)
+    solution = information_bottleneck(joint / joint.sum(), [0.3])
+    assert solution.converged.all()
+    assert solution.gap.max() < 1e-6

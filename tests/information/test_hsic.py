@@ -147,21 +147,12 @@ def test_alignment_is_a_cosine_that_rotation_and_scale_leave_alone():
     k = linear_kernel(x)
     assert cka(k, linear_kernel(7 * x @ rotation)).item() == pytest.approx(1)
     assert 0 < cka(k, linear_kernel(z)).item() < 0.5
-    assert cka(k, torch.zeros_like(k)).item() == 0
 
 
 def test_a_constant_layer_depends_on_nothing():
     k, flat = gaussian_kernel(samples()[0]), gaussian_kernel(torch.ones(12, 3).double())
     for kind in KINDS:
         assert hsic(k, flat, kind).item() == pytest.approx(0, abs=1e-12)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_nan_stays_one(kind):
-    k = gaussian_kernel(samples()[0])
-    broken = k.clone()
-    broken[3, 4] = math.nan
-    assert hsic(k, broken, kind).isnan()
 
 
 def test_what_are_no_kernels_of_the_same_samples_is_refused():

@@ -7,6 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from narrows.errors import InputError
 from narrows.information import kde_bounds, kde_relevance
+from narrows.information._pairs import error_samples
 from scenarios import GaussianChannel, TwoGaussians, generator
 
 
@@ -230,3 +231,12 @@ def test_a_full_covariance_and_an_empty_block_are_refused():
         kde_bounds(mean, scale.diag_embed())
     with pytest.raises(InputError, match="block must be at least 1"):
         kde_bounds(mean, 1.0, block=0)
+
+
+@pytest.mark.parametrize("period", [2, 3, 8, 10])
+def test_samples_of_the_standard_error_share_no_period_with_the_labels(period):
+    chosen = error_samples(torch.zeros(2000, 1))
+    shares = torch.bincount(torch.arange(2000)[chosen] % period) / chosen.sum()
+    assert abs(int(chosen.sum()) - 250) <= 2
+    assert shares.tolist() == pytest.approx([1 / period] * period, rel=0.2)
+    assert error_samples(torch.zeros(250, 1)).all()

@@ -37,7 +37,7 @@ def test_variational_rates_are_those_of_the_loop():
         same(found, variational_rate(one, 0.5))
 
 
-@pytest.mark.parametrize("n", [50, 1100])
+@pytest.mark.parametrize("n", [50, 400, 1100])
 def test_pairwise_bounds_are_those_of_the_loop(n):
     mean, noises = codes(n=n), [0.5, 1.0, 0.2, 2.0]
     for pair, one, noise in zip(stacked_kde_bounds(mean, noises), mean, noises, strict=True):

@@ -16,25 +16,43 @@ __all__ = [
     "check_labels",
     "check_pair",
     "check_scale",
+    "constant_columns",
     "standard_error",
 ]
+
+_LARGEST = 1e150
 
 
 def check_codes(codes: Tensor, name: str = "mean") -> Tensor:
     """Return `codes: [n, K]` as float64, detached.
 
     Raises:
-        InputError: for another shape, integers, fewer than 2 samples, NaN or inf.
+        InputError: for another shape, integers, no columns, fewer than 2 samples, NaN or inf, or
+            numbers so large that their squares overflow.
     """
     if codes.dim() != 2 or not codes.is_floating_point():
         raise InputError(
             f"{name} must be floating point [n, K], got {codes.dtype} {list(codes.shape)}"
         )
+    if not codes.shape[1]:
+        raise InputError(f"{name} is {list(codes.shape)} and has no columns to measure")
     if len(codes) < 2:
         raise InputError(f"{name} holds {len(codes)} samples; an estimate needs at least 2")
     if not torch.isfinite(codes).all():
         raise InputError(f"{name} holds NaN or inf; leave those samples out")
-    return codes.detach().to(torch.float64)
+    codes = codes.detach().to(torch.float64)
+    largest = codes.abs().max().item()
+    if largest > _LARGEST:
+        raise InputError(
+            f"{name} holds values up to {largest:.1e}, whose squares overflow; "
+            "divide it by a constant"
+        )
+    return codes
+
+
+def constant_columns(codes: Tensor) -> int:
+    """How many columns of `codes: [n, K]` have one value only."""
+    return int((codes == codes[0]).all(0).sum())
 
 
 def check_scale(scale: Tensor | float, mean: Tensor, *, cholesky: bool = False) -> Tensor:

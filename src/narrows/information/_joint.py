@@ -89,10 +89,10 @@ def check_joint(joint: Tensor) -> Tensor:
     Raises:
         InputError: for another shape, negative entries, another sum, or an x of probability 0.
     """
-    if joint.dim() != 2 or not joint.is_floating_point() or joint.shape[1] < 2:
+    if joint.dim() != 2 or not joint.is_floating_point() or joint.shape[1] < 2 or not len(joint):
         raise InputError(
-            f"joint must be floating point [X, Y] with 2 or more classes, got {joint.dtype} "
-            f"{list(joint.shape)}"
+            "joint must be floating point [X, Y] with some x and 2 or more classes, got "
+            f"{joint.dtype} {list(joint.shape)}"
         )
     joint = joint.detach().to("cpu", torch.float64)
     if not (joint >= 0).all() or not math.isclose(joint.sum().item(), 1, abs_tol=1e-5):

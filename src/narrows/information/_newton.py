@@ -141,8 +141,12 @@ def _direction(source: Source, t: Tensor, here: _View) -> Tensor:
         along = vectors.mT @ gradient[failed > 0] / values.abs().clamp_min(_FLAT)[..., None]
         step[failed > 0] = vectors @ along
     step = (scale * step[..., 0]).unflatten(1, here.gradient.shape[1:])
-    longest = step[..., 1:].abs().amax((1, 2)).clamp_min(_LONGEST)
-    return step * (_LONGEST / longest)[:, None, None]
+    # A class that a cluster is losing has a logit without end, which must not hold up all others:
+    # steps are shortened alike tenfold at most, then each on its own.
+    longest = step[..., 1:].abs().amax((1, 2)).clamp(_LONGEST, 10 * _LONGEST)
+    step *= (_LONGEST / longest)[:, None, None]
+    step[..., 1:].clamp_(-_LONGEST, _LONGEST)
+    return step
 
 
 def _curvature(source: Source, t: Tensor, here: _View) -> Tensor:

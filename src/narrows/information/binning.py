@@ -25,7 +25,12 @@ import torch
 from torch import Tensor
 
 from narrows.errors import InputError
-from narrows.information._checks import check_codes, check_labels, standard_error
+from narrows.information._checks import (
+    check_codes,
+    check_labels,
+    constant_columns,
+    standard_error,
+)
 from narrows.information.discrete import label_rows
 from narrows.types import Estimate
 
@@ -80,7 +85,8 @@ def binned_rate(
     Returns:
         Estimate in nats with ceiling log n (without the correction). Diagnostics: `bound` ("none"),
         `bins` in words, `measures`, `occupied` bins, `alone` (share of samples that have a bin to
-        themselves), `correction` in nats, and `saturated`: within 5 % of log n.
+        themselves), `correction` in nats, `constant_columns` of the code, and `saturated`: within
+        5 % of log n.
 
     Raises:
         InputError: as `bin_codes`.
@@ -93,6 +99,7 @@ def binned_rate(
     about = _about(bins, width, counts, correction) | {
         "measures": "entropy of the binned code; I(X;Z) of a deterministic continuous code is "
         "infinite",
+        "constant_columns": constant_columns(z),
         "saturated": terms.mean().item() > _SATURATED * math.log(n),
     }
     return _estimate(terms, correction, math.log(n), about)
@@ -133,7 +140,11 @@ def binned_relevance(
     occupied = len(counts[0]) + len(counts[1]) - len(counts[2]) - 1
     correction = occupied / (2 * n) if miller_madow else 0.0
     about = _about(bins, width, counts[0], correction)
-    about |= {"measures": "information in the binned code", "saturated": about["alone"] > 0.5}
+    about |= {
+        "measures": "information in the binned code",
+        "constant_columns": constant_columns(z),
+        "saturated": about["alone"] > 0.5,
+    }
     return _estimate(terms, correction, math.log(n) - in_class.mean().item(), about)
 
 

@@ -40,10 +40,17 @@ def binary_codes(units: int, low: float = 0.0) -> Tensor:
 
     Row i has bit j of the number i in column j.
 
+    Raises:
+        InputError: for fewer units than one, or so many that the codes would exceed 2 GiB.
+
     Example:
         >>> binary_codes(2).tolist()
         [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
     """
+    if not (units > 0 and units * 2.0**units <= _MOST_ENTRIES):
+        raise InputError(
+            f"cannot list every code of {units} units: expected 1 to 23; estimate from samples"
+        )
     numbers = torch.arange(2**units)[:, None]
     bits = (numbers >> torch.arange(units) & 1).double()
     return low + (1 - low) * bits
@@ -55,15 +62,28 @@ def bit_table(p: Tensor) -> Tensor:
     Returns:
         `[..., 2^units]` in the order of `binary_codes`.
 
+    Raises:
+        InputError: for no units, or numbers outside 0..1, NaN among them.
+
     Example:
         >>> bit_table(torch.tensor([0.25, 0.5])).tolist()
         [0.375, 0.125, 0.375, 0.125]
     """
-    table = torch.ones_like(p[..., :1])
-    for unit in range(p.shape[-1]):
-        set_ = p[..., unit : unit + 1]
-        table = torch.cat([table * (1 - set_), table * set_], -1)
-    return table
+    if not p.dim() or not p.shape[-1]:
+        raise InputError(f"expected probabilities [..., units], got {list(p.shape)}")
+    if not ((p >= 0) & (p <= 1)).all():
+        low, high = p.aminmax()
+        raise InputError(f"probabilities must lie in 0..1, got {low.item():g} to {high.item():g}")
+    return _outer(p)
+
+
+def _outer(p: Tensor) -> Tensor:
+    """`bit_table` by halves, so that the one large table is written once."""
+    half = p.shape[-1] // 2
+    if not half:
+        return torch.cat([1 - p, p], -1)
+    low, high = _outer(p[..., :half]), _outer(p[..., half:])
+    return (high[..., None] * low[..., None, :]).flatten(-2)
 
 
 def binary_tables(
@@ -114,8 +134,8 @@ def chain_information(tables: Sequence[Tensor], joint: Tensor) -> list[LayerInfo
         joint: `[X, Y]`, p(x, y).
 
     Raises:
-        InputError: for shapes that do not fit, rows that are no probabilities, or if `joint` is no
-            joint distribution.
+        InputError: for no table, shapes that do not fit, rows that are no probabilities, or if
+            `joint` is no joint distribution.
 
     Example:
         >>> noiseless = torch.eye(2, dtype=torch.float64)
@@ -125,13 +145,15 @@ def chain_information(tables: Sequence[Tensor], joint: Tensor) -> list[LayerInfo
         [0.6931, 0.6931]
     """
     joint = check_joint(joint)
+    if not len(tables):
+        raise InputError("expected a table for each layer, got none")
     p_x, of_y = joint.sum(1), _entropy(joint.sum(0))
-    code, codes = None, len(joint)
+    code, codes, p_zy = None, len(joint), joint
     found = []
     for number, table in enumerate(tables, start=1):
         table = _check_table(table, codes, number)
         code, codes = table if code is None else code @ table, table.shape[1]
-        p_zy = code.T @ joint
+        p_zy = table.T @ p_zy
         p_z = p_zy.sum(1)
         of_z = _entropy(p_z)
         rate = of_z - p_x @ _entropy(code)
@@ -149,7 +171,7 @@ def _entropy(p: Tensor) -> Tensor:
 
 
 def _check_table(table: Tensor, rows: int, number: int) -> Tensor:
-    if table.dim() != 2 or len(table) != rows:
+    if table.dim() != 2 or len(table) != rows or not table.shape[1]:
         raise InputError(f"table {number} must be [{rows}, codes], got {list(table.shape)}")
     table = table.detach().to("cpu", torch.float64)
     off = (table.sum(1) - 1).abs().max().item()

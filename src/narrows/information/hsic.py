@@ -18,6 +18,9 @@ normalised value counts the directions in which both kernels have an eigenvalue 
 m - 1 there are. At eps = 1e-5 these are many, so it is far from 0 on independent data: for normal
 samples and m = 100 it is 13 at 10 columns and 79 at 100 (81 for x with itself). It depends on m,
 eps, the bandwidth and the number of columns: compare it at equal ones only.
+
+Kernels without a gradient are measured: NaN, or a kernel that is none, is an error. Kernels with
+one are a loss, which shows its NaN itself, and to look at whose values would cost a wait.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from narrows.errors import ConfigError, InputError
 __all__ = ["cka", "gaussian_kernel", "hsic", "linear_kernel", "normalise_kernel"]
 
 _FEWEST = {"biased": 2, "unbiased": 4, "normalised": 2}
+_ULPS = 4
 _COLUMNS = 2048  # so many stay in the processor's cache between two uses
 
 
@@ -90,11 +94,13 @@ def hsic(
         eps: of `normalised` alone.
 
     Returns:
-        In the precision of the kernels; a NaN in a kernel makes the value NaN.
+        In the precision of the kernels.
 
     Raises:
         InputError: for matrices that are not square or of different sizes, fewer than 2 samples
-            (4 if unbiased), or an eps that is not positive.
+            (4 if unbiased), or an eps that is not positive; for NaN or inf, or a matrix that is not
+            positive semi-definite where it is normalised, if no kernel has a gradient, else the
+            value is NaN.
         ConfigError: for an unknown kind.
 
     Example:
@@ -106,17 +112,22 @@ def hsic(
     if kind not in _FEWEST:
         raise ConfigError(f"kind must be one of {', '.join(_FEWEST)}, got {kind!r}")
     m = _check_kernels(k, other, _FEWEST[kind])
+    measured = _measured(k, other)
     if kind == "unbiased":
         return _unbiased(k, other, m)
     if kind == "biased":
         return (_centre(k) * other).sum((-2, -1)) / (m - 1) ** 2
-    return (normalise_kernel(k, eps) * normalise_kernel(other, eps)).sum((-2, -1)).to(k.dtype)
+    value = (normalise_kernel(k, eps) * normalise_kernel(other, eps)).sum((-2, -1)).to(k.dtype)
+    if measured and not value.isfinite().all():
+        raise InputError("a kernel has eigenvalues well below 0, which no kernel of samples has")
+    return value
 
 
 def normalise_kernel(k: Tensor, eps: float = 1e-5) -> Tensor:
     """K~ = HKH (HKH + eps m I)^-1 of `k: [..., m, m]`, in float64, differentiable.
 
-    Single precision would be wrong in the second digit: the matrix has a condition of 1/eps.
+    Single precision would be wrong in the second digit: the matrix has a condition of 1/eps. The
+    values are not looked at: a matrix with NaN or with eigenvalues below -eps m becomes NaN.
 
     Raises:
         InputError: for a matrix that is not square, or an eps that is not positive.
@@ -134,11 +145,27 @@ def cka(k: Tensor, other: Tensor) -> Tensor:
     Source: Kornblith et al. (2019), arXiv 1905.00414, eq. 3. It is also called normalised HSIC. On
     independent data it is above 0, the more the larger the number of columns is against m.
 
+    A constant kernel has no direction. Among kernels with a gradient its alignment is 0.
+
     Raises:
-        InputError: as `hsic`.
+        InputError: as `hsic`, and for a constant kernel if no kernel has a gradient.
     """
-    own = hsic(k, k) * hsic(other, other)
-    return hsic(k, other) / own.sqrt().clamp_min(torch.finfo(own.dtype).tiny)
+    value = hsic(k, other)
+    (of_k, flat), (of_other, flat_other) = _spread(k), _spread(other)
+    flat = flat | flat_other
+    if _measured(k, other) and flat.any():
+        raise InputError("a kernel is constant: it has no samples apart, and nothing to align")
+    # Divided by 1 where it is flat, so that no gradient becomes NaN.
+    return torch.where(flat, 0.0, value / torch.where(flat, 1.0, of_k * of_other))
+
+
+def _spread(k: Tensor) -> tuple[Tensor, Tensor]:
+    """Root of a kernel's HSIC with itself, and whether it is but rounding: `[...]` each."""
+    m = k.shape[-1]
+    squares = _centre(k).square().sum((-2, -1))
+    noise = (m * _ULPS * torch.finfo(k.dtype).eps * k.abs().amax((-2, -1))).square()
+    flat = squares <= noise
+    return torch.where(flat, 1.0, squares).sqrt() / (m - 1), flat
 
 
 def _unbiased(k: Tensor, other: Tensor, m: int) -> Tensor:
@@ -166,7 +193,9 @@ class _Normalised(torch.autograd.Function):
     @staticmethod
     def forward(k: Tensor, ridge: float) -> Tensor:
         eye = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
-        root, _ = torch.linalg.cholesky_ex(k + ridge * eye)
+        root, failed = torch.linalg.cholesky_ex(k + ridge * eye)
+        # A root that broke off would solve another system.
+        root = root.masked_fill((failed > 0)[..., None, None], torch.nan)
         return torch.cholesky_solve(k, root)
 
     @staticmethod
@@ -214,6 +243,19 @@ class _CentredGram(torch.autograd.Function):
 def _centred_gram(x: Tensor) -> Tensor:
     gram: Any = _CentredGram.apply(x)
     return gram
+
+
+def _measured(*kernels: Tensor) -> bool:
+    """Whether these are kernels to measure, which are then finite, and not part of a loss."""
+    if any(kernel.requires_grad for kernel in kernels):
+        return False
+    try:
+        finite = all(bool(kernel.isfinite().all()) for kernel in kernels)
+    except RuntimeError:  # mapped over members by torch.func, where no value can be looked at
+        return False
+    if not finite:
+        raise InputError("a kernel holds NaN or inf; leave those samples out")
+    return True
 
 
 def _check_samples(x: Tensor) -> None:

@@ -15,7 +15,7 @@ longer grows with n. A code without noise has infinite I(X;Z) when X is continuo
 that is added before measuring, and compare only numbers with the same noise.
 
 Standard errors are infinitesimal jackknife: each sample counts by its own term and by what it adds
-to the sums of all others. At most 1,000 evenly spaced samples are taken for that.
+to the sums of all others. Some 250 samples are taken for that.
 """
 
 from __future__ import annotations
@@ -28,17 +28,22 @@ import torch
 from torch import Tensor
 
 from narrows.errors import InputError
-from narrows.information._checks import check_codes, check_labels, check_scale, standard_error
-from narrows.information._pairs import Gaussians, similarities, standardise
+from narrows.information._checks import (
+    check_codes,
+    check_labels,
+    check_scale,
+    constant_columns,
+    standard_error,
+)
+from narrows.information._pairs import Gaussians, error_samples, similarities, standardise
 from narrows.types import Estimate
 
 __all__ = ["kde_bounds", "kde_relevance"]
 
 _SATURATED = 0.95
-_ERROR_SAMPLES = 1000
 
 
-def kde_bounds(mean: Tensor, scale: Tensor | float, block: int = 64) -> tuple[Estimate, Estimate]:
+def kde_bounds(mean: Tensor, scale: Tensor | float, block: int = 128) -> tuple[Estimate, Estimate]:
     """Lower and upper bound of I(X;Z), from the means and scales of p(z|x) at n samples.
 
     Time grows with n^2 K. A scale that all samples share costs a matrix product; scales that differ
@@ -53,11 +58,12 @@ def kde_bounds(mean: Tensor, scale: Tensor | float, block: int = 64) -> tuple[Es
 
     Returns:
         `(lower, upper)` in nats, with ceiling log n. Diagnostics: `bound`, `distance`,
-        `noise_scale` (None if the code has its own), `measures` in words, and `saturated`: within
-        5 % of log n, where the bound says more of n than of the code.
+        `noise_scale` (None if the code has its own), `measures` in words, `constant_columns`, and
+        `saturated`: within 5 % of log n, where the bound says more of n than of the code.
 
     Raises:
-        InputError: for NaN, wrong shapes, fewer than 2 samples, or a scale that is not positive.
+        InputError: for NaN, wrong shapes, fewer than 2 samples, a scale that is not positive, or
+            one so small against the codes that distances are lost in rounding.
 
     Example:
         >>> lower, upper = kde_bounds(torch.tensor([[0.0], [100.0]]), 1.0)
@@ -65,8 +71,8 @@ def kde_bounds(mean: Tensor, scale: Tensor | float, block: int = 64) -> tuple[Es
         (1.0, 1.0, True)
     """
     mixture = _mixture(mean, scale, block)
-    nats, influence = _information(mixture, _evenly(mixture), block)
-    about = _about(scale, nats[1], len(mixture.mean))
+    nats, influence = _information(mixture, error_samples(mixture.mean), block)
+    about = _about(scale, nats[1], mixture)
     return (
         _estimate(nats[0], influence[0], mixture, about | _LOWER),
         _estimate(nats[1], influence[1], mixture, about | _UPPER),
@@ -74,7 +80,7 @@ def kde_bounds(mean: Tensor, scale: Tensor | float, block: int = 64) -> tuple[Es
 
 
 def kde_relevance(
-    mean: Tensor, scale: Tensor | float, y: Tensor, block: int = 64
+    mean: Tensor, scale: Tensor | float, y: Tensor, block: int = 128
 ) -> tuple[Estimate, Estimate]:
     """Lower and upper bound of I(Z;Y) = I(X;Z) - sum_y p(y) I(X;Z|Y=y), for the samples' mixture.
 
@@ -99,7 +105,7 @@ def kde_relevance(
     """
     mixture = _mixture(mean, scale, block)
     y = check_labels(y, mean)
-    chosen = _evenly(mixture)
+    chosen = error_samples(mixture.mean)
     nats, influence = _information(mixture, chosen, block)
     within, within_influence = torch.zeros_like(nats), torch.zeros_like(influence)
     label_entropy = 0.0
@@ -110,7 +116,7 @@ def kde_relevance(
         within += share * part[0]
         within_influence[:, own[chosen]] = part[1]
         label_entropy -= share * math.log(share)
-    about = _about(scale, nats[1], len(y)) | {"label_entropy": label_entropy}
+    about = _about(scale, nats[1], mixture) | {"label_entropy": label_entropy}
     same = (nats - within).tolist()
     # Flipped: each bound of the whole goes with the opposite one within the classes.
     bounds, influence = nats - within.flip(0), influence - within_influence.flip(0)
@@ -131,13 +137,6 @@ def _mixture(mean: Tensor, scale: Tensor | float, block: int) -> Gaussians:
         raise InputError(f"block must be at least 1, got {block}")
     mean = check_codes(mean)
     return standardise(mean, check_scale(scale, mean))
-
-
-def _evenly(mixture: Gaussians) -> Tensor:
-    """Which samples the standard error is taken over: `[n]` bool."""
-    n = len(mixture.mean)
-    numbers = torch.arange(n, device=mixture.mean.device)
-    return numbers % math.ceil(n / _ERROR_SAMPLES) == 0
 
 
 def _information(mixture: Gaussians, chosen: Tensor, block: int) -> tuple[Tensor, Tensor]:
@@ -176,12 +175,14 @@ def _strips(n: int, block: int) -> Iterator[slice]:
         yield slice(start, min(start + block, n))
 
 
-def _about(scale: Tensor | float, upper: Tensor, n: int) -> dict[str, Any]:
+def _about(scale: Tensor | float, upper: Tensor, mixture: Gaussians) -> dict[str, Any]:
+    n = len(mixture.mean)
     noise = None if isinstance(scale, Tensor) else float(scale)
     measures = "the stochastic code" if noise is None else f"the code + N(0, {noise:g}^2 I)"
     return {
         "noise_scale": noise,
         "measures": f"information in {measures} about which of the {n} samples it came from",
+        "constant_columns": constant_columns(mixture.mean),
         "saturated": upper.item() > _SATURATED * math.log(n),
     }
 

@@ -32,8 +32,15 @@ import torch
 from torch import Tensor
 
 from narrows.errors import InputError
-from narrows.information._checks import check_codes, check_labels, check_pair, standard_error
-from narrows.information._neighbours import count_within, nearest
+from narrows.information._checks import (
+    check_codes,
+    check_labels,
+    check_pair,
+    constant_columns,
+    standard_error,
+)
+from narrows.information._counts import count_within
+from narrows.information._neighbours import nearest
 from narrows.types import Estimate
 
 __all__ = ["ksg", "ksg_relevance"]
@@ -67,9 +74,9 @@ def ksg(
     Returns:
         Estimate in nats, which can be negative; the standard error is NaN below 8k samples.
         Diagnostics: `bound` ("none"), `neighbours`, `variant`, `jitter`, `duplicates` (share of
-        samples that equal k others), `neighbourhood` (median distance to the k-th neighbour in
-        units of the typical width of x given z) and `warning`, a sentence where the estimate must
-        not be believed, else None.
+        samples that equal k others), `constant_columns` of x and z together, `neighbourhood`
+        (median distance to the k-th neighbour in units of the typical width of x given z) and
+        `warning`, a sentence where the estimate must not be believed, else None.
 
     Raises:
         InputError: for NaN, wrong shapes, unequal lengths, k + 1 samples or fewer.
@@ -91,7 +98,7 @@ def ksg(
     ceiling = _psi(k) + _psi(n) - 2 * _psi(fewest) - (variant - 1) / k
     width = (radius.median() / _typical(torch.cat([x, z], 1))).item()
     width *= math.exp(nats / min(x.shape[1], z.shape[1]))
-    about = _about(k, jitter, radius, width) | {"variant": variant}
+    about = _about(k, jitter, radius, width, x=x, z=z) | {"variant": variant}
     error = _error([_vectors(x[rows], z[rows], k, variant)[0] for rows in parts])
     return Estimate(nats, error, n, ceiling.item(), about)
 
@@ -128,7 +135,7 @@ def ksg_relevance(z: Tensor, y: Tensor, k: int = 3, jitter: float = 0.0, seed: i
     parts = _parts(z, int(counts.min()) // (2 * k), y)
     error = _error([_labelled(z[rows], y[rows], k)[0] for rows in parts])
     width = (radius / _spread_within(z, y)).median().item()
-    return Estimate(nats, error, len(z), ceiling, _about(k, jitter, radius, width))
+    return Estimate(nats, error, len(z), ceiling, _about(k, jitter, radius, width, z=z))
 
 
 def _vectors(x: Tensor, z: Tensor, k: int, variant: int) -> tuple[float, Tensor]:
@@ -172,8 +179,10 @@ def _shake(part: Tensor, jitter: float, seed: int) -> Tensor:
 
 
 def _typical(points: Tensor) -> Tensor:
-    """Standard deviation of the typical column."""
-    return points.std(0).median().clamp_min(torch.finfo(points.dtype).tiny)
+    """Standard deviation of the typical column, constant ones left aside."""
+    spread = points.std(0)
+    spread = spread[spread > 0]
+    return spread.median() if len(spread) else points.new_tensor(torch.finfo(points.dtype).tiny)
 
 
 def _spread_within(z: Tensor, y: Tensor) -> Tensor:
@@ -201,17 +210,23 @@ def _error(parts: list[float]) -> float:
     return standard_error(torch.tensor(parts)) if parts else math.nan
 
 
-def _about(k: int, jitter: float, radius: Tensor, width: float) -> dict[str, Any]:
+def _about(
+    k: int, jitter: float, radius: Tensor, width: float, **variables: Tensor
+) -> dict[str, Any]:
     duplicates = (radius == 0).double().mean().item()
+    constant = {name: constant_columns(part) for name, part in variables.items()}
+    flat = [name for name, part in variables.items() if constant[name] == part.shape[1]]
     warning = None
     if duplicates:
         warning = (
             f"{duplicates:.1%} of the samples equal {k} others: there is no density to estimate; "
             "bin the code, or add jitter if it was rounded"
         )
+    elif flat:
+        warning = f"{' and '.join(flat)} is constant and has no density; it carries nothing"
     elif width > _WIDE:
         warning = (
-            f"neighbours lie {width:.2f} times as far as the density may be taken for constant: "
+            f"neighbours lie {width:.3g} times as far as the density may be taken for constant: "
             "too many dimensions or too much information for so few samples; the estimate is low"
         )
     return {
@@ -219,6 +234,7 @@ def _about(k: int, jitter: float, radius: Tensor, width: float) -> dict[str, Any
         "neighbours": k,
         "jitter": jitter,
         "duplicates": duplicates,
+        "constant_columns": sum(constant.values()),
         "neighbourhood": width,
         "warning": warning,
     }

@@ -95,7 +95,8 @@ def critic_bound(scores: Tensor, bound: BoundName = "infonce") -> Estimate:
         more samples may find more (InfoNCE) or the estimate cannot be trusted (the others).
 
     Raises:
-        InputError: for NaN, or scores that are no square matrix of at least 2 samples.
+        InputError: for NaN, scores that are no square matrix of at least 2 samples, or so large
+            that the bound is not finite.
         ConfigError: for a bound that there is none of.
 
     Example:
@@ -107,6 +108,11 @@ def critic_bound(scores: Tensor, bound: BoundName = "infonce") -> Estimate:
     scores = _check_scores(scores)
     n = len(scores)
     nats = CRITIC_BOUNDS[bound](scores).item()
+    if not math.isfinite(nats):
+        raise InputError(
+            f"scores up to {scores.abs().max().item():.1g} have no finite {bound} bound; the "
+            "critic has diverged"
+        )
     about = {
         "bound": "none" if bound == "smile" else "lower",
         "critic_bound": bound,

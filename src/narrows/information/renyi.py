@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from narrows.errors import InputError
-from narrows.information._checks import check_codes, check_pair
+from narrows.information._checks import check_codes, check_pair, constant_columns
 from narrows.information.hsic import gaussian_kernel
 from narrows.types import Estimate
 
@@ -42,8 +42,8 @@ def renyi_entropy(*kernels: Tensor, alpha: float = 1.01) -> Tensor:
         alpha: the order, above 0.
 
     Raises:
-        InputError: for no kernel, matrices that are not square or of different sizes, a diagonal
-            that is not positive, or an order that is not.
+        InputError: for no kernel, matrices that are not square or of different sizes, no samples,
+            NaN or inf, a diagonal that is not positive, or an order that is not.
 
     Example:
         >>> round(renyi_entropy(torch.eye(8)).item() / math.log(2), 3)
@@ -80,7 +80,8 @@ def renyi_information(
 
     Returns:
         Estimate in nats without a standard error; its ceiling is log n. Diagnostics: `bound`
-        ("none"), `alpha`, `bandwidth_x`, `bandwidth_z`, `entropy_x`, `entropy_z`, `measures`, and
+        ("none"), `alpha`, `bandwidth_x`, `bandwidth_z`, `entropy_x`, `entropy_z`, `measures`,
+        `constant_columns` of x and z together, and
         `saturated`: an entropy within 5 % of log n, where nearly every sample counts as different.
 
     Raises:
@@ -107,6 +108,7 @@ def renyi_information(
         "entropy_x": of_x,
         "entropy_z": of_z,
         "measures": "what two kernels share, in units of Renyi's entropy; not Shannon's I(X;Z)",
+        "constant_columns": constant_columns(x) + constant_columns(z),
         "saturated": max(of_x, of_z) > _SATURATED * ceiling,
     }
     return Estimate(of_x + of_z - both, math.nan, len(x), ceiling, about)
@@ -118,11 +120,13 @@ def _product(kernels: tuple[Tensor, ...]) -> Tensor:
         raise InputError("expected at least one kernel, got none")
     size = kernels[0].shape[-1:]
     for kernel in kernels:
-        if kernel.dim() < 2 or kernel.shape[-2:] != size * 2:
+        if kernel.dim() < 2 or kernel.shape[-2:] != size * 2 or not size[0]:
             shapes = [list(one.shape) for one in kernels]
             raise InputError(f"expected kernels [..., n, n] of the same samples, got {shapes}")
     state = torch.ones((), dtype=kernels[0].dtype, device=kernels[0].device)
     for kernel in kernels:
+        if not kernel.isfinite().all():
+            raise InputError("a kernel holds NaN or inf; leave those samples out")
         diagonal = kernel.diagonal(dim1=-2, dim2=-1)
         if not (diagonal > 0).all():
             raise InputError(

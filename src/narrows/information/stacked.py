@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from narrows.errors import InputError
-from narrows.information._checks import check_codes, check_scale
+from narrows.information._checks import check_codes, check_scale, constant_columns
+from narrows.information._pairs import check_resolved, error_samples
 from narrows.information.binning import bin_codes
 from narrows.information.discrete import label_rows
 from narrows.information.kde import kde_bounds
@@ -24,7 +25,7 @@ from narrows.types import Estimate
 
 __all__ = ["stacked_binned_rates", "stacked_kde_bounds", "stacked_rates"]
 
-# As many samples as every one counts in the standard error of `kde_bounds`.
+# Samples whose matrices of pairs are small enough to hold those of all members.
 _MOST = 1000
 _SATURATED = 0.95
 
@@ -75,6 +76,7 @@ def stacked_kde_bounds(
         return [kde_bounds(code, noise) for code, noise in zip(codes, noises, strict=True)]
     width = torch.tensor(noises, dtype=codes.dtype, device=codes.device)[:, None, None]
     centred = (codes - codes.mean(1, keepdim=True)) / width
+    check_resolved(centred)
     squares = centred.square().sum(2)
     apart = torch.baddbmm(
         squares[:, :, None] + squares[:, None], centred, centred.mT, alpha=-2
@@ -88,6 +90,7 @@ def stacked_kde_bounds(
             "noise_scale": noise,
             "measures": f"information in the code + N(0, {noise:g}^2 I) about which of the {n} "
             "samples it came from",
+            "constant_columns": constant_columns(codes[member]),
             "saturated": found[1][0][member].item() > _SATURATED * math.log(n),
         }
         low, high = (
@@ -130,6 +133,7 @@ def stacked_binned_rates(z: Tensor, bins: int = 30, width: float | None = None) 
                 "correction": 0.0,
                 "measures": "entropy of the binned code; I(X;Z) of a deterministic continuous code "
                 "is infinite",
+                "constant_columns": constant_columns(z[i]),
                 "saturated": terms[i].mean().item() > _SATURATED * math.log(n),
             },
         )
@@ -158,4 +162,5 @@ def _bounds(similarity: Tensor) -> tuple[Tensor, Tensor]:
     terms = math.log(n) - sums.log()
     # A sample raises the sum of sample j by their similarity, hence lowers j's term.
     influence = terms - (1 / sums)[:, None].bmm(similarity)[:, 0]
-    return terms.mean(1), influence.std(1) / math.sqrt(n)
+    chosen = influence[:, error_samples(similarity[0])]
+    return terms.mean(1), chosen.std(1) / math.sqrt(n)
