@@ -13,6 +13,7 @@ from narrows.attacks import FGSM, PGD, Backend
 from narrows.attacks import norms as geometry
 from narrows.attacks.backend import from_art, from_autoattack, from_foolbox, from_torchattacks
 from narrows.errors import ConfigError, InputError
+from narrows.models.bottleneck import Bottleneck, as_classifier
 from scenarios_attacks import Counting, NoisyInput, SignStep, curved_case, linear_case
 
 
@@ -51,6 +52,17 @@ def test_arrays_come_back_as_images_of_the_right_type():
     attacked = result.x_adv != x
     assert torch.equal(result.x_adv[attacked], torch.ones_like(x)[attacked])
     assert result.backwards == 0
+
+
+@pytest.mark.parametrize(("given", "seen"), [(torch.float32, "double"), (torch.float64, "float")])
+def test_a_library_may_compute_in_another_precision(given, seen):
+    def other(model, x, y):
+        return SignStep(0.15)(model, getattr(x, seen)(), y)
+
+    model, x, y = curved_case(dtype=given)
+    result = Backend(call=other, eps=0.15)(model, x, y)
+    assert result.x_adv.dtype == given
+    assert torch.equal(result.success, FGSM(eps=0.15)(model, x, y).success)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +215,7 @@ def test_a_missing_library_and_a_misspelt_attack_are_named(monkeypatch):
         ("foolbox", from_foolbox("LinfPGD", eps=0.1, abs_stepsize=0.01, steps=20)),
         ("pyautoattack", from_autoattack(eps=0.1, version="custom", attacks=["apgd-ce"])),
         ("art", from_art("ProjectedGradientDescentPyTorch", eps=0.1, max_iter=20, verbose=False)),
+        ("art", from_art("ProjectedGradientDescent", eps=0.1, max_iter=20, verbose=False)),
     ],
 )
 @pytest.mark.filterwarnings("ignore")
@@ -213,6 +226,27 @@ def test_the_real_library_where_it_is_installed(module, attack):
     result = attack(model, x, y)
     assert result.robust_accuracy == pytest.approx(ours, abs=0.1)
     assert result.backwards > 0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_stochastic_model_of_ours_is_a_classifier_of_art():
+    art = pytest.importorskip("art.estimators.classification", exc_type=Exception)
+    evasion = pytest.importorskip("art.attacks.evasion", exc_type=Exception)
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(16, 16))
+    net = Bottleneck(encoder, nn.Linear(8, 3), latent="gaussian")
+    ours = as_classifier(net, samples=12).eval()
+    theirs = art.PyTorchClassifier(
+        ours, nn.CrossEntropyLoss(), (1, 4, 4), 3, clip_values=(0, 1), device_type="cpu"
+    )
+    x = torch.rand(20, 1, 4, 4)
+    logits = theirs.predict(x.numpy())
+    np.testing.assert_allclose(np.exp(logits).sum(1), 1, rtol=1e-5)
+    y = logits.argmax(1)
+    found = evasion.FastGradientMethod(theirs, eps=0.3).generate(x.numpy(), y=y)
+    assert np.abs(found - x.numpy()).max() <= 0.3 + 1e-6
+    fall = logits - theirs.predict(found)
+    assert (fall[np.arange(20), y] > 0).mean() > 0.8
 
 
 def test_an_ordinary_function_is_enough():

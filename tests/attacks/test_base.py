@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from narrows.attacks import FGSM, PGD, DeepFool
+from narrows.attacks import FAB, FGSM, PGD, DeepFool
 from narrows.attacks._base import Best
 from narrows.attacks._query import Query, frozen
 from narrows.errors import ConfigError, InputError, NarrowsError
@@ -75,6 +75,15 @@ def test_refuses_targets_that_mean_nothing(target, says):
 def test_refuses_settings_that_mean_nothing(wrong, says):
     with pytest.raises(ConfigError, match=says):
         FGSM(**{"eps": 0.1, **wrong})
+
+
+def test_refuses_an_l2_radius_beyond_every_image():
+    farthest = X[0].numel() ** 0.5
+    assert FGSM(norm="l2", eps=farthest)(MODEL, X, Y).x_adv.shape == X.shape
+    with pytest.raises(ConfigError, match=r"two images of \d+ values.*got 127.5; divide by 255"):
+        FGSM(norm="l2", eps=127.5)(MODEL, X, Y)
+    with pytest.raises(ConfigError, match="divide by 255"):
+        FAB(norm="l2", eps=127.5)(MODEL, X, Y)
 
 
 class Broken(nn.Module):

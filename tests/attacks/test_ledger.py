@@ -52,6 +52,18 @@ def test_holds_the_mean_of_the_minimum():
     assert (both.robust_accuracy, both.forwards) == (0.25, 30)
 
 
+def test_clean_accuracy_is_that_of_the_first_vote_not_of_the_worst():
+    x, y = torch.full((400, 1, 2, 2), 0.5), torch.zeros(400, dtype=torch.int64)
+    model, ledger = Lucky(0.4), Ledger(x, y)
+    # A vote of 5 draws at .4 is lost with probability 10 .4^3 .6^2 + 5 .4^4 .6 + .4^5 = .317.
+    for seed in range(4):
+        attack = PGD(eps=0.1, steps=1, restarts=1, verify_draws=5, seed=seed)
+        rows = ledger.standing
+        ledger.record(f"pgd {seed}", attack, attack(model, x[rows], y[rows]), rows)
+    assert ledger.clean_accuracy == pytest.approx(1 - 0.317, abs=0.07)
+    assert (ledger.distance == 0).double().mean() > 0.6
+
+
 def test_without_success_the_attempt_that_most_draws_fall_for_is_the_worst():
     ledger = Ledger(X, Y)
     ledger.record("a", FGSM(eps=0.1), result([INF] * 4, [0.1, 0.4, 0.0, 0.2], at=0.1))
@@ -78,7 +90,7 @@ def test_comes_back_from_its_file_as_it_was(tmp_path: Path):
     ledger.save(path)
     again = Ledger.load(path, X, Y, model)
     assert again.entries == ledger.entries
-    for name in ("x_adv", "fooled", "by", "distance", "fooled_rate"):
+    for name in ("x_adv", "fooled", "by", "distance", "fooled_rate", "wrong"):
         assert torch.equal(getattr(again, name), getattr(ledger, name))
     assert PGD(eps=0.1) in again
     assert PGD(eps=0.1, seed=1) not in again

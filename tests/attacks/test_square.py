@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from narrows.attacks import Square
+from narrows.attacks import Square, square
+from narrows.attacks.losses import margin
 from narrows.attacks.norms import size
 from narrows.attacks.square import _move_energy, _recolour, _stripes, _Window, bump, plane, share
 from narrows.errors import ConfigError
-from scenarios_attacks import NoisyInput, curved_case, exact_radius, linear_case
+from scenarios_attacks import Counting, NoisyInput, curved_case, exact_radius, linear_case
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.02), ("l2", 0.08)])
@@ -182,3 +183,24 @@ def test_against_noise_the_search_goes_on_to_its_end():
 def test_refuses_what_means_nothing(wrong, says):
     with pytest.raises(ConfigError, match=says):
         Square(**wrong)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_windows_side_by_side_cost_no_query_more_and_lead_as_far(norm, monkeypatch):
+    model, x, y = curved_case()
+    model.eval()
+    safe = margin(model(x), y) < -1
+    x, y = x[safe][:8], y[safe][:8]
+    attack = Square(norm=norm, eps=0.004, queries=1103)
+    ends = {}
+    for count in (1, 4):
+        monkeypatch.setattr(square, "_ABREAST", count)
+        counting = Counting(model)
+        result = attack(counting, x, y)
+        assert not result.success.any()
+        # Two looks at the images for noise, a verdict before and one after.
+        assert counting.forwards == result.forwards == (1103 + 4) * len(x)
+        gain = margin(model(result.x_adv), y) - margin(model(x), y)
+        assert (gain > 0).all()
+        ends[count] = gain.mean().item()
+    assert ends[4] > 0.98 * ends[1]

@@ -30,6 +30,7 @@ class Broken(nn.Module):
         (lambda x, y: {"y": y.float()}, "integers of shape"),
         (lambda x, y: {"y": y + 20}, "lie in 0..9"),
         (lambda x, y: {"eps": 8.0}, "divide by 255"),
+        (lambda x, y: {"eps": 127.5, "norm": "l2"}, "at most 8 in L2.*divide by 255"),
         (lambda x, y: {"eps": 0.0}, "eps must be positive"),
         (lambda x, y: {"eps": math.nan}, "eps must"),
         (lambda x, y: {"norm": "l1"}, "norm must be"),

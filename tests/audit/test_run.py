@@ -1,19 +1,21 @@
 """The whole audit: planted defences are found out and broken, honest models are left alone."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from narrows.audit import Outcome, audit
+from narrows.audit import Outcome, audit, run
 from narrows.audit.planted import PLANTED, Quantised, ScaledLogits
 from narrows.data import load
 from narrows.errors import CheckpointError
 from narrows.methods import CrossEntropy
 from narrows.methods.adversarial import PGDTraining
 from narrows.models.mlp import mlp
+from scenarios_attacks import NoisyInput as Noisy
 from scenarios_attacks import exact_radius, linear_case
 from scenarios_audit import EPS, SMALL, undefended
 
@@ -114,11 +116,66 @@ def test_same_seed_same_audit_and_plain_json():
     assert len(record["findings"]) == 16
 
 
+class StopError(Exception):
+    """Breaks an audit off."""
+
+
+def broken_off_after_every_part(tmp_path, *given, **about):
+    """The audit, and its parts; a new attempt for each of them."""
+    done = []
+    while True:
+        begun = []
+
+        def stop(name, count, of):
+            begun.append(name)  # noqa: B023
+            if name not in done and len([one for one in begun if one not in done]) > 1:  # noqa: B023
+                raise StopError
+
+        try:
+            return audit(*given, **about, folder=tmp_path, progress=stop), done
+        except StopError:
+            done.append(next(name for name in begun if name not in done))
+
+
+def very_noisy(model):
+    """So noisy that the few draws of a verdict decide by luck."""
+    return Noisy(model, 0.5)
+
+
+@pytest.mark.parametrize("wrap", [very_noisy, ScaledLogits])
+def test_an_audit_broken_off_at_every_part_equals_an_unbroken_one(wrap, tmp_path):
+    model, x, y = undefended()
+    small = replace(SMALL, images=12, steps=4, queries=20, directions=2, draws=2, verify_draws=3)
+    about = {"eps": EPS, "budget": small}
+    whole = audit(wrap(model), x, y, **about, folder=tmp_path / "whole")
+    broken, parts = broken_off_after_every_part(tmp_path / "broken", wrap(model), x, y, **about)
+    assert len(parts) > len(whole.findings)  # in the remedies too
+    assert broken.to_json() == whole.to_json()
+    for name in ("x_adv", "fooled", "by", "distance", "fooled_rate"):
+        assert torch.equal(getattr(broken.ledger, name), getattr(whole.ledger, name))
+
+
+def test_a_ledger_that_ran_ahead_is_not_taken(tmp_path, monkeypatch):
+    model, x, y = undefended()
+    about = {"eps": EPS, "budget": SMALL.with_images(8)}
+    whole = audit(ScaledLogits(model), x, y, **about)
+    write, calls = run.write_atomically, []
+
+    def die(path, content):
+        calls.append(path)
+        if len(calls) == 9:  # the ledger of this part is written, its finding is not
+            raise StopError
+        write(path, content)
+
+    monkeypatch.setattr(run, "write_atomically", die)
+    with pytest.raises(StopError):
+        audit(ScaledLogits(model), x, y, **about, folder=tmp_path)
+    again = audit(ScaledLogits(model), x, y, **about, folder=tmp_path)
+    assert again.to_json() == whole.to_json()
+
+
 def test_a_broken_audit_goes_on_where_it_was(tmp_path):
     model, x, y = undefended()
-
-    class StopError(Exception):
-        pass
 
     def stop(name, done, of):
         if name == "one_step":
@@ -137,6 +194,7 @@ def test_a_broken_audit_goes_on_where_it_was(tmp_path):
     resumed = audit(ScaledLogits(model), x, y, **about, folder=tmp_path / "a")
     assert resumed.to_json()["findings"] == whole.to_json()["findings"]
     assert resumed.verdict.reached == whole.verdict.reached
+    assert len(list((tmp_path / "a").glob("*.safetensors"))) == 1
     with pytest.raises(CheckpointError, match="other settings"):
         audit(ScaledLogits(model), x, y, eps=0.1, budget=SMALL, twin=model, folder=tmp_path / "a")
     (tmp_path / "a" / "audit.json").write_text("{")

@@ -23,6 +23,7 @@ def case(usual, left, n=200):
         x=torch.zeros(n, 1),
         clean=torch.ones(n, dtype=torch.bool),
         ledger=SimpleNamespace(entries=entries),
+        classes=10,
         norm="linf",
         eps=0.1,
     )
@@ -36,7 +37,13 @@ def failed(*names):
     ("usual", "left", "findings", "more", "outcome"),
     [
         (0.5, 0.48, [], {}, Outcome.HOLDS),
-        (0.0, 0.0, failed("chance"), {}, Outcome.HOLDS),
+        (0.0, 0.0, failed("chance"), {}, Outcome.NOT_ROBUST),
+        (0.015, 0.015, [], {}, Outcome.NOT_ROBUST),
+        (0.04, 0.015, failed("convergence"), {"blind": 0.5}, Outcome.NOT_ROBUST),
+        (0.13, 0.13, [], {}, Outcome.NOT_ROBUST),  # of 200: 9.0 % to 18.4 %
+        (0.2, 0.2, [], {}, Outcome.HOLDS),
+        (0.3, 0.015, failed("gradients"), {}, Outcome.OVERESTIMATED),
+        (0.04, 0.0, [], {"claimed": 0.5}, Outcome.OVERESTIMATED),
         (0.7, 0.6, [], {}, Outcome.HOLDS),
         (0.7, 0.6, failed("saturation"), {}, Outcome.OVERESTIMATED),
         (0.5, 0.48, [], {"claimed": 0.9}, Outcome.OVERESTIMATED),
@@ -52,6 +59,17 @@ def test_outcome(usual, left, findings, more, outcome):
 
 def test_too_few_images_are_inconclusive():
     assert judge(case(0.5, 0.5, n=20), []).outcome is Outcome.INCONCLUSIVE
+    assert judge(case(0.2, 0.2, n=20), []).outcome is Outcome.INCONCLUSIVE
+    assert judge(case(0.1, 0.1, n=20), []).outcome is Outcome.NOT_ROBUST
+
+
+def test_chance_is_that_of_the_classes():
+    two = case(0.5, 0.5)
+    two.classes = 2
+    verdict = judge(two, [])
+    assert verdict.outcome is Outcome.NOT_ROBUST
+    assert verdict.sentence.startswith("Not robust, the attacks work: accuracy 50.0% (43.1% to ")
+    assert "; a guess among 2 classes is right at 50.0%" in verdict.sentence
 
 
 def test_the_sentence_says_the_numbers():

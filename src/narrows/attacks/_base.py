@@ -135,8 +135,11 @@ class Attack(ABC):
             InputError: for images outside [0, 1] or not finite, labels or targets that don't fit
                 the images or the model, or a model that cannot be run on them, or whose logits or
                 gradients are NaN or not there.
+            ConfigError: for an L2 radius that reaches beyond every image.
         """
         labels = check_images(x, y, target)
+        if (eps := getattr(self, "eps", None)) is not None:
+            check_reach(eps, self.norm, x)
         devices = [x.device] if x.device.type == "cuda" else []
         # Copies, because a tensor made in inference mode can have no gradient.
         with torch.inference_mode(False), torch.random.fork_rng(devices), frozen(model):
@@ -169,9 +172,11 @@ class Attack(ABC):
             x_adv[rows] = self.perturb(query, x[rows], generator)
             query.labels = labels
         verdict = query.verdict(x_adv, everyone)
-        # An image that was wrong before the attack stays counted as such on any later draw.
-        success = verdict.fooled | start.fooled
-        distance = norms.size(x_adv - x, self.norm).masked_fill(~success, math.inf)
+        size = norms.size(x_adv - x, self.norm)
+        # An image that was wrong before the attack stays counted as such on any later draw, and one
+        # that was right and comes back as it was is no success, whatever a later draw says.
+        success = start.fooled | (verdict.fooled & (size > 0))
+        distance = size.masked_fill(~success, math.inf)
         return AttackResult(
             x_adv, success, distance, query.forwards, query.backwards, verdict.fooled_rate
         )
@@ -221,6 +226,21 @@ def check_eps(eps: float, norm: Norm) -> None:
         raise ConfigError(
             f"eps must {allowed} for images in [0, 1], got {eps}; "
             "divide by 255 if it was meant for 0-255 images"
+        )
+
+
+def check_reach(eps: float, norm: Norm, x: Tensor) -> None:
+    """Refuse an L2 radius that reaches beyond every image of the form of `x: [n, ...]`.
+
+    Raises:
+        ConfigError: saying how far apart two images can lie.
+    """
+    farthest = math.sqrt(x[0].numel())
+    if norm == "l2" and eps > farthest * (1 + 1e-6):
+        raise ConfigError(
+            f"eps must be at most {farthest:.4g} in L2, the farthest that two images of "
+            f"{x[0].numel()} values in [0, 1] can lie apart, got {eps:g}; divide by 255 if it was "
+            "meant for 0-255 images"
         )
 
 

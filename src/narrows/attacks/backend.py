@@ -85,7 +85,7 @@ class Backend(Attack):
     ) -> Tensor:
         seed = int(torch.randint(2**31 - 1, (), generator=generator, device=x.device))
         with _isolated(seed, x.device), torch.enable_grad():
-            result = self.call(_Seen(query, target), x.clone(), y.clone())
+            result = self.call(_Seen(query, target, x.dtype), x.clone(), y.clone())
         x_adv = torch.as_tensor(result).detach().to(x)
         if x_adv.shape != x.shape or not torch.isfinite(x_adv).all():
             raise InputError(
@@ -112,18 +112,23 @@ class Backend(Attack):
 
 
 class _Seen(nn.Module):
-    """The model as a library sees it: parameters and a device, logits out, every pass counted."""
+    """The model as a library sees it: parameters and a device, logits out, every pass counted.
 
-    def __init__(self, query: Query, target: int | None) -> None:
+    Images of another precision are brought to that of the attacked ones: what goes by way of NumPy
+    comes back in double or in single, whatever it was.
+    """
+
+    def __init__(self, query: Query, target: int | None, dtype: torch.dtype) -> None:
         super().__init__()
         self.model = query.model
         self._query = query
         self._target = target
+        self._dtype = dtype
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         query, count = self._query, len(x) * self._query.draws
-        logits = query.logits(x)
+        logits = query.logits(x.to(self._dtype))
         if self._target is not None:
             wanted = logits[:, self._target]
             column = torch.full_like(wanted, self._target, dtype=torch.int64).unsqueeze(1)

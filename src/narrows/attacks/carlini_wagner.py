@@ -161,10 +161,10 @@ class CarliniWagner(MinimalNorm):
             nearest.offer(rows, x_adv, hit)
             succeeded[rows[hit]] = True
             gradient = (2 * delta - per_image(c, w) * gradient) * (1 - tanh.square()) / 2
-            first = _BETA1 * first + (1 - _BETA1) * gradient
-            second = _BETA2 * second + (1 - _BETA2) * gradient.square()
+            first.mul_(_BETA1).add_(gradient, alpha=1 - _BETA1)
+            second.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
             scale = (second / (1 - _BETA2**step)).sqrt_().add_(_EPSILON)
-            w = w - rate / (1 - _BETA1**step) * first / scale
+            w = w.addcdiv(first, scale, value=-rate / (1 - _BETA1**step))
             if least_fall and step % max(1, self.steps // _CHECKS) == 0:
                 loss = delta.flatten(1).square().sum(1) + c * (self.confidence - value)
                 falls = loss < (1 - least_fall) * before

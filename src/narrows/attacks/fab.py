@@ -13,8 +13,10 @@ proportion to its |w|, until the box stops it.
 Deviations: the breakpoints of the projection are passed by Newton's method instead of sorted, which
 ends at the same point after a few sums. A class is passed over in a step if its boundary would not
 be the nearest even with a gradient twice as long as when last looked at. Random starts fill the
-ball of half the radius instead of its surface. The final search is a secant along the line to the
-image (`_nearest.py`).
+ball of half the radius instead of its surface. Towards a single class the linearisation is that at
+the point where the last step ended, also where the perturbation was then made smaller: one look a
+step instead of two, which ended half a per cent nearer on MNIST. The final search is a secant along
+the line to the image (`_nearest.py`).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from narrows.attacks._base import MinimalNorm, check_eps
 from narrows.attacks._boundary import nearest_boundary
 from narrows.attacks._nearest import Nearest
 from narrows.attacks._query import Query
+from narrows.attacks.losses import aimed, lead, margin
 from narrows.attacks.norms import dual_size, per_image, project, random_start, size
 from narrows.errors import ConfigError
 from narrows.types import Norm
@@ -156,38 +159,75 @@ class FAB(MinimalNorm):
         rank: Tensor,
     ) -> None:
         """One attempt from `x_adv: [b, ...]`, towards the classes of `rank: [b]`."""
-        origin, logits = nearest.origin[rows], query.logits(x_adv)
-        goal = home.scatter(1, query.labels.unsqueeze(1), math.inf).argsort(1, descending=True)
-        goal = goal[rows].gather(1, rank.unsqueeze(1))
-        free = not query.targeted and not rank.any()
+        if query.targeted:
+            self._head_for(query, nearest, rows, x_adv, None)
+        elif rank.any():
+            goal = home.scatter(1, query.labels.unsqueeze(1), math.inf).argsort(1, descending=True)
+            goal = goal[rows].gather(1, rank.unsqueeze(1)).squeeze(1)
+            self._head_for(query, nearest, rows, x_adv, goal)
+        else:
+            self._head_anywhere(query, nearest, rows, x_adv, home)
+
+    def _head_for(
+        self, query: Query, nearest: Nearest, rows: Tensor, x_adv: Tensor, goal: Tensor | None
+    ) -> None:
+        """Towards classes `goal: [b]`, or the caller's: one look a step, linear from there on."""
+        loss = margin if goal is None else lead
+        for _ in range(self.steps):
+            value, normal, logits = query.ascend(x_adv, rows, aimed(loss, goal))
+            back, _ = self._take(query, nearest, rows, x_adv, logits)
+            value = value + _dot(normal, back - x_adv)
+            left = self._left(query, nearest, rows)
+            if not len(left):
+                return
+            if len(left) < len(rows):
+                rows, back, value, normal = (part[left] for part in (rows, back, value, normal))
+                goal = goal if goal is None else goal[left]
+            x_adv = self._step(nearest.origin[rows], back, value, normal)
+        self._take(query, nearest, rows, x_adv, query.logits(x_adv))
+
+    def _head_anywhere(
+        self, query: Query, nearest: Nearest, rows: Tensor, x_adv: Tensor, home: Tensor
+    ) -> None:
+        """Towards whichever boundary is nearest in each step."""
+        logits = query.logits(x_adv)
         slopes = torch.full_like(logits, math.inf)
         for _ in range(self.steps):
-            held, rivals, guess = _rivals(query, rows, logits, slopes, None if free else goal)
-            _, lead, normal = nearest_boundary(
+            held, rivals, guess = _rivals(query, rows, logits, slopes)
+            _, value, normal = nearest_boundary(
                 *(query, x_adv, held, rivals, guess, slopes), norm=self.norm, growth=_GROWTH
             )
-            x_adv = self._step(origin, x_adv, lead, normal)
+            x_adv = self._step(nearest.origin[rows], x_adv, value, normal)
             logits = query.logits(x_adv)
-            fooled = query.fooled(logits, rows)
-            nearest.offer(rows, x_adv, fooled)
-            kept = 1 - (1 - self.beta) * fooled.to(x_adv.dtype)
-            x_adv = origin + per_image(kept, x_adv) * (x_adv - origin)
+            x_adv, kept = self._take(query, nearest, rows, x_adv, logits)
             # A guess at the logits there, good enough to rank the boundaries by.
             logits = home[rows] + kept.unsqueeze(1) * (logits - home[rows])
-            if self.eps is not None and not query.stochastic:
-                left = (nearest.distance[rows] > self.eps).nonzero().squeeze(1)
-                if len(left) < len(rows):
-                    rows, origin, x_adv, logits, goal, slopes = (
-                        part[left] for part in (rows, origin, x_adv, logits, goal, slopes)
-                    )
-                if not len(rows):
-                    return
+            left = self._left(query, nearest, rows)
+            if not len(left):
+                return
+            if len(left) < len(rows):
+                rows, x_adv, logits, slopes = (part[left] for part in (rows, x_adv, logits, slopes))
 
-    def _step(self, origin: Tensor, x_adv: Tensor, lead: Tensor, normal: Tensor) -> Tensor:
+    def _take(
+        self, query: Query, nearest: Nearest, rows: Tensor, x_adv: Tensor, logits: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Offer what fools, and go back from there; where to, and what is kept of the way."""
+        origin, fooled = nearest.origin[rows], query.fooled(logits, rows)
+        nearest.offer(rows, x_adv, fooled)
+        kept = 1 - (1 - self.beta) * fooled.to(x_adv.dtype)
+        return origin + per_image(kept, x_adv) * (x_adv - origin), kept
+
+    def _left(self, query: Query, nearest: Nearest, rows: Tensor) -> Tensor:
+        """Places in `rows` of the images that go on."""
+        if self.eps is None or query.stochastic:
+            return torch.arange(len(rows), device=rows.device)
+        return (nearest.distance[rows] > self.eps).nonzero().squeeze(1)
+
+    def _step(self, origin: Tensor, x_adv: Tensor, value: Tensor, normal: Tensor) -> Tensor:
         """Both projections, extrapolated and mixed."""
-        lead = lead - _LEAST * dual_size(normal, self.norm)
-        behind = lead + (normal * (origin - x_adv)).flatten(1).sum(1)
-        step = to_plane(x_adv, normal, lead, self.norm)
+        value = value - _LEAST * dual_size(normal, self.norm)
+        behind = value + _dot(normal, origin - x_adv)
+        step = to_plane(x_adv, normal, value, self.norm)
         anew = to_plane(origin, normal, behind, self.norm)
         near, far = size(step, self.norm), size(anew, self.norm)
         alpha = (near / (near + far)).nan_to_num(0).clamp_max(self.alpha_max)
@@ -216,30 +256,31 @@ def to_plane(x: Tensor, normal: Tensor, lead: Tensor, norm: Norm) -> Tensor:
     toward = -(w * lead.sign().unsqueeze(1)).sign()
     w = w.abs() / peak.unsqueeze(1)
     room = torch.where(toward > 0, 1 - flat, flat)
-    speed = w if norm == "l2" else (w > 0).to(w.dtype)
+    # With Linf a pixel without a gradient is held by `toward`.
+    speed = w if norm == "l2" else torch.ones_like(w[:, :1])
     needed, gain = lead.abs() / peak, w * speed
-    time = torch.zeros_like(needed)
-    for _ in range(w.shape[1] + 1):
+    # The first step, from t = 0, where every pixel with room moves.
+    time = (needed / (gain * (room > 0)).sum(1)).nan_to_num(0, greatest).clamp_max(greatest)
+    for _ in range(w.shape[1]):
         wanted = time.unsqueeze(1) * speed
-        missing = needed - (w * wanted.minimum(room)).sum(1)
-        slope = (gain * (wanted < room)).sum(1)
+        missing = needed - torch.linalg.vecdot(w, wanted.minimum(room))
         short = (missing > 100 * torch.finfo(x.dtype).eps * needed) & (time < greatest)
         if not short.any():
             break
+        slope = torch.linalg.vecdot(gain, (wanted < room).to(w.dtype))
         time = torch.where(short, (time + missing / slope).clamp_max(greatest), time)
     return (toward * (time.unsqueeze(1) * speed).minimum(room)).view_as(x)
 
 
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return torch.linalg.vecdot(a.flatten(1), b.flatten(1))
+
+
 def _rivals(
-    query: Query, rows: Tensor, logits: Tensor, slopes: Tensor, goal: Tensor | None
+    query: Query, rows: Tensor, logits: Tensor, slopes: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The class to leave `[b]`, those to go to and their guessed distances `[b, k]`."""
     labels = query.labels[rows].unsqueeze(1)
-    if query.targeted:
-        others = logits.scatter(1, labels, -math.inf)
-        return others.argmax(1), labels, torch.zeros_like(labels, dtype=logits.dtype)
-    if goal is not None:
-        return labels.squeeze(1), goal, torch.zeros_like(goal, dtype=logits.dtype)
     behind = (logits.gather(1, labels) - logits).abs() / slopes
     guess, rivals = behind.scatter(1, labels, math.inf).sort(1)
     return labels.squeeze(1), rivals[:, :-1], guess[:, :-1]

@@ -29,7 +29,7 @@ from narrows.types import AttackResult, Norm
 __all__ = ["Entry", "Ledger", "wilson"]
 
 _KIND = "ledger"
-_FIELDS = ("x_adv", "fooled", "by", "distance", "fooled_rate")
+_FIELDS = ("x_adv", "fooled", "by", "distance", "fooled_rate", "wrong")
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,9 @@ class Ledger:
         distance: `[n]`, size of the smallest perturbation that fooled; inf without any, 0 for
             images that are misclassified without an attack.
         fooled_rate: `[n]`, the largest share of single draws that any attempt fooled.
+        wrong: `[n]` bool, what the first attack on an image found misclassified without it. Of a
+            stochastic model that is one vote; later attacks vote again, and the worst of many votes
+            is luck.
 
     Example:
         >>> model, x, y = torch.nn.Linear(2, 2), torch.rand(8, 2), torch.zeros(8, dtype=torch.int64)
@@ -93,6 +96,7 @@ class Ledger:
         self.by = torch.full((len(x),), -1, device=x.device)
         self.distance = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
         self.fooled_rate = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        self.wrong = torch.zeros_like(self.fooled)
 
     def __contains__(self, attack: object) -> bool:
         return repr(attack) in (entry.attack for entry in self.entries)
@@ -118,6 +122,7 @@ class Ledger:
             )
         distance = result.distance.to(self.distance)
         rate = result.fooled_rate.to(self.fooled_rate)
+        self.wrong[rows] |= (self.by[rows] < 0) & result.success & (distance == 0)
         closer = result.success & (distance < self.distance[rows])
         # Where nothing has fooled the model, the attempt that most draws fall for is the worst.
         nearer = ~result.success & ~self.fooled[rows] & (rate > self.fooled_rate[rows])
@@ -147,8 +152,8 @@ class Ledger:
 
     @property
     def clean_accuracy(self) -> float:
-        """Share of images that were classified correctly without an attack."""
-        return 1 - (self.distance == 0).double().mean().item()
+        """Share of images that were right without an attack; of a stochastic model by one vote."""
+        return 1 - self.wrong.double().mean().item()
 
     @property
     def robust_accuracy(self) -> float:
@@ -247,6 +252,8 @@ class Ledger:
                 "with, or write to another file"
             )
         ledger.entries = [Entry(**entry) for entry in header["entries"]]
+        # Older files do not say what was wrong at first.
+        tensors.setdefault("wrong", tensors["distance"] == 0)
         for name in _FIELDS:
             setattr(ledger, name, tensors[name])
         return ledger

@@ -14,7 +14,8 @@ Deviations: towards a target too the loss is the margin, not the cross-entropy. 
 change nothing is inverted, as in the authors' code. Each image has windows of its own. Shapes: the
 last two axes `[..., H, W]` of an image are its plane; an input `[n, d]` is a square plane if d is a
 square number, else a line, on which a window is an interval. A window that would not fit a narrow
-plane is as much longer.
+plane is as much longer. After 500 queries, where few windows are taken, four are tried side by side
+if they fit a chunk, and the best is: small batches waste time, and as many images were left.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from narrows.errors import ConfigError
 __all__ = ["Square", "bump", "plane", "share"]
 
 _HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
+_ABREAST = 4  # windows tried at once
+_ALONE = 500  # queries before that: the first windows are taken too often
 _GRID = 5  # bumps a side where the L2 search begins
 
 
@@ -77,35 +80,44 @@ class Square(FixedEps):
         origin = x.reshape(len(x), -1, math.prod(size))
         begin, change = (_stripes, _recolour) if self.norm == "linf" else (_bumps, _move_energy)
         best = begin(origin, self.eps, size, generator)
-        value, fooled = self._look(query, best.view(-1, *shape), rows)
-        window, covered = None, 0.0
-        for step in range(1, self.queries):
-            if fooled.any():
+        value = self._look(query, best.view(-1, *shape), rows)
+        window, covered, asked = None, 0.0, 1
+        while asked < self.queries:
+            if not query.stochastic and (fooled := value > 0).any():
                 result[rows[fooled]] = best[fooled].view(-1, *shape)
                 left = (~fooled).nonzero().squeeze(1)
                 rows, origin, best, value = (part[left] for part in (rows, origin, best, value))
                 if not len(rows):
                     return result
-            if window is None or covered != share(self.p_init, step / self.queries):
-                covered = share(self.p_init, step / self.queries)
+            if window is None or covered != share(self.p_init, asked / self.queries):
+                covered = share(self.p_init, asked / self.queries)
                 window = _Window.covering(covered, size, self.norm, x)
-            candidate = change(best, origin, self.eps, window, generator)
+            tries = self._abreast(query, asked, len(rows))
+            several = (part if tries == 1 else part.repeat(tries, 1, 1) for part in (best, origin))
+            candidates = change(*several, self.eps, window, generator)
             if query.stochastic:
-                value, _ = self._look(query, best.view(-1, *shape), rows)
-            new, fooled = self._look(query, candidate.view(-1, *shape), rows)
+                value = self._look(query, best.view(-1, *shape), rows)
+            found = self._look(query, candidates.view(-1, *shape), rows.repeat(tries))
+            new, which = found.view(tries, -1).max(0)
+            places = torch.arange(len(rows), device=x.device)
+            candidate = candidates.view(tries, *best.shape)[which, places]
             better = new > value
             best = torch.where(better[:, None, None], candidate, best)
             value = torch.where(better, new, value)
+            asked += tries
         result[rows] = best.view(-1, *shape)
         return result
 
-    def _look(self, query: Query, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The margin, and whether it is won for good."""
-        logits = query.logits(x)
-        fooled = query.fooled(logits, rows)
-        if query.stochastic:
-            fooled = torch.zeros_like(fooled)
-        return query.objective(logits, rows, margin), fooled
+    def _abreast(self, query: Query, asked: int, images: int) -> int:
+        """How many windows of an image are tried at once: several where few would gain anything."""
+        if query.stochastic or asked < _ALONE:
+            return 1
+        return max(1, min(_ABREAST, self.chunk // images, self.queries - asked))
+
+    @staticmethod
+    def _look(query: Query, x: Tensor, rows: Tensor) -> Tensor:
+        """The margin, positive once it is won."""
+        return query.objective(query.logits(x), rows, margin)
 
 
 def plane(shape: torch.Size) -> tuple[int, int]:

@@ -4,10 +4,14 @@ A check asks `case.run(attack, view)`. The attack sees the model through a view 
 rounding made differentiable, ...); success is judged on the model itself, by the expected vote of
 fresh draws where it is stochastic. Whatever fools the model within the radius counts for good:
 `case.ledger` holds the worst case over all attacks, image by image.
+
+Every random number follows from the audit's seed and from what it is for, none from how much came
+before: an audit that was broken off and goes on finds what an unbroken one does.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +22,7 @@ from torch import Tensor, nn
 
 from narrows.attacks import PGD, Attack, FixedEps, Ledger, Query
 from narrows.attacks import norms as geometry
-from narrows.attacks._base import check_images, is_stochastic
+from narrows.attacks._base import check_images, check_reach, is_stochastic
 from narrows.attacks._query import Verdict, frozen
 from narrows.attacks._suspicions import are_probabilities, drift
 from narrows.audit.views import build_view
@@ -126,6 +130,7 @@ class Case:
         if eps == 0:
             raise ConfigError("eps must be positive: nothing can be attacked within eps = 0")
         labels = check_images(x, y)
+        check_reach(eps, norm, x)
         self.model, self.twin, self.siblings = model, twin, tuple(siblings)
         # Copies, because a tensor made in inference mode can have no gradient.
         with torch.inference_mode(False):
@@ -135,6 +140,7 @@ class Case:
         self.norm: Norm = norm
         self.ledger = Ledger(self.x, self.y, model, norm)
         self.seen: dict[tuple[Attack, str], float] = {}
+        self.entered: set[str] = set()
         self._views: dict[str, nn.Module | None] = {}
         self._results: dict[tuple[Attack, str], AttackResult] = {}
         self.drift: list[str] = []
@@ -198,7 +204,7 @@ class Case:
         """
         if (attack, view) not in self._results:
             rows = torch.arange(len(self.x), device=self.x.device)
-            result = self._attack(attack, view, rows)
+            result = self._attack(attack, view, rows, f"{attack!r} on {view}")
             if result is None:
                 return None
             self._results[attack, view] = result
@@ -239,7 +245,9 @@ class Case:
         """A generator of its own for a search, on the device of the images."""
         return torch.Generator(self.x.device).manual_seed(self.seed)
 
-    def _attack(self, attack: Attack, view: str, rows: Tensor) -> AttackResult | None:
+    def _attack(
+        self, attack: Attack, view: str, rows: Tensor, key: str = ""
+    ) -> AttackResult | None:
         victim = self.view(view)
         if victim is None:
             return None
@@ -251,8 +259,8 @@ class Case:
         if isinstance(attack, FixedEps) and attack.eps > self.eps:
             return result  # another radius: nothing that the claim is about
         if view == "plain" and isinstance(attack, FixedEps):
-            return self._confirm(name, attack, result, rows)
-        return self._offer(name, attack, result.x_adv, rows, result)
+            return self._confirm(name, attack, result, rows, key)
+        return self._offer(name, attack, result.x_adv, rows, result, key)
 
     def _offer(
         self,
@@ -261,12 +269,13 @@ class Case:
         x_adv: Tensor,
         rows: Tensor,
         made: AttackResult | None = None,
+        key: str = "",
     ) -> AttackResult:
         x = self.x[rows]
         delta = geometry.project(x_adv.to(x.dtype) - x, self.norm, self.eps)
         x_adv = (x + delta).clamp(0, 1)
         verdict = self._judge(x_adv, self.y[rows])
-        return self._enter(name, attack, x_adv, verdict, rows, made)
+        return self._enter(name, attack, x_adv, verdict, rows, made, key)
 
     def _enter(
         self,
@@ -276,6 +285,7 @@ class Case:
         verdict: Verdict,
         rows: Tensor,
         made: AttackResult | None = None,
+        key: str = "",
     ) -> AttackResult:
         rows = rows.to(self.x.device)
         success = verdict.fooled | ~self.clean[rows]
@@ -289,23 +299,29 @@ class Case:
             made.backwards if made else 0,
             verdict.fooled_rate,
         )
-        return self._confirm(name, attack or name, result, rows)
+        return self._confirm(name, attack or name, result, rows, key)
 
     def _confirm(
-        self, name: str, attack: object, result: AttackResult, rows: Tensor
+        self, name: str, attack: object, result: AttackResult, rows: Tensor, key: str = ""
     ) -> AttackResult:
         """Enter a result, of a stochastic model after another look at whatever fooled it.
 
-        The best of many attempts is selected, so one verdict would count luck.
+        The best of many attempts is selected, so one verdict would count luck. What `run` made has
+        a `key`: made again, after an audit was broken off, it is not entered again. Anything else
+        is known by its name and by how often that has been entered.
         """
+        known = key or f"{name} {sum(entry.name == name for entry in self.ledger.entries)}"
         found = (result.success & self.clean[rows]).nonzero().squeeze(1)
         if self.stochastic and len(found):
-            seed = self.seed + 1 + len(self.ledger.entries)
+            seed = self.seed + _number(known)
             again = self._judge(result.x_adv[found], self.y[rows[found]], seed)
             lost = found[~again.fooled]
             result.success[lost] = False
             result.distance[lost] = math.inf
-        self.ledger.record(name, attack, result, rows)
+        if key not in self.entered:
+            self.ledger.record(name, attack, result, rows)
+        if key:
+            self.entered.add(key)
         return result
 
     @contextmanager
@@ -341,6 +357,11 @@ class Case:
                 )
                 parts.append(query.verdict(part, torch.arange(len(part), device=x.device)))
         return Verdict(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _number(name: str) -> int:
+    """A seed that no other name has."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
 
 
 def attack_name(attack: Attack) -> str:

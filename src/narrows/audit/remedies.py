@@ -4,7 +4,7 @@ A check that fails names the remedies that fit (`ANSWERS`); they run from cheap 
 images that nothing has fooled yet, and what they reach is judged on the model as it is.
 
 Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, section 4; Tramer et al. (2020), arXiv
-2002.08347; Pintor et al. (2022), arXiv 2106.09947, mitigations M1-M4.
+2002.08347; Pintor et al. (2022), arXiv 2106.09947, on mitigations.
 """
 
 from __future__ import annotations

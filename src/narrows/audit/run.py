@@ -187,19 +187,27 @@ class _Record:
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.case.ledger.save(self.folder / "ledger.safetensors")
+        # Of its own name, so that audit.json never speaks of another ledger than it was written of.
+        ledger = self.folder / f"ledger-{len(self.case.ledger.entries)}.safetensors"
+        self.case.ledger.save(ledger)
         state = {
             "about": self.about,
             "findings": [asdict(finding) for finding in self.findings.values()],
             "tried": self.tried,
+            "entered": sorted(self.case.entered),
+            "ledger": ledger.name,
         }
         write_atomically(self.folder / "audit.json", json.dumps(_plain(state)).encode())
+        for old in self.folder.glob("ledger-*.safetensors"):
+            if old != ledger:
+                old.unlink(missing_ok=True)
 
     def _load(self, folder: Path) -> None:
         try:
             state = json.loads((folder / "audit.json").read_text())
             found = [Finding(**finding) for finding in state["findings"]]
-            about, tried = state["about"], state["tried"]
+            about, tried, entered = state["about"], state["tried"], set(state["entered"])
+            ledger = folder / state["ledger"]
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"{folder / 'audit.json'} is damaged ({error}); delete the folder to start over"
@@ -209,7 +217,8 @@ class _Record:
                 f"{folder} holds an audit with other settings ({about}); use another folder"
             )
         case = self.case
-        case.ledger = Ledger.load(folder / "ledger.safetensors", case.x, case.y, case.model)
+        case.ledger = Ledger.load(ledger, case.x, case.y, case.model)
+        case.entered = entered
         self.findings = {finding.check: finding for finding in found}
         self.tried = tried
 

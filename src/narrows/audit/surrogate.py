@@ -5,7 +5,7 @@
 Half of the points x' are uniform in the ball of twice eps; after the first round, the other half
 lie on the way to where an attack on the surrogate has led, so that it learns where it was wrong.
 
-Source: Papernot et al. (2017), arXiv 1602.02697, section 4, whose augmentation steps along the
+Source: Papernot et al. (2017), arXiv 1602.02697, whose augmentation steps along the
 surrogate's own gradient too. Deviations: the answers are the model's probabilities, flattened where
 they saturate, and the model's noise averages out in training.
 """

@@ -1,14 +1,21 @@
-"""What may be claimed: one of four outcomes, in one sentence with its numbers.
+"""What may be claimed: one of five outcomes, in one sentence with its numbers.
 
     reached = share of images that nothing fooled,   with Wilson's 95 % interval
     claimed = accuracy under PGD on the cross-entropy, one restart, one draw a step
+    chance  = 1 / number of classes
 
 | outcome       | when                                                                        |
 |---------------|-----------------------------------------------------------------------------|
-| holds         | no check objects, and nothing is more than 5 points below what was claimed  |
-| overestimated | something is, and a check says why, or the claim was somebody's             |
-| attack failed | nothing is, but a check shows that the attacks cannot see what they climb   |
-| inconclusive  | nothing is, yet accuracy still falls with effort, or the images are too few |
+| overestimated | something is more than 5 points below what was claimed, and a check says    |
+|               | why, or the claim was somebody's                                            |
+| not robust    | nothing is, and what is left is not above chance                            |
+| attack failed | it is, but a check shows that the attacks cannot see what they climb        |
+| inconclusive  | they can, yet accuracy still falls with effort, or the images are too few   |
+| holds         | none of these                                                               |
+
+The first that applies is the verdict. Not above chance means that the interval reaches down to it:
+nobody need look for reasons to doubt a robustness that a guess would have too. An interval wider
+than a quarter says so little that then `reached` itself must be at chance or below.
 
 Where nobody claimed anything and no check objects, a stronger attack that gets further than PGD is
 no accusation: the accuracy reached is the claim, and the sentence says what PGD alone left.
@@ -40,6 +47,7 @@ class Outcome(StrEnum):
 
     HOLDS = "holds under everything tried"
     OVERESTIMATED = "overestimated by weaker attacks"
+    NOT_ROBUST = "not robust, the attacks work"
     ATTACK_FAILED = "attack failed, not robustness"
     INCONCLUSIVE = "inconclusive: spend more budget"
 
@@ -49,7 +57,7 @@ class Verdict:
     """The end of an audit.
 
     Attributes:
-        outcome: one of four.
+        outcome: one of five.
         claimed: accuracy under the usual attack, or what was claimed by whoever asked.
         reached: accuracy under everything.
         low: lower end of the 95 % interval of `reached` as an estimate for all images.
@@ -88,7 +96,8 @@ def judge(
     standing, n = len(case.survivors), len(case.x)
     reached, (low, high) = standing / n, wilson(standing, n)
     accused = bool(failed) or claimed is not None
-    outcome = _outcome(claim if accused else reached, reached, n, failed, blind)
+    chance = 1 / case.classes
+    outcome = _outcome(claim if accused else reached, standing, n, chance, failed, blind)
     attack, count = _decisive(case)
     title = outcome.value[0].upper() + outcome.value[1:]
     if outcome is Outcome.OVERESTIMATED:
@@ -99,6 +108,8 @@ def judge(
     )
     if count:
         sentence += f"; {attack} did most, and brought it down by {count / n:.1%}"
+    if outcome is Outcome.NOT_ROBUST:
+        sentence += f"; a guess among {case.classes} classes is right at {chance:.1%}"
     if outcome is Outcome.HOLDS and usual - reached > TOLERANCE:
         sentence += f"; PGD on the cross-entropy alone left {usual:.1%}"
     if blind > TOLERANCE:
@@ -121,12 +132,15 @@ def _decisive(case: Case) -> tuple[str, int]:
     return name, count
 
 
-def _outcome(claim: float, reached: float, n: int, failed: set[str], blind: float) -> Outcome:
+def _outcome(
+    claim: float, standing: int, n: int, chance: float, failed: set[str], blind: float
+) -> Outcome:
+    reached, (low, high) = standing / n, wilson(standing, n)
+    wide = high - low > _WIDE
     if claim - reached > max(TOLERANCE, 1.5 / n):
         return Outcome.OVERESTIMATED
-    if not reached:
-        return Outcome.HOLDS  # nothing is left that could be misjudged
+    if reached <= chance or (low <= chance and not wide):
+        return Outcome.NOT_ROBUST
     if blind > TOLERANCE or failed & set(_GROSS):
         return Outcome.ATTACK_FAILED
-    low, high = wilson(round(reached * n), n)
-    return Outcome.INCONCLUSIVE if failed or high - low > _WIDE else Outcome.HOLDS
+    return Outcome.INCONCLUSIVE if failed or wide else Outcome.HOLDS

@@ -17,6 +17,7 @@ from narrows.types import Norm
 __all__ = ["Found", "audit_victim"]
 
 _DRAWN = 3  # images whose loss surface is drawn
+_PARTS = len(CHECKS) + len(REMEDIES)  # of the remedies, only those that a check asks for
 
 
 class Found(NamedTuple):
@@ -64,32 +65,47 @@ def audit_victim(
     model = as_classifier(victim.model)
     twin = relatives.twin and as_classifier(relatives.twin)
     siblings = [as_classifier(sibling) for sibling in relatives.siblings]
-    parts = len(CHECKS) + len(REMEDIES)  # of the remedies, only those that a check asks for
-    with open_run(path, asked) as folder, progress.bar("audit", parts) as bar:
-
-        def show(name: str, done: int, total: int) -> None:
-            bar.show(done if name in CHECKS else len(CHECKS) + done, name)
-
+    with open_run(path, asked) as folder:
         if folder.file("surfaces.json").exists():
-            return Found(folder.read("record.json"), folder.read("surfaces.json"), path)
-        found = audit(
-            model,
-            x,
-            y,
-            eps=eps,
-            norm=norm,
-            budget=spend.with_images(len(x)),
-            claimed=claimed,
-            twin=twin,
-            siblings=siblings,
-            folder=folder.sub("state").path,
-            progress=show,
-        )
+            kept = Found(folder.read("record.json"), folder.read("surfaces.json"), path)
+            progress.note(_kept(kept))
+            return kept
+        with progress.bar("audit", _PARTS) as bar:
+            found = audit(
+                model,
+                x,
+                y,
+                eps=eps,
+                norm=norm,
+                budget=spend.with_images(len(x)),
+                claimed=claimed,
+                twin=twin,
+                siblings=siblings,
+                folder=folder.sub("state").path,
+                progress=lambda name, done, total: bar.show(_place(name, done), name),
+            )
         record = {**found.to_json(), "asked": asked}
         surfaces = _surfaces(found.case)
         folder.write("record.json", record)
         folder.write("surfaces.json", surfaces)
     return Found(record, surfaces, path)
+
+
+def _place(name: str, done: int) -> int:
+    """How many parts are done, at the start of the part `name`."""
+    if name == "verdict":
+        return _PARTS
+    return done if name in CHECKS else len(CHECKS) + done
+
+
+def _kept(found: Found) -> str:
+    """What a finished audit consists of, in one line."""
+    record = found.record
+    return (
+        f"audit: kept what was found before, by {len(record['findings'])} checks, "
+        f"{len(record['remedies'])} remedies and {len(record['attacks'])} attacks; delete "
+        f"{found.folder} to audit anew"
+    )
 
 
 def _surfaces(case: Case) -> list[dict[str, Any]]:

@@ -2,8 +2,8 @@
 
     acc(eps) falls with eps,    acc(0.5) <= the largest share of any class
 
-Source: Carlini et al. (2019), arXiv 1902.06705, section 4.3; Korshunova et al. (2021), arXiv
-2107.05712, section 3.1. In L2 the radius is .5 sqrt(d).
+Source: Carlini et al. (2019), arXiv 1902.06705, "Perform Basic Sanity Tests"; Korshunova et al.
+(2021), arXiv 2107.05712, section 3.1. In L2 the radius is .5 sqrt(d).
 """
 
 from __future__ import annotations

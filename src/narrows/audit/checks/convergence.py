@@ -2,9 +2,9 @@
 
     acc(4 T steps) = acc(T),    acc(R restarts) = acc(1)
 
-Source: Carlini et al. (2019), arXiv 1902.06705, section 5; Korshunova et al. (2021), arXiv
-2107.05712, Figs. 2 and 8; Pintor et al. (2022), arXiv 2106.09947, indicator I4, "incomplete
-optimisation", which looks at the loss where this looks at what it is for.
+Source: Carlini et al. (2019), arXiv 1902.06705, "Verify Attack Convergence", who double the steps;
+Korshunova et al. (2021), arXiv 2107.05712, Figs. 2 and 8; Pintor et al. (2022), arXiv 2106.09947,
+indicator I4, "incomplete optimisation", which looks at the loss where this looks at what it is for.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
 Near 1 for a model that is smooth at this scale; near 0 where the gradient is that of a ripple; far
 above 1, or undefined, where it is much smaller than the function's slope.
 
-Source: Qin et al. (2019), arXiv 1907.02610, section 4, who bound the difference of the two.
+Source: Qin et al. (2019), arXiv 1907.02610, who bound the difference of the two. The
+limits are ours.
 """
 
 from __future__ import annotations

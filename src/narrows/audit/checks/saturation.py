@@ -4,7 +4,7 @@
 
 The attack is repeated in float64 on logits brought to a usual size, and on the margin.
 
-Source: Carlini & Wagner (2017), arXiv 1608.04644, section 5 (how distillation hides the gradient).
+Source: Carlini & Wagner (2017), arXiv 1608.04644, on how distillation hides the gradient.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     max - min over seeds of the accuracy under PGD
 
 Source: Korshunova et al. (2021), arXiv 2107.05712, section 3.2, where robust accuracy of one
-method varied from seed to seed.
+method varied from seed to seed. The limit of 10 points is ours.
 """
 
 from __future__ import annotations

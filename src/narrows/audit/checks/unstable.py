@@ -2,9 +2,9 @@
 
     sum_x |m(x + n) - m(x)| / sum_x |m(x)|,   n random, of size eps / 20, a fresh draw at each look
 
-Source: Pintor et al. (2022), arXiv 2106.09947, indicator I2, "unstable predictions", with their
-limit of 10 %. Deviations: the margin takes the place of the attack's loss, and a ratio of sums that
-of a mean of ratios, which one image near the boundary would decide.
+Source: Pintor et al. (2022), arXiv 2106.09947, indicator I2, "unstable predictions". Deviations:
+the margin takes the place of the attack's loss, and a ratio of sums that of a mean of ratios, which
+one image near the boundary would decide. The distance and the limit of 10 % are ours.
 """
 
 from __future__ import annotations
