@@ -38,7 +38,6 @@ def narrows(capsys, *words) -> tuple[int, str, str]:
         (["--set", "train.learning_rate=0"], "learning_rate must be positive"),
         (["--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
         (["--device", "toaster"], "device 'toaster' cannot be used here"),
-        (["--set", "network.latent=full"], "cannot measure a latent with full covariance"),
         (["nowhere.toml"], "cannot read nowhere.toml"),
     ],
 )

@@ -133,6 +133,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("narrows")
     if name not in _HOME:
         raise AttributeError(f"module 'narrows' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -1,6 +1,7 @@
 import pytest
 
 from narrows.cli import main
+from narrows.experiments.catalogue import catalogue
 from narrows.methods import METHODS
 from narrows.methods.adversarial import WRAPPERS
 
@@ -15,6 +16,16 @@ def table(capsys, *words: str) -> str:
 def test_every_method_has_a_row(capsys):
     text = table(capsys)
     assert [name for name in (*METHODS, *WRAPPERS) if name not in text] == []
+
+
+def test_no_word_is_cut_on_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = table(capsys)
+    assert max(map(len, text.splitlines())) == 80
+    words = set(text.replace(",", " ").split())
+    for entry in catalogue():
+        cells = [entry.name, entry.what, entry.source, *entry.needs]
+        assert set(" ".join(cells).replace(",", " ").split()) - {"-"} <= words, entry.name
 
 
 def test_markdown_has_a_row_a_method_of_equal_width(capsys):

@@ -1,6 +1,7 @@
 """One model from the command line: accuracy, weights, resuming, and errors in one line."""
 
 import json
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -107,10 +108,28 @@ def test_what_is_wrong_is_said_in_one_line(words, said, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_names_every_wrapper_and_recipe(capsys):
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_help_names_every_network_wrapper_and_recipe(capsys, command):
     from narrows.methods.adversarial import WRAPPERS
+    from narrows.models.networks import NETWORKS
     from narrows.training import RECIPES
 
-    _, out, _ = narrows(capsys, "run", "--help")
+    _, out, _ = narrows(capsys, command, "--help")
     unwrapped = "".join(out.split())
-    assert [name for name in (*WRAPPERS, *RECIPES) if name not in unwrapped] == []
+    names = (*NETWORKS, "binary", *WRAPPERS, *RECIPES)
+    assert [name for name in names if name not in unwrapped] == []
+
+
+def test_a_run_can_name_its_network_too(tmp_path, capsys):
+    words = ["run", "--methods", "sfnn", "--network", "binary", "--seeds", "1", "--epochs", "1"]
+    words += ["--set", "network.encoder=[4]", "--set", "evaluate.attack=false", "--quiet"]
+    assert narrows(capsys, *words, "--out", tmp_path)[0] == 0
+    (folder,) = tmp_path.iterdir()
+    assert read_json(folder / "config.json")["network"]["name"] == "binary"
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    import narrows as package
+
+    _, out, _ = narrows(capsys, "--version")
+    assert out.split()[-1] == package.__version__ == version("narrows")

@@ -171,7 +171,7 @@ REFUSED = {
     "options.aib.hiden=[2]": "unknown option of aib 'hiden'; did you mean 'hidden'? Valid: hid",
     "options.aib.beta=2": "unknown option of aib 'beta'",
     "options.aib.inputs=2": "unknown option of aib 'inputs'",
-    "options.vib.steps=2": "vib has no options, got options.vib.steps",
+    "options.confidence_penalty.steps=2": "confidence_penalty has no options, got",
     "options.aib.steps=two": "options.aib.steps must be a whole number, got 'two'",
     "options.aib.steps=1.5": "options.aib.steps must be a whole number, got 1.5",
     "options.aib.steps=true": "options.aib.steps must be a whole number, got True",
@@ -194,7 +194,8 @@ def test_what_is_wrong_is_refused_by_name_in_one_line(override):
 def test_options_that_a_method_declares_are_those_it_may_be_given():
     own = {"hidden", "steps", "selected", "averaging", "only_positive"}
     assert set(declared_options(AIB)) == own
-    assert declared_options(VIB) == {}
+    assert set(declared_options(VIB)) == {"samples"}
+    assert declared_options(METHODS["confidence_penalty"]) == {}
     check_options("aib", {"hidden": (8, 8), "steps": 2, "selected": None, "averaging": 1})
     for name, kind in METHODS.items():
         for option in declared_options(kind):

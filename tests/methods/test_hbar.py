@@ -65,6 +65,25 @@ def test_the_loss_is_that_of_the_equation_with_textbook_matrices(label_kernel, l
         torch.testing.assert_close(own, by_hand, rtol=1e-5, atol=1e-9)
 
 
+def test_single_precision_agrees_with_double():
+    torch.manual_seed(0)
+    data = Batch(torch.rand(100, 50), torch.arange(100) % 10)
+    model = nn.Sequential(nn.Linear(50, 40), nn.ReLU(), nn.Linear(40, 10))
+    with torch.no_grad():
+        model[0].bias.add_(100)  # kernels close to 1 and features far from 0
+    found = []
+    for kind in (torch.float32, torch.float64):
+        own, method = model.to(kind), HBaR(1.0).to(kind)
+        batch = Batch(data.x.to(kind), data.y)
+        terms = method.regulariser(method.observe(own, batch), batch)
+        loss = terms["nhsic_x"].value - 50 * terms["nhsic_y"].value
+        (gradient,) = torch.autograd.grad(loss, [own[0].weight])
+        assert gradient.dtype == kind
+        found.append([terms["nhsic_x"].value, terms["nhsic_y"].value, gradient.norm()])
+    for single, double in zip(*found, strict=True):
+        assert single.item() == pytest.approx(double.item(), rel=0.02)
+
+
 def test_a_tapped_model_says_itself_which_layers():
     model, (x, y) = net(), batch()
     by_tap = HBaR(0.1).double()(tap(model, ["1"]), x, y)

@@ -6,7 +6,7 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from narrows import VIB, Bottleneck, tap
-from narrows.errors import InputError
+from narrows.errors import ConfigError, InputError
 from narrows.models.gaussian import code_width
 from narrows.types import Batch, Latent, ModelOutput
 
@@ -111,3 +111,17 @@ def test_a_latent_without_a_distribution_is_refused():
         method(Bottleneck(nn.Linear(4, 3), nn.Linear(3, 2)).double(), x, y)
     with pytest.raises(InputError, match="latent='gaussian'"):
         method(tap(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)).double(), [], latent="0"), x, y)
+
+
+def test_several_draws_are_averaged_in_the_loss_and_cost_no_rate():
+    torch.manual_seed(0)
+    model, (x, y) = make(), batch(6)
+    method = VIB(beta=0.1, samples=4000).double()
+    assert "samples=4000" in repr(method)
+    several = method(model, x, y)
+    once = [VIB(beta=0.1).double()(model, x, y).item() for _ in range(4000)]
+    spread = torch.tensor(once).std().item() / math.sqrt(4000)
+    assert abs(several.item() - sum(once) / len(once)) < 5 * math.sqrt(2) * spread
+    assert model.samples is None
+    with pytest.raises(ConfigError, match="samples must be at least 1"):
+        VIB(samples=0)

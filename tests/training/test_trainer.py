@@ -269,6 +269,38 @@ def test_a_diverged_member_leaves_the_others_as_they_would_have_been(kind, clip)
             assert torch.isfinite(tensor).all(), name
 
 
+class Steep(CrossEntropy):
+    """A finite loss whose gradient is not, in one step of one member."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.register_buffer("at", torch.tensor(at))
+        self.register_buffer("count", torch.tensor(0))
+
+    def terms(self, output, batch):
+        terms = super().terms(output, batch)
+        nothing = output.logits.sum() * 0
+        edge = torch.where(self.count == self.at, nothing, nothing + 1).sqrt()
+        self.count.add_(1)
+        return LossTerms(terms.prediction + edge, terms.regularisers)
+
+
+@pytest.mark.parametrize("kind", [Stacked, Looped])
+def test_weights_that_the_last_step_breaks_are_found_before_they_are_offered(kind):
+    def of(*at: int) -> Trainer:
+        made = [Objective(objective().model, Steep(step)) for step in at]
+        seeds = [11 * (step + 1) for step in at]
+        return Trainer(kind(made, seeds), DATA, DATA, TrainConfig(epochs=1, batch_size=32))
+
+    running = of(-1, 2)
+    record = running.run_epoch()
+    assert None not in record.losses["loss"]
+    assert running.diverged == {1: Divergence(0, 2, "infinite or nan", "weights")}
+    assert (record.best_epoch, record.validation_accuracy[1]) == ([0, -1], None)
+    with pytest.raises(DivergedError, match=r"the weights of member 0 \(seed 33\) became infinite"):
+        of(2).run_epoch()
+
+
 def test_a_diverged_member_is_remembered_by_the_checkpoint(tmp_path):
     def members() -> Stacked:
         made = [Objective(objective(seed=s).model, Poisoned(a)) for s, a in ((0, 1), (1, -1))]
@@ -373,6 +405,42 @@ def test_a_method_in_stages_is_told_how_far_training_is(wrapped):
     for _ in range(4):
         running.run_epoch()
     assert staged.seen.tolist() == [3] * 4
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(("epochs", "first"), [(6, 3), (5, 3), (1, 0)])
+def test_the_best_epoch_of_greedy_layers_is_one_of_the_last_turn(
+    monkeypatch, epochs, first, wrapped
+):
+    falling = iter(range(9, 0, -1))
+    monkeypatch.setattr(
+        "narrows.training.trainer.accuracies",
+        lambda members, data: torch.tensor([next(falling) / 10], dtype=torch.float64),
+    )
+    made = objective("greedy_imb")  # of two layers
+    if wrapped:
+        made = Objective(made.model, WRAPPERS["pgd_training"](made.method, steps=1))
+    running = trainer(made, epochs=epochs)
+    last = []
+    for _ in range(epochs):
+        running.run_epoch()
+        method = running.members.member(0).method
+        last.append((method.method if wrapped else method).active[-1].item())
+    assert [record.best_epoch for record in running.history] == [[-1]] * first + [[first]] * (
+        epochs - first
+    )
+    assert last == [False] * max(first, 1) + [True] * (epochs - max(first, 1))
+
+
+def test_patience_begins_with_the_last_turn(monkeypatch):
+    monkeypatch.setattr(
+        "narrows.training.trainer.accuracies",
+        lambda members, data: torch.zeros(1, dtype=torch.float64),
+    )
+    running = trainer(objective("greedy_imb"), epochs=10, patience=2)
+    while not running.finished:
+        running.run_epoch()
+    assert running.epoch == 5 + 1 + 2
 
 
 def test_layers_that_are_frozen_or_never_run_stay_as_they_are():

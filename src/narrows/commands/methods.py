@@ -6,6 +6,8 @@ import click
 
 __all__ = ["command"]
 
+_WIDEST = {"needs": 14, "betas": 7}  # the rest is room for the longest word of what a method is
+
 
 @click.command("methods")
 @click.option("--markdown", is_flag=True, help="Print the table in Markdown.")
@@ -38,9 +40,14 @@ def command(markdown: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    # The source stands below what it is: a column of its own would cut words on a narrow terminal.
+    cells = [
+        [name, f"{what}\n{source}".removesuffix("\n-"), *rest] for name, what, source, *rest in rows
+    ]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, leading=1)
+    columns[1:3] = ["what it is, source"]
     for column in columns:
-        table.add_column(column, no_wrap=column == "method")
-    for row in rows:
+        table.add_column(column, max_width=_WIDEST.get(column), overflow="fold")
+    for row in cells:
         table.add_row(*row)
-    Console().print(table)
+    Console().print(table, highlight=False)

@@ -94,6 +94,11 @@ class Method(nn.Module, ABC):
         return {}
 
     @property
+    def matures(self) -> float:
+        """Share of training after which the loss stays what it is: no epoch before is chosen."""
+        return 0.0
+
+    @property
     def critic_steps(self) -> int:
         """Critic updates before each model update; 0 where there is no adversary."""
         return 0

@@ -76,6 +76,11 @@ class GreedyIMB(LayerBottlenecks):
         turn = (self.progress * len(self.hidden) + 1e-6).floor()
         return layers == turn.clamp(0, len(self.hidden) - 1)
 
+    @property
+    def matures(self) -> float:
+        """Where the last layer's turn begins: before, layers are untrained."""
+        return 1 - 1 / len(self.hidden)
+
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
         """VCR `[batch]` of the layer whose turn it is."""
         layers = [vcr_of(output, layer) for layer in range(1, len(self.hidden) + 1)]

@@ -6,17 +6,21 @@ Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, eq. 17. The KL
 bound of I(X;Z), the rate; the first term is H(Y) minus a lower bound of I(Z;Y).
 
 Conversions: the paper's own beta. As published, training draws one z an input and evaluation
-averages the probabilities of twelve (`as_classifier(model, samples=12)`). The covariance is that of
-the model's latent: `"gaussian"` is diagonal, `"full"`, which the paper uses for K = 2, is given by
-its Cholesky factor. The ramp of beta is a schedule of training and no part of this method.
+averages the probabilities of twelve (`as_classifier(model, samples=12)`); its re-evaluation,
+Korshunova et al. (2021), arXiv 2107.05712, trains on the mean loss of twelve. The covariance is
+that of the model's latent: `"gaussian"` is diagonal, `"full"`, which the paper uses for K = 2, is
+given by its Cholesky factor. The ramp of beta is a schedule of training and no part of this method.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import nn
+
 from narrows.errors import InputError
 from narrows.methods._base import Method
+from narrows.models.bottleneck import check_mode, latent_mode
 from narrows.models.gaussian import LatentKind, kl_to_standard_normal
 from narrows.types import Batch, ModelOutput, Term
 
@@ -28,8 +32,11 @@ class VIB(Method):
 
     Args:
         beta: weight of the rate; around 1e-3 on MNIST, and the latent collapses near 1.
+        samples: draws of z an input in training; `None` for what the model is set to, one by
+            default.
 
     Raises:
+        ConfigError: for fewer than one draw.
         InputError: for a model whose latent has no distribution.
 
     Example:
@@ -42,6 +49,22 @@ class VIB(Method):
 
     latent: ClassVar[LatentKind] = "gaussian"
     default_betas: ClassVar[tuple[float, ...]] = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
+
+    def __init__(self, beta: float = 0.0, samples: int | None = None) -> None:
+        super().__init__(beta)
+        check_mode("sample", samples)
+        self.samples = samples
+
+    def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
+        """Run the model once, with as many draws as were asked for."""
+        if self.samples is None:
+            return super().observe(model, batch)
+        with latent_mode(model, "sample", self.samples):
+            return super().observe(model, batch)
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return f"{super().extra_repr()}, samples={self.samples}"
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
         """The rate in nats, averaged over the batch."""

@@ -200,8 +200,14 @@ def tree(
 def _draw(a: Tensor, samples: int | None) -> Tensor:
     """Coins of log-odds `a`, with a leading samples axis where `samples` is given; no gradient."""
     a = a.detach()
-    shape = a.shape if samples is None else (samples, *a.shape)
-    return (standard_normal(shape, a) < torch.special.ndtri(a.sigmoid())).to(a.dtype)
+    noise = standard_normal(a.shape if samples is None else (samples, *a.shape), a)
+    edge = torch.special.ndtri(a.sigmoid())
+    try:
+        a.requires_grad_()
+    except RuntimeError:  # inside vmap, which compares to new tensors only
+        return (noise < edge).to(a.dtype)
+    # In place: no tensor of a step is larger than the leaves of a tree.
+    return noise.lt_(edge)
 
 
 def _affine(layer: nn.Linear, draws: Tensor, surrogate: Tensor | None) -> Tensor:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from narrows.errors import StoreError
 from narrows.experiments.summary import has_latent
 from narrows.report import plots
 from narrows.report.images import data_uri
@@ -51,9 +52,15 @@ def _charts(run: Run) -> dict[str, Any]:
 
 
 def label_bits(run: Run) -> float:
-    """H(Y) of the labels of the test set's measured part, in bits."""
-    first = next(r for records in run.records.values() for r in records if has_latent(r))
-    diagnostics = first["information"]["test"]["kde_relevance_upper"]["diagnostics"]
+    """H(Y) of the labels of the test set's measured part, in bits.
+
+    Raises:
+        StoreError: if no model of the run has a latent, which it is measured beside.
+    """
+    measured = [r for records in run.records.values() for r in records if has_latent(r)]
+    if not measured:
+        raise StoreError(f"no model of {run.path} has a latent whose I(X;Z) was measured")
+    diagnostics = measured[0]["information"]["test"]["kde_relevance_upper"]["diagnostics"]
     return diagnostics["label_entropy"] / math.log(2)
 
 

@@ -39,8 +39,15 @@ class Run:
         return all("attacks" in record for records in self.records.values() for record in records)
 
     def row_of(self, method: str, beta: float) -> Row:
-        """The summary row of one beta."""
-        return next(row for row in self.summary[method]["rows"] if row["beta"] == beta)
+        """The summary row of one beta.
+
+        Raises:
+            StoreError: if there is none, because the files of the run do not belong together.
+        """
+        for row in self.summary[method]["rows"]:
+            if row["beta"] == beta:
+                return row
+        raise StoreError(f"{self.path / 'summary.json'} has no {method} at beta = {beta:g}")
 
     def choices(self, method: str) -> dict[str, float]:
         """The betas that the report speaks of: chosen on validation data, and the knee."""

@@ -101,7 +101,8 @@ class Solo(Members):
     def run(self, stage: str, *args: Any, shared: bool = False) -> Any:
         """Call the stage; the members axis comes off its arguments and goes onto its result."""
         if not shared:
-            args = tuple(map_tensors(lambda tensor: tensor[0], arg) for arg in args)
+            # Not `tensor[0]`, whose gradient is a tensor of zeros with this one copied into it.
+            args = tuple(map_tensors(lambda tensor: tensor.squeeze(0), arg) for arg in args)
         with noise_from(self._noise):
             return map_tensors(lambda tensor: tensor.unsqueeze(0), self._objective(stage, *args))
 

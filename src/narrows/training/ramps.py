@@ -7,7 +7,7 @@ rho from 100 over 4: Korshunova, Stutz, Alemi, Wiles & Gowal (2021), arXiv 2107.
 As rho = -log beta, the second is linear in the logarithm of beta; that of the first isn't said.
 
 A method that trains in stages registers a buffer `progress`: at each epoch it is set to the share
-of the epochs that are over, in [0, 1).
+of the epochs that are over, in [0, 1). Its `matures` says from when on an epoch may be chosen.
 """
 
 from __future__ import annotations

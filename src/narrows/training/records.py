@@ -13,11 +13,12 @@ __all__ = ["Divergence", "EpochRecord", "finite"]
 
 
 class Divergence(NamedTuple):
-    """Where the loss of a member was first seen to be no longer finite."""
+    """Where the loss of a member, or else its weights, were first seen to be no longer finite."""
 
     epoch: int
     batch: int
     loss: str
+    where: str = "loss"
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,10 @@ class Trainer:
         averaged = {name: tensor for name, tensor in live.items() if name not in on_ramp}
         self._average = WeightAverage(averaged, self.config.averaging)
         self._best = BestWeights(live, len(self.members))
+        one = self.members.member(0)
+        self._weights = [name for name, _ in one.named_parameters()]
+        mature = math.ceil(one.method.matures * self.config.epochs - 1e-6)
+        self._first_choice = min(max(self.config.beta_ramp, mature), self.config.epochs - 1)
 
     def _check(self) -> None:
         if self.config.precision == "bfloat16" and self.members.stacked:
@@ -92,8 +96,8 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or no member has improved for `patience` epochs."""
-        # A best epoch is looked for once beta has reached its value.
-        last = max(self._best.epoch.max().item(), self.config.beta_ramp - 1)
+        # A best epoch is looked for once beta, and the method's loss, are what they stay.
+        last = max(self._best.epoch.max().item(), self._first_choice - 1)
         waited = self.epoch - 1 - last
         return self.epoch >= self.config.epochs or 0 < self.config.patience <= waited
 
@@ -124,6 +128,7 @@ class Trainer:
                 sums[name] = sums.get(name, 0) + value
             on_step()
         self._check_finite(pending, step)
+        self._check_weights(step)
         accuracy = self._validate()
         record = EpochRecord(
             epoch=self.epoch,
@@ -160,16 +165,30 @@ class Trainer:
         for at, member in (~torch.isfinite(losses)).nonzero().tolist():
             where = Divergence(self.epoch, first + at, str(losses[at, member].item()))
             self.diverged.setdefault(member, where)
+        self._check_any_left()
+
+    def _check_weights(self, step: int) -> None:
+        """Find what the very last step has broken, which no loss has seen."""
+        tensors = self.members.named_tensors()
+        rows = [tensors[name].reshape(len(self.members), -1) for name in self._weights]
+        fine = torch.stack([torch.isfinite(row).all(1) for row in rows]).all(0)
+        for (member,) in (~fine).nonzero().tolist():
+            where = Divergence(self.epoch, step, "infinite or nan", "weights")
+            self.diverged.setdefault(member, where)
+        self._check_any_left()
+
+    def _check_any_left(self) -> None:
         if len(self.diverged) == len(self.members):
             # The first in time: members are entered in that order.
-            raise DivergedError(self.why_diverged(next(iter(self.diverged))))
+            (first, *_) = self.diverged
+            raise DivergedError(self.why_diverged(first))
 
     def why_diverged(self, member: int) -> str:
         """One sentence on a member that has failed."""
-        epoch, batch, loss = self.diverged[member]
+        epoch, batch, value, where = self.diverged[member]
         return (
-            f"the loss of member {member} (seed {self.members.seeds[member]}) became "
-            f"{loss} in epoch {epoch}, batch {batch}; lower train.learning_rate or beta"
+            f"the {where} of member {member} (seed {self.members.seeds[member]}) became "
+            f"{value} in epoch {epoch}, batch {batch}; lower train.learning_rate or beta"
         )
 
     def _validate(self) -> Tensor:
@@ -185,7 +204,7 @@ class Trainer:
     def _validated(self) -> Tensor:
         accuracy = accuracies(self.members, self.validation)
         failed = list(self.diverged)
-        if self.epoch >= self.config.beta_ramp:
+        if self.epoch >= self._first_choice:
             offered = accuracy.index_fill(0, torch.tensor(failed, dtype=torch.int64), -1.0)
             self._best.offer(self.members.named_tensors(), offered, self.epoch)
         accuracy[failed] = math.nan

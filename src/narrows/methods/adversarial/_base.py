@@ -179,6 +179,11 @@ class Adversarial(Method):
         return adversarial, batch._replace(x=output.activations[_IMAGES])
 
     @property
+    def matures(self) -> float:
+        """That of the wrapped method."""
+        return self.method.matures
+
+    @property
     def critic_steps(self) -> int:
         """Those of the wrapped method."""
         return self.method.critic_steps

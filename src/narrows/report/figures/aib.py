@@ -45,7 +45,8 @@ def curve_sections(folder: Path, progress: Progress) -> list[Section]:
         text = "Both axes by pairwise distances on training data and on test data, with what noise "
         text += "the code has, or one of standard deviation "
         text += f"{run.config['evaluate']['noise_std']:g}. Diamonds are knees."
-        chart = ib_curves(run.members(), run.knees(), label_bits(run))
+        bits = label_bits(run)
+        chart = ib_curves(run.members(), run.knees(), bits)
         return [Section("IB curves", [text], chart)]
     rows = exact_curve(folder, progress)
     region = achievable_region(joint())
