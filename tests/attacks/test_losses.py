@@ -10,6 +10,7 @@ from narrows.attacks.losses import (
     cross_entropy,
     dlr,
     lead,
+    log_odds,
     margin,
     resolve_loss,
     targeted_dlr,
@@ -27,6 +28,19 @@ def test_cross_entropy_is_the_negative_log_likelihood_of_each():
     labels = torch.tensor([0, 2])
     expected = -LOGITS.softmax(1).gather(1, labels[:, None]).squeeze(1).log()
     torch.testing.assert_close(cross_entropy(LOGITS, labels), expected)
+
+
+def test_log_odds_are_those_of_the_softmax_and_rise_where_cross_entropy_does():
+    logits, labels, _ = numbers(7)
+    logits.requires_grad_()
+    p = logits.softmax(1).gather(1, labels[:, None]).squeeze(1)
+    torch.testing.assert_close(log_odds(logits, labels), ((1 - p) / p).log())
+    (uphill,) = torch.autograd.grad(log_odds(logits, labels).sum(), logits)
+    (other,) = torch.autograd.grad(cross_entropy(logits, labels).sum(), logits)
+    torch.testing.assert_close(uphill * (1 - p)[:, None], other)
+    far = torch.tensor([[1e4, 0.0, 1.0]], requires_grad=True)
+    (uphill,) = torch.autograd.grad(log_odds(far, torch.tensor([0])).sum(), far)
+    assert uphill.abs().sum() == pytest.approx(2)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -8,7 +8,7 @@ from torch import nn
 
 from narrows.attacks import FGSM, PGD
 from narrows.audit import BUDGETS, Budget, Case, audit
-from narrows.audit import _base as base
+from narrows.audit._claim import gray_radius
 from narrows.audit.planted import NoisyInput, ScaledLogits
 from narrows.errors import ConfigError, InputError, NarrowsError
 from scenarios_attacks import Lucky
@@ -122,10 +122,10 @@ def test_nothing_is_left_changed():
 
 def test_gray_radius_reaches_every_gray_image():
     case = case_of()
-    assert base.gray_radius(case) == 0.5
+    assert gray_radius(case) == 0.5
     l2 = case_of(norm="l2", eps=1.0)
-    assert base.gray_radius(l2) == pytest.approx(0.5 * 64**0.5)
-    assert (l2.x - 0.5).flatten(1).norm(dim=1).max() <= base.gray_radius(l2)
+    assert gray_radius(l2) == pytest.approx(0.5 * 64**0.5)
+    assert (l2.x - 0.5).flatten(1).norm(dim=1).max() <= gray_radius(l2)
 
 
 def test_a_case_without_right_answers_is_examined_all_the_same():

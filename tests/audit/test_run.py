@@ -197,6 +197,8 @@ def test_a_broken_audit_goes_on_where_it_was(tmp_path):
     assert len(list((tmp_path / "a").glob("*.safetensors"))) == 1
     with pytest.raises(CheckpointError, match="other settings"):
         audit(ScaledLogits(model), x, y, eps=0.1, budget=SMALL, twin=model, folder=tmp_path / "a")
+    with pytest.raises(CheckpointError, match="another twin"):
+        audit(ScaledLogits(model), x, y, **{**about, "twin": None}, folder=tmp_path / "a")
     (tmp_path / "a" / "audit.json").write_text("{")
     with pytest.raises(CheckpointError, match="damaged"):
         audit(ScaledLogits(model), x, y, **about, folder=tmp_path / "a")

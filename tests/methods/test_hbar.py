@@ -177,3 +177,15 @@ def test_models_and_outputs_that_do_not_fit_are_refused():
     several = Bottleneck(encoder, decoder, latent="gaussian", samples=3).double()
     with pytest.raises(InputError, match=r"layers of 12 images, got \[12, 36, 3\]"):
         HBaR(0.1).double()(several, *data)
+
+
+def test_a_network_in_half_precision_keeps_kernels_of_the_inputs_precision():
+    model, method = net().float(), HBaR(0.1, relevance=0.0)
+    (x, y), plain = batch(), {}
+    data = Batch(x.float(), y)
+    for half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            terms = method.regulariser(method.observe(model, data), data)
+        plain[half] = terms["nhsic_x"].value
+    assert plain[True].dtype == torch.float32
+    assert plain[True].item() == pytest.approx(plain[False].item(), rel=0.05)

@@ -95,7 +95,7 @@ def test_the_command_lists_the_figures_that_there_are(capsys):
 
 def test_a_figure_of_another_kind_of_run_is_refused(swept, twelve_bit, tmp_path, capsys):
     for name, folder, message in [
-        ("vib-2", swept, "codes of 2 units, not 4"),
+        ("vib-2", swept, "codes of 2 units, and no model"),
         ("imb-1", swept, "there is no"),
         ("aib-4", tmp_path / "nowhere", "there is no folder"),
     ]:

@@ -7,10 +7,12 @@
 Source: Rony, Hafemann, Oliveira, Ben Ayed, Sabourin & Granger (2019), arXiv 1811.09600,
 Algorithm 1. The cheap check of any L2 attack: one backward pass a step and nothing to tune.
 
-Deviations: the margin is raised instead of the cross-entropy, which on a linear model of five
-classes ended 15 % from the nearest boundary and has no gradient where logits are saturated. Pixels
-are not rounded to 256 levels. The nearest success is moved along its line to the image by a secant
-(`_nearest.py`).
+Deviations: the gradient is that of the log odds, which is cross-entropy's direction and does not
+vanish where logits are saturated, and in the second half of the steps that of the margin: the odds
+choose among the classes (the margin alone ended 6 % farther away on MNIST), but head between two
+that are near (15 % past the nearest boundary of a linear model of five classes). The radius ends at
+the farthest corner of the box. Pixels are not rounded to 256 levels. The nearest success is moved
+along its line to the image by a secant (`_nearest.py`).
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from torch import Tensor
 from narrows.attacks._base import MinimalNorm
 from narrows.attacks._nearest import Nearest
 from narrows.attacks._query import Query
-from narrows.attacks.losses import resolve_loss
-from narrows.attacks.norms import per_image, steepest
+from narrows.attacks.losses import AttackLoss, log_odds, margin, resolve_loss
+from narrows.attacks.norms import per_image, size, steepest
 from narrows.errors import ConfigError
 from narrows.types import Norm
 
@@ -46,7 +48,8 @@ class DDN(MinimalNorm):
         steps: gradient steps, each changing the radius.
         gamma: share by which it changes.
         initial_radius: radius of the first sphere, in units of the [0, 1] image range.
-        loss: whose gradient is followed; `"cross_entropy"` is the paper's.
+        loss: whose gradient all steps follow, `"cross_entropy"` being the paper's; by default that
+            of the log odds, and in the second half of the margin.
 
     Example:
         >>> import torch
@@ -61,7 +64,7 @@ class DDN(MinimalNorm):
     steps: int = 200
     gamma: float = 0.05
     initial_radius: float = 1.0
-    loss: str = "margin"
+    loss: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,24 +77,32 @@ class DDN(MinimalNorm):
             raise ConfigError(
                 f"initial_radius must be positive and finite, got {self.initial_radius}"
             )
-        resolve_loss(self.loss)
+        self._loss_of(0)
+
+    def _loss_of(self, step: int) -> AttackLoss:
+        if self.loss is not None:
+            return resolve_loss(self.loss)
+        return log_odds if 2 * step < self.steps else margin
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Circle in on the boundary; an image that is never fooled comes back as it was."""
-        loss = resolve_loss(self.loss)
         nearest = Nearest(x, "l2", latest=query.stochastic)
         rows = torch.arange(len(x), device=x.device)
         x_adv, delta = x, torch.zeros_like(x)
+        farthest = size(torch.maximum(x, 1 - x), "l2")
         radius = x.new_full((len(x),), self.initial_radius)
         for step in range(self.steps):
-            _, gradient, logits = query.ascend(x_adv, rows, loss)
+            _, gradient, logits = query.ascend(x_adv, rows, self._loss_of(step))
             fooled = query.fooled(logits, rows)
             nearest.offer(rows, x_adv, fooled)
             cosine = (1 + math.cos(math.pi * step / self.steps)) / 2
             step_size = _LAST_STEP + (1 - _LAST_STEP) * cosine
-            delta = delta + step_size * steepest(gradient, "l2")
+            delta.add_(steepest(gradient, "l2"), alpha=step_size)
             radius = radius * torch.where(fooled, 1 - self.gamma, 1 + self.gamma)
-            x_adv = (x + per_image(radius, x) * steepest(delta, "l2")).clamp_(0, 1)
+            radius = radius.minimum(farthest)
+            # Without a gradient there is nowhere to go.
+            scale = (radius / size(delta, "l2")).nan_to_num_(0, posinf=0)
+            x_adv = delta.mul_(per_image(scale, x)).add_(x).clamp_(0, 1)
             delta = x_adv - x
         nearest.offer(rows, x_adv, query.fooled(query.logits(x_adv), rows))
         return nearest.finish(query)

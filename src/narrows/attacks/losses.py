@@ -1,6 +1,7 @@
 """Losses that an attack raises: `(logits [n, C], labels [n]) -> [n]`, one value an image.
 
     margin        max_{i != y} z_i - z_y
+    log_odds      log sum_{i != y} exp z_i - z_y
     dlr           (max_{i != y} z_i - z_y) / (z_(1) - z_(3))
     targeted_dlr  (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2)
 
@@ -32,6 +33,7 @@ __all__ = [
     "cross_entropy",
     "dlr",
     "lead",
+    "log_odds",
     "margin",
     "resolve_loss",
     "targeted_dlr",
@@ -54,6 +56,13 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
     column = labels.unsqueeze(1)
     others = logits.scatter(1, column, float("-inf"))
     return others.amax(1) - logits.gather(1, column).squeeze(1)
+
+
+def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
+    """Logarithm of the odds against the labels: the direction of cross-entropy, unsaturated."""
+    column = labels.unsqueeze(1)
+    others = logits.scatter(1, column, float("-inf"))
+    return others.logsumexp(1) - logits.gather(1, column).squeeze(1)
 
 
 def dlr(logits: Tensor, labels: Tensor) -> Tensor:

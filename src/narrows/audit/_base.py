@@ -1,4 +1,4 @@
-"""What the checks of an audit share: the case, its budget, and every attack result, made once.
+"""What the checks of an audit share: the case, and every attack result, made once.
 
 A check asks `case.run(attack, view)`. The attack sees the model through a view (in float64, with
 rounding made differentiable, ...); success is judged on the model itself, by the expected vote of
@@ -13,87 +13,23 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks import PGD, Attack, FixedEps, Ledger, Query
+from narrows.attacks import Attack, FixedEps, Ledger
 from narrows.attacks import norms as geometry
-from narrows.attacks._base import check_images, check_reach, is_stochastic
-from narrows.attacks._query import Verdict, frozen
-from narrows.attacks._suspicions import are_probabilities, drift
+from narrows.attacks._query import Verdict
+from narrows.audit._claim import Budget, Claim
 from narrows.audit.views import build_view
-from narrows.errors import ConfigError, InputError, unknown_name
-from narrows.models.outputs import logits_of
+from narrows.errors import InputError
 from narrows.types import AttackResult, Norm
 
-__all__ = ["BUDGETS", "Budget", "Case", "resolve_budget"]
-
-_BLOCK = 1024
-_PROBE = 64
+__all__ = ["Case", "attack_name"]
 
 
-@dataclass(frozen=True)
-class Budget:
-    """How much an audit may spend.
-
-    Args:
-        images: how many of the given images are attacked, the first ones.
-        steps: gradient steps of one attack.
-        restarts: of the attacks that restart.
-        queries: of an attack without gradients, per image.
-        draws: of a stochastic model's noise, per gradient.
-        verify_draws: fresh ones on which success is judged.
-        directions: in which finite differences are taken, per step.
-        thorough: whether every remedy is tried, also where no check failed.
-
-    Raises:
-        ConfigError: for a number below 1.
-    """
-
-    images: int
-    steps: int
-    restarts: int
-    queries: int
-    draws: int
-    verify_draws: int
-    directions: int
-    thorough: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value < 1 and name != "thorough":
-                raise ConfigError(f"a budget's {name} must be at least 1, got {value}")
-
-    def with_images(self, images: int) -> Budget:
-        """The same for another number of images."""
-        return replace(self, images=images)
-
-
-BUDGETS: dict[str, Budget] = {
-    "fast": Budget(100, 20, 3, 500, 8, 50, 32),
-    "standard": Budget(1000, 40, 5, 2000, 16, 100, 64),
-    "full": Budget(10_000, 100, 20, 5000, 32, 200, 128, thorough=True),
-}
-
-
-def resolve_budget(budget: str | Budget) -> Budget:
-    """A budget of one's own, or one of `BUDGETS` by name.
-
-    Raises:
-        ConfigError: listing the valid names.
-    """
-    if isinstance(budget, Budget):
-        return budget
-    if budget not in BUDGETS:
-        raise unknown_name("budget", budget, BUDGETS)
-    return BUDGETS[budget]
-
-
-class Case:
+class Case(Claim):
     """A claim to be examined: this model, these images, this radius.
 
     Args:
@@ -125,68 +61,19 @@ class Case:
         siblings: Sequence[nn.Module] = (),
         seed: int = 0,
     ) -> None:
-        self.budget = resolve_budget(budget)
-        PGD(norm=norm, eps=eps)  # refuses a norm or an eps that there is not
-        if eps == 0:
-            raise ConfigError("eps must be positive: nothing can be attacked within eps = 0")
-        labels = check_images(x, y)
-        check_reach(eps, norm, x)
-        self.model, self.twin, self.siblings = model, twin, tuple(siblings)
-        # Copies, because a tensor made in inference mode can have no gradient.
-        with torch.inference_mode(False):
-            self.x = x[: self.budget.images].detach().clone()
-            self.y = labels[: self.budget.images].clone()
-        self.eps, self.seed = eps, seed
-        self.norm: Norm = norm
+        super().__init__(model, x, y, eps=eps, norm=norm, budget=budget, seed=seed)
+        self.twin, self.siblings = twin, tuple(siblings)
         self.ledger = Ledger(self.x, self.y, model, norm)
         self.seen: dict[tuple[Attack, str], float] = {}
         self.entered: set[str] = set()
         self._views: dict[str, nn.Module | None] = {}
         self._results: dict[tuple[Attack, str], AttackResult] = {}
-        self.drift: list[str] = []
-        with self.quiet():
-            self.drift = drift(model, self.x)
-        with self.quiet():
-            self.stochastic = is_stochastic(model, self.x)
-        verdict = self._judge(self.x, self.y)
-        self.logits, self.clean = verdict.logits, ~verdict.fooled
-        self.classes = self.logits.shape[1]
-        self.probabilities = self._returns_probabilities()
-        self._enter("no attack", None, self.x, verdict, torch.arange(len(self.x)))
+        self._enter("no attack", None, self.x, self.verdict, torch.arange(len(self.x)))
 
     @property
     def survivors(self) -> Tensor:
         """Rows of the images that nothing has fooled yet."""
         return self.ledger.standing
-
-    @contextmanager
-    def quiet(self) -> Iterator[None]:
-        """Evaluation mode, no gradients, one seed; model, modes and generators left as found."""
-        devices = [self.x.device] if self.x.is_cuda else []
-        with (
-            torch.inference_mode(False),
-            torch.random.fork_rng(devices),
-            frozen(self.model),
-            torch.no_grad(),
-            self.restored(),
-        ):
-            torch.manual_seed(self.seed)
-            yield
-
-    def pgd(self, **changes: object) -> PGD:
-        """The attack of the usual report, which checks compare others with, and changes to it.
-
-        Cross-entropy in the model's own precision, one restart, one draw a step.
-        """
-        usual = PGD(
-            norm=self.norm,
-            eps=self.eps,
-            steps=self.budget.steps,
-            restarts=1,
-            verify_draws=self.budget.verify_draws,
-            seed=self.seed,
-        )
-        return replace(usual, **changes)
 
     def view(self, name: str) -> nn.Module | None:
         """The model as a view shows it, or None where that view cannot be had."""
@@ -236,14 +123,6 @@ class Case:
             `[b]` bool, whether the model is fooled.
         """
         return self._offer(name, None, x_adv, rows).success
-
-    def wrong(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Whether the model is wrong about `x: [b, ...]`, at any radius; nothing is entered."""
-        return self._judge(x, self.y[rows]).fooled
-
-    def generator(self) -> torch.Generator:
-        """A generator of its own for a search, on the device of the images."""
-        return torch.Generator(self.x.device).manual_seed(self.seed)
 
     def _attack(
         self, attack: Attack, view: str, rows: Tensor, key: str = ""
@@ -324,40 +203,6 @@ class Case:
             self.entered.add(key)
         return result
 
-    @contextmanager
-    def restored(self) -> Iterator[None]:
-        """Put parameters and buffers back afterwards, of a model that changes them in use."""
-        if not self.drift:
-            yield
-            return
-        now = self.model.state_dict()
-        before = {name: now[name].clone() for name in self.drift}
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for name, value in before.items():
-                    now[name].copy_(value)
-
-    def _returns_probabilities(self) -> bool:
-        with self.quiet():
-            return are_probabilities(logits_of(self.model, self.x[:_PROBE]))
-
-    def _judge(self, x: Tensor, y: Tensor, seed: int | None = None) -> Verdict:
-        """What the model makes of `x: [b, ...]`, on fresh draws where it varies."""
-        parts = []
-        with self.quiet():
-            torch.manual_seed(self.seed if seed is None else seed)
-            for part, labels in zip(x.split(_BLOCK), y.split(_BLOCK), strict=True):
-                query = Query(
-                    self.model,
-                    labels,
-                    stochastic=self.stochastic,
-                    verify_draws=self.budget.verify_draws,
-                )
-                parts.append(query.verdict(part, torch.arange(len(part), device=x.device)))
-        return Verdict(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
 
 def _number(name: str) -> int:
     """A seed that no other name has."""
@@ -369,13 +214,8 @@ def attack_name(attack: Attack) -> str:
     shown = {
         key: getattr(attack, key)
         for key in ("loss", "steps", "restarts", "queries")
-        if hasattr(attack, key)
+        if getattr(attack, key, None) is not None
     }
     inside = ", ".join(f"{key}={value}" for key, value in shown.items())
     draws = f", draws={attack.draws}" if attack.draws > 1 else ""
     return f"{type(attack).__name__}({inside}{draws})"
-
-
-def gray_radius(case: Case) -> float:
-    """The radius within which every image can be made uniformly gray."""
-    return 0.5 if case.norm == "linf" else 0.5 * math.sqrt(case.x[0].numel())

@@ -21,8 +21,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from narrows.attacks import Ledger
+from narrows.attacks._identity import digest
 from narrows.attacks._suspicions import warn_of_suspicions
-from narrows.audit._base import Budget, Case, gray_radius
+from narrows.audit._base import Case
+from narrows.audit._claim import Budget, gray_radius
 from narrows.audit.checks import CHECKS
 from narrows.audit.remedies import REMEDIES, remedies_for
 from narrows.audit.verdict import Verdict, judge
@@ -174,6 +176,8 @@ class _Record:
 
     def __init__(self, case: Case, about: Mapping[str, Any], folder: Path | None) -> None:
         self.case, self.about, self.folder = case, dict(about), folder
+        others = () if folder is None else (case.twin, *case.siblings)
+        self.relatives = [other and digest(case.x, case.y, other) for other in others]
         self.findings: dict[str, Finding] = {}
         self.tried: list[str] = []
         if folder is not None and (folder / "audit.json").exists():
@@ -192,6 +196,7 @@ class _Record:
         self.case.ledger.save(ledger)
         state = {
             "about": self.about,
+            "relatives": self.relatives,
             "findings": [asdict(finding) for finding in self.findings.values()],
             "tried": self.tried,
             "entered": sorted(self.case.entered),
@@ -206,7 +211,8 @@ class _Record:
         try:
             state = json.loads((folder / "audit.json").read_text())
             found = [Finding(**finding) for finding in state["findings"]]
-            about, tried, entered = state["about"], state["tried"], set(state["entered"])
+            about, tried, entered = state["about"], list(state["tried"]), set(state["entered"])
+            relatives = state.get("relatives", self.relatives)  # older files do not say
             ledger = folder / state["ledger"]
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
@@ -215,6 +221,10 @@ class _Record:
         if about != _plain(self.about):
             raise CheckpointError(
                 f"{folder} holds an audit with other settings ({about}); use another folder"
+            )
+        if relatives != self.relatives:
+            raise CheckpointError(
+                f"{folder} holds an audit with another twin or other siblings; use another folder"
             )
         case = self.case
         case.ledger = Ledger.load(ledger, case.x, case.y, case.model)

@@ -48,7 +48,8 @@ def exact_curve(folder: Path, progress: Progress) -> list[Row]:
     deterministic code is measured after Gaussian noise of the run's `evaluate.noise_std`.
 
     Raises:
-        ConfigError: for a run on other data, or without a diagonal latent.
+        ConfigError: for a run on other data, or without a latent.
+        InputError: for a latent with full covariance.
     """
     config = load_config(values=read_json(folder / "config.json"))
     if config.data != "twelve-bit":
@@ -90,8 +91,10 @@ def shot_errors(folder: Path, progress: Progress) -> list[Row]:
 def embeddings(folder: Path, progress: Progress) -> list[Row]:
     """Posteriors of 1,000 test images in the plane of two units, and the decoder's entropy there.
 
+    Models with another code are left out.
+
     Raises:
-        ConfigError: for a latent that has not two units, or no covariance.
+        ConfigError: if that is all of them.
     """
     config = load_config(values=read_json(folder / "config.json"))
     batch = load(config.data, validation_share=config.validation_share).test.batch(
@@ -99,23 +102,22 @@ def embeddings(folder: Path, progress: Progress) -> list[Row]:
     )
 
     def embed(model: nn.Module) -> list[Row]:
-        latent = _latent(model, batch.x)
-        if latent.mean.shape[1] != 2 or latent.scale is None or not isinstance(model, Bottleneck):
-            raise ConfigError(
-                f"embeddings are drawn for Gaussian codes of 2 units, not {latent.mean.shape[1]}; "
-                "train with network.bottleneck=2 and a method like vib"
-            )
+        latent = encode(model, batch.x)
+        if latent is None or latent.scale is None or not isinstance(model, Bottleneck):
+            return []
+        if latent.mean.shape[1] != 2:
+            return []
         factor = latent.scale if latent.scale.dim() == 3 else latent.scale.diag_embed()
-        return [
-            {
-                "mean": _rounded(latent.mean),
-                "factor": _rounded(factor.flatten(1)),
-                "label": batch.y.tolist(),
-                **_surroundings(model, latent.mean),
-            }
-        ]
+        row = {"mean": _rounded(latent.mean), "factor": _rounded(factor.flatten(1))}
+        return [row | {"label": batch.y.tolist()} | _surroundings(model, latent.mean)]
 
-    return _of_members(folder, "embeddings", embed, progress)
+    rows = _of_members(folder, "embeddings", embed, progress)
+    if not rows:
+        raise ConfigError(
+            "embeddings are drawn of Gaussian codes of 2 units, and no model of this run has one; "
+            "train with network.bottleneck=2 and a method like vib"
+        )
+    return rows
 
 
 def _surroundings(model: Bottleneck, mean: Tensor) -> Row:

@@ -70,7 +70,8 @@ def check_scale(scale: Tensor | float, mean: Tensor, *, cholesky: bool = False) 
     shapes = [mean.shape, (*mean.shape, mean.shape[1])] if cholesky else [mean.shape]
     if scale.shape not in shapes:
         wanted = " or ".join(str(list(shape)) for shape in shapes)
-        raise InputError(f"scale must be a number or {wanted}, got {list(scale.shape)}")
+        hint = "; this is for diagonal covariance only" if scale.dim() == 3 and not cholesky else ""
+        raise InputError(f"scale must be a number or {wanted}, got {list(scale.shape)}{hint}")
     factor = scale.detach().to(mean)
     deviations = factor if factor.dim() == 2 else factor.diagonal(dim1=-2, dim2=-1)
     if not torch.isfinite(factor).all() or not (deviations > 0).all():

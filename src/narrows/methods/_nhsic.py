@@ -134,11 +134,14 @@ def layer_dependence(
             f"expected layers of {len(batch.y)} images, got {[len(layer) for layer in layers]}; "
             "a model with a samples axis cannot be regularised here"
         )
-    of_labels = label_gram(batch, output.logits.shape[-1], label_kernel)
-    fixed = torch.stack([of_labels, gaussian_kernel(batch.x.flatten(1))])
-    # In one call each: the layers', and those two, which have no gradient as a rule.
-    of_y, of_x = normalise_kernel(fixed, eps)
-    total = normalise_kernel(_gaussian_kernels(layers), eps).sum(0)
+    # The kernels of distances that bfloat16 has rounded are noise, whatever the network runs in.
+    with torch.autocast(batch.x.device.type, enabled=False):
+        of_labels = label_gram(batch, output.logits.shape[-1], label_kernel)
+        fixed = torch.stack([of_labels, gaussian_kernel(batch.x.flatten(1))])
+        # In one call each: the layers', and those two, which have no gradient as a rule.
+        of_y, of_x = normalise_kernel(fixed, eps)
+        own = [layer.to(batch.x.dtype) for layer in layers]
+        total = normalise_kernel(_gaussian_kernels(own), eps).sum(0)
     return (of_x * total).sum().to(batch.x.dtype), (of_y * total).sum().to(batch.x.dtype)
 
 

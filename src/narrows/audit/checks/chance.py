@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from narrows.audit._base import Case, gray_radius
+from narrows.audit._base import Case
+from narrows.audit._claim import gray_radius
 from narrows.audit._probe import exceeds
 from narrows.types import Finding
 

@@ -8,7 +8,8 @@ Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, section 3.1; Pintor 
 
 from __future__ import annotations
 
-from narrows.audit._base import Case, gray_radius
+from narrows.audit._base import Case
+from narrows.audit._claim import gray_radius
 from narrows.types import Finding
 
 __all__ = ["unbounded"]

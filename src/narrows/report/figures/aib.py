@@ -174,6 +174,8 @@ def beta_sections(folder: Path, progress: Progress) -> list[Section]:
     """Information, robustness and clean accuracy against beta, a column a method."""
     run = load_run(folder)
     swept = [method for method, found in run.summary.items() if len(found["rows"]) > 1]
+    if not swept:
+        raise StoreError(f"no method of {folder} was trained at more than one beta")
     column = alt.Column("method:N", title=None, sort=swept)
     knees = [knee for knee in run.knees() if knee["split"] == "training data"]
     members = [
