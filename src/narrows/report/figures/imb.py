@@ -64,6 +64,12 @@ def layer_rows(plane: Row, methods: Sequence[str]) -> list[Row]:
     return rows
 
 
+def _powers(rows: Sequence[Row]) -> list[int]:
+    """1, 10, 100 and so on, up to the last epoch."""
+    last = max(row["epoch"] for row in rows)
+    return [10**power for power in range(len(str(last)))]
+
+
 def _plane(rows: Sequence[Row], methods: Sequence[str]) -> Any:
     base = (
         alt.Chart()
@@ -75,7 +81,7 @@ def _plane(rows: Sequence[Row], methods: Sequence[str]) -> Any:
                 "shown:Q",
                 title="Epoch",
                 scale=alt.Scale(type="log", scheme="viridis"),
-                legend=alt.Legend(type="gradient", format="~s", gradientLength=180),
+                legend=alt.Legend(values=_powers(rows), format="~s"),
             ),
         )
     )
