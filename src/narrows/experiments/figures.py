@@ -38,6 +38,7 @@ _SEED = 0
 _SHOTS = (1, 12)
 _PICTURED = 1000
 _GRID = 80
+_REACH = 2.6  # standard deviations, a little more than an ellipse of 95 % has
 Row = dict[str, Any]
 
 
@@ -109,7 +110,7 @@ def embeddings(folder: Path, progress: Progress) -> list[Row]:
             return []
         factor = latent.scale if latent.scale.dim() == 3 else latent.scale.diag_embed()
         row = {"mean": _rounded(latent.mean), "factor": _rounded(factor.flatten(1))}
-        return [row | {"label": batch.y.tolist()} | _surroundings(model, latent.mean)]
+        return [row | {"label": batch.y.tolist()} | _surroundings(model, latent.mean, factor)]
 
     rows = _of_members(folder, "embeddings", embed, progress)
     if not rows:
@@ -120,10 +121,11 @@ def embeddings(folder: Path, progress: Progress) -> list[Row]:
     return rows
 
 
-def _surroundings(model: Bottleneck, mean: Tensor) -> Row:
-    """Entropy of q(y|z) in bits over a square that holds all means, row by row."""
-    centre = (mean.amax(0) + mean.amin(0)) / 2
-    half = 0.6 * (mean.amax(0) - mean.amin(0)).max().clamp_min(4.0)
+def _surroundings(model: Bottleneck, mean: Tensor, factor: Tensor) -> Row:
+    """Entropy of q(y|z) in bits over a square that holds nearly all of every posterior."""
+    reach = _REACH * factor.norm(dim=2)
+    low, high = (mean - reach).amin(0), (mean + reach).amax(0)
+    centre, half = (low + high) / 2, (high - low).max() / 2
     steps = torch.linspace(-1, 1, _GRID)
     grid = torch.cartesian_prod(steps, steps) * half + centre
     with torch.no_grad():

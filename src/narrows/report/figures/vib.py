@@ -157,7 +157,9 @@ def _ellipses(row: Row, errors: dict[tuple[str, float, int], float], classes: in
         width=_PANEL, height=_PANEL, aspect=False
     )
     back = back.encode(x=alt.value(_PANEL / 2), y=alt.value(_PANEL / 2), url="url:N")
-    lines = alt.Chart(alt.Data(values=_corners(row), format=alt.DataFormat(type="csv")))
+    numbers = dict.fromkeys(["corner", "x", "y"], "number")
+    given = alt.Data(values=_corners(row), format=alt.DataFormat(type="csv", parse=numbers))
+    lines = alt.Chart(given)
     lines = lines.mark_line(strokeWidth=0.7, opacity=0.6, clip=True).encode(
         x,
         y,
