@@ -128,10 +128,10 @@ def test_measurements_are_kept(twelve_bit):
     assert exact_curve(twelve_bit, Progress()) == rows
 
 
-def test_errors_are_those_of_one_draw_and_of_twelve(digits):
-    rows = shot_errors(digits, Progress())
+def test_errors_are_those_of_one_draw_and_of_twelve(swept):
+    rows = shot_errors(swept, Progress())
     assert len(rows) == 2 * 2 * 8
-    model, data = load_member(digits, "cross_entropy", 0.0, 1), load("digits")
+    model, data = load_member(swept, "cross_entropy", 0.0, 1), load("digits")
     wrong = as_classifier(model)(data.test.all().x).argmax(1) != data.test.y
     plain = [r for r in rows if r["method"] == "cross_entropy" and r["seed"] == 1]
     found = {(r["split"], r["shots"]): r["error"] for r in plain}

@@ -63,10 +63,9 @@ def exact_curve(folder: Path, progress: Progress) -> list[Row]:
         scale = config.evaluate.noise_std if latent.scale is None else latent.scale
         generator = torch.Generator().manual_seed(_SEED)
         found = posterior_information(latent.mean, scale, p_yx, generator=generator)
-        named = zip(("rate", "relevance"), found, strict=True)
-        return {name: _bits(one.nats) for name, one in named} | {
-            "error": _bits(max(one.std_error for one in found))
-        }
+        rate, relevance = found
+        error = max(one.std_error for one in found) / math.log(2)
+        return {"rate": rate.bits, "relevance": relevance.bits, "error": error}
 
     return _of_members(folder, "exact_curve", lambda model: [place(model)], progress)
 
@@ -157,10 +156,6 @@ def _latent(model: nn.Module, x: Tensor) -> Latent:
     if latent is None:
         raise ConfigError("this figure is of latents, and a model of this run has none")
     return latent
-
-
-def _bits(nats: float) -> float:
-    return nats / math.log(2)
 
 
 def _rounded(values: Tensor) -> Any:

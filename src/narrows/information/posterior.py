@@ -25,6 +25,7 @@ from torch import Tensor
 from narrows.errors import InputError
 from narrows.information._checks import check_codes, check_labels, check_scale
 from narrows.information._pairs import Gaussians, standardise
+from narrows.information.discrete import discrete_entropy
 from narrows.types import Estimate
 
 __all__ = ["posterior_information"]
@@ -71,7 +72,7 @@ def posterior_information(
     codes = standardise(mean, check_scale(scale, mean))
     p_yx = _label_table(y, mean)
     p_y = p_yx.mean(0)
-    entropy = -torch.special.xlogy(p_y, p_y).sum().item()
+    entropy = discrete_entropy(p_y)
     rates, relevances = zip(
         *(_draw(codes, p_yx, p_y, generator, block) for _ in range(draws)), strict=True
     )

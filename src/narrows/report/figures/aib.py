@@ -32,7 +32,7 @@ from narrows.report.tables import ResultTable
 
 __all__ = ["beta_sections", "curve_sections", "exact_chart", "projection_sections"]
 
-_SHOWN = {"fgsm": "FGS", "pgd": "PGD", "clean": "clean"}
+_SHOWN = {"fgsm": "FGS", "pgd": "PGD"}
 _NAMED = re.compile(r"(?P<method>\w+), beta = (?P<beta>\S+), seed (?P<seed>\d+), of (?P<run>.+)")
 _AXES = ("rate", "relevance")
 Row = dict[str, Any]
@@ -45,8 +45,7 @@ def curve_sections(folder: Path, progress: Progress) -> list[Section]:
         text = "Both axes by pairwise distances on training data and on test data, with what noise "
         text += "the code has, or one of standard deviation "
         text += f"{run.config['evaluate']['noise_std']:g}. Diamonds are knees."
-        bits = label_bits(run)
-        chart = ib_curves(run.members(), run.knees(), bits)
+        chart = ib_curves(run.members(), run.knees(), label_bits(run))
         return [Section("IB curves", [text], chart)]
     rows = exact_curve(folder, progress)
     region = achievable_region(joint())
