@@ -212,3 +212,18 @@ def test_an_image_on_the_boundary_moves():
 def test_refuses_what_means_nothing(wrong, says):
     with pytest.raises(ConfigError, match=says):
         FAB(**wrong)
+
+
+@pytest.mark.parametrize("targets", [None, 4])
+def test_with_eps_a_far_boundary_is_given_up_and_a_near_one_is_not(targets):
+    model, x, y = linear_case(5)
+    radius = exact_radius(model, x, y, "linf")
+    eps = float(radius.median())
+    result = FAB(eps=eps, steps=100, restarts=2, targets=targets)(model, x, y)
+    clear = (radius - eps).abs() > 0.02 * eps
+    assert torch.equal(result.success[clear], (radius <= eps)[clear])
+    attempts = 2 * (targets or 1)
+    far = FAB(eps=0.1 * float(radius.min()), steps=100, restarts=2, targets=targets)(model, x, y)
+    assert not far.success.any()
+    # Twenty steps an attempt in place of a hundred, and a few looks beside.
+    assert far.backwards <= (20 if targets else 20 * 4) * attempts * len(x)

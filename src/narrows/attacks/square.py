@@ -21,6 +21,7 @@ if they fit a chunk, and the best is: small batches waste time, and as many imag
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -93,17 +94,16 @@ class Square(FixedEps):
                 covered = share(self.p_init, asked / self.queries)
                 window = _Window.covering(covered, size, self.norm, x)
             tries = self._abreast(query, asked, len(rows))
-            several = (part if tries == 1 else part.repeat(tries, 1, 1) for part in (best, origin))
+            several = (part.expand(tries, *part.shape) for part in (best, origin))
             candidates = change(*several, self.eps, window, generator)
             if query.stochastic:
                 value = self._look(query, best.view(-1, *shape), rows)
             found = self._look(query, candidates.view(-1, *shape), rows.repeat(tries))
             new, which = found.view(tries, -1).max(0)
             places = torch.arange(len(rows), device=x.device)
-            candidate = candidates.view(tries, *best.shape)[which, places]
-            better = new > value
-            best = torch.where(better[:, None, None], candidate, best)
-            value = torch.where(better, new, value)
+            better = (new > value).nonzero().squeeze(1)
+            best[better] = candidates[which[better], places[better]]
+            value = torch.maximum(value, new)
             asked += tries
         result[rows] = best.view(-1, *shape)
         return result
@@ -170,10 +170,11 @@ class _Window:
         )
 
     def places(self, uniform: Tensor, channels: int) -> Tensor:
-        """Flat indices `[b, channels, h * w]` of a window each, from uniform numbers `[b, 2]`."""
+        """Flat indices `[..., channels, h * w]` of windows, from uniform numbers `[..., 2]`."""
         corner = (uniform * self.room).long().minimum(self.room - 1)  # the product can round up
-        first = corner[:, 0] * self.width + corner[:, 1]
-        return (first[:, None] + self.offsets)[:, None].expand(-1, channels, -1)
+        first = corner[..., 0] * self.width + corner[..., 1]
+        one = (first[..., None] + self.offsets).unsqueeze(-2)
+        return one.expand(*first.shape, channels, -1)
 
 
 def bump(h: int, w: int) -> Tensor:
@@ -196,14 +197,16 @@ def bump(h: int, w: int) -> Tensor:
     return whole / whole.norm()
 
 
-def _uniform(count: int, numbers: int, like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, numbers, device=like.device, generator=generator)
+def _uniform(
+    count: Sequence[int], numbers: int, like: Tensor, generator: torch.Generator
+) -> Tensor:
+    return torch.rand(*count, numbers, device=like.device, generator=generator)
 
 
 def _stripes(x: Tensor, eps: float, size: tuple[int, int], generator: torch.Generator) -> Tensor:
     """Each column of each channel up or down by eps."""
     (count, channels, _), (height, width) = x.shape, size
-    up = _uniform(count, channels * width, x, generator).view(count, channels, 1, width) < 0.5
+    up = _uniform([count], channels * width, x, generator).view(count, channels, 1, width) < 0.5
     up = up.expand(-1, -1, height, -1).reshape(x.shape)
     return torch.where(up, x + eps, x - eps).clamp_(0, 1)
 
@@ -212,15 +215,15 @@ def _recolour(
     best: Tensor, x: Tensor, eps: float, window: _Window, generator: torch.Generator
 ) -> Tensor:
     """One window of each image in a random colour, or in the opposite one if it had that."""
-    count, channels, _ = x.shape
-    uniform = _uniform(count, 2 + channels, x, generator)
-    places = window.places(uniform[:, :2], channels)
-    change = torch.where(uniform[:, 2:, None] < 0.5, eps, -eps).to(x.dtype)
-    inside = x.gather(2, places)
+    channels = x.shape[-2]
+    uniform = _uniform(x.shape[:-2], 2 + channels, x, generator)
+    places = window.places(uniform[..., :2], channels)
+    change = torch.where(uniform[..., 2:, None] < 0.5, eps, -eps).to(x.dtype)
+    inside = x.gather(-1, places)
     colour = (inside + change).clamp_(0, 1)
-    same = (colour == best.gather(2, places)).flatten(1).all(1)
-    colour = torch.where(same[:, None, None], (inside - change).clamp_(0, 1), colour)
-    return best.scatter(2, places, colour)
+    same = (colour == best.gather(-1, places)).flatten(-2).all(-1)
+    colour = torch.where(same[..., None, None], (inside - change).clamp_(0, 1), colour)
+    return best.scatter(-1, places, colour)
 
 
 def _bumps(x: Tensor, eps: float, size: tuple[int, int], generator: torch.Generator) -> Tensor:
@@ -228,7 +231,7 @@ def _bumps(x: Tensor, eps: float, size: tuple[int, int], generator: torch.Genera
     (count, channels, _), (height, width) = x.shape, size
     h, w = max(height // _GRID, 1), max(width // _GRID, 1)
     down, across = height // h, width // w
-    sign = _uniform(count, channels * down * across, x, generator) < 0.5
+    sign = _uniform([count], channels * down * across, x, generator) < 0.5
     sign = torch.where(sign, 1.0, -1.0).to(x.dtype).view(count, channels, down, across)
     tiles = sign.repeat_interleave(h, 2).repeat_interleave(w, 3) * bump(h, w).to(x).repeat(
         down, across
@@ -243,25 +246,28 @@ def _move_energy(
     best: Tensor, x: Tensor, eps: float, window: _Window, generator: torch.Generator
 ) -> Tensor:
     """The energy of two windows, and what is unused, into a bump in the first (Algorithm 3)."""
-    count, channels, _ = x.shape
-    uniform = _uniform(count, 5 + channels, x, generator)
-    first = window.places(uniform[:, :2], channels)
-    second = window.places(uniform[:, 2:4], channels)
-    sign = torch.where(uniform[:, 5:, None] < 0.5, 1.0, -1.0).to(x.dtype)
-    shape = window.bumps[(uniform[:, 4] < 0.5).long()][:, None]
+    channels = x.shape[-2]
+    uniform = _uniform(x.shape[:-2], 5 + channels, x, generator)
+    first = window.places(uniform[..., :2], channels)
+    second = window.places(uniform[..., 2:4], channels)
+    sign = torch.where(uniform[..., 5:, None] < 0.5, 1.0, -1.0).to(x.dtype)
+    shape = window.bumps[(uniform[..., 4] < 0.5).long()].unsqueeze(-2)
     delta = best - x
-    inside = delta.gather(2, first)
+    inside = delta.gather(-1, first)
     direction = sign * shape + _unit(inside)
-    emptied = delta.scatter(2, second, 0.0).scatter(2, first, 0.0)
-    energy = delta.square().sum(2, keepdim=True)
-    unused = (eps**2 - energy.sum(1, keepdim=True)).clamp_min(0)
-    freed = (energy - emptied.square().sum(2, keepdim=True)).clamp_min(0)
+    energy = delta.square().sum(-1, keepdim=True)
+    unused = (eps**2 - energy.sum(-2, keepdim=True)).clamp_min(0)
+    emptied = delta.scatter_(-1, second, 0.0).scatter_(-1, first, 0.0)
+    freed = (energy - emptied.square().sum(-1, keepdim=True)).clamp_min(0)
     inside = _unit(direction) * (freed + unused / channels).sqrt()
+    moved = emptied.scatter_(-1, first, inside)
     # Of size eps already, but for rounding.
-    return (x + eps * steepest(emptied.scatter(2, first, inside), "l2")).clamp_(0, 1)
+    tiny = torch.finfo(moved.dtype).tiny
+    length = torch.linalg.vector_norm(moved, dim=(-2, -1), keepdim=True).clamp_min(tiny)
+    return moved.mul_(eps / length).add_(x).clamp_(0, 1)
 
 
 def _unit(parts: Tensor) -> Tensor:
-    """Parts `[b, channels, k]` with norm 1 each; zero stays zero."""
+    """Parts `[..., k]` with norm 1 each; zero stays zero."""
     tiny = torch.finfo(parts.dtype).tiny ** 0.5
-    return parts / parts.norm(dim=2, keepdim=True).clamp_min(tiny)
+    return parts / parts.norm(dim=-1, keepdim=True).clamp_min(tiny)
