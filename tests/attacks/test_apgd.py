@@ -131,7 +131,7 @@ def test_targets_limit_the_classes_that_are_tried():
         APGD(eps=1e-6, steps=4, restarts=1, loss="targeted_dlr", targets=k)(model, x, y).backwards
         for k in (1, 3, 20)
     ]
-    assert costs == [4 * len(x), 12 * len(x), 36 * len(x)]
+    assert costs == [costs[0], 3 * costs[0], 9 * costs[0]]
 
 
 def test_a_target_of_the_caller_has_to_beat_every_class():
@@ -195,3 +195,32 @@ def test_a_model_that_is_constant_is_survived():
 def test_refuses_what_means_nothing(wrong, says):
     with pytest.raises(ConfigError, match=says):
         APGD(**wrong)
+
+
+def test_what_a_kept_promise_rules_out_is_given_up():
+    model, x, y = linear_case(10)
+    eps = 0.2 * float(exact_radius(model, x, y, "linf").min())
+    result = APGD(eps=eps, steps=100, restarts=1, loss="targeted_dlr", targets=3)(model, x, y)
+    assert not result.success.any()
+    # A linear model keeps its word: every climb ends at the first checkpoint.
+    assert result.backwards == 23 * 3 * len(x)
+    whole = APGD(eps=eps, steps=100, restarts=1)(model, x, y)
+    assert whole.backwards == 100 * len(x)  # the cross-entropy does not say when it has won
+
+
+class _Cliff(nn.Module):
+    """Nearly flat, and then a steep rise that no gradient before it foretells."""
+
+    def forward(self, x):
+        rise = 1e-4 * x + 2 * torch.sigmoid(1e3 * (x - 0.585))
+        return torch.cat([torch.ones_like(rise), rise, torch.zeros_like(x)], 1)
+
+
+def test_a_promise_that_was_not_kept_rules_nothing_out():
+    x, y = torch.tensor([[0.5]]), torch.tensor([0])
+    cliff = APGD(eps=0.09, steps=50, restarts=1, loss="margin")(_Cliff(), x, y)
+    assert cliff.success.all()
+    # Out of reach, but half way up: far more was gained than the gradient had promised.
+    foot = APGD(eps=0.0845, steps=50, restarts=1, loss="margin")(_Cliff(), x, y)
+    assert not foot.success.any()
+    assert foot.backwards == 50

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from narrows.attacks import FAB, FGSM, PGD, DeepFool
+from narrows.attacks import APGD, FAB, FGSM, PGD, DeepFool
 from narrows.attacks._base import Best
 from narrows.attacks._query import Query, frozen
 from narrows.errors import ConfigError, InputError, NarrowsError
@@ -232,3 +232,54 @@ def test_rivals_are_the_likeliest_other_classes():
     for row, logits, label in zip(rivals.tolist(), model(x), y.tolist(), strict=True):
         order = logits.argsort(descending=True).tolist()
         assert row == [k for k in order if k != label]
+
+
+class _Doubled(nn.Module):
+    """Computes in float64 whatever it is given, as a model with a NumPy table would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(3, dtype=torch.float64))
+
+    def forward(self, x):
+        return x.double() @ self.weight
+
+
+@pytest.mark.parametrize("attack", [PGD(eps=0.2, steps=5), APGD(eps=0.2, steps=5), FAB(steps=5)])
+def test_a_model_may_compute_in_another_precision_than_its_images(attack):
+    x, y = torch.tensor([[0.6, 0.5, 0.1]]), torch.tensor([0])
+    result = attack(_Doubled(), x, y)
+    assert result.success.all()
+    assert result.x_adv.dtype == torch.float32
+
+
+class _Says(nn.Module):
+    def __init__(self, say) -> None:
+        super().__init__()
+        self.say = say
+
+    def forward(self, x):
+        return self.say(x)
+
+
+@pytest.mark.parametrize(
+    ("say", "hint"),
+    [
+        (lambda x: torch.as_tensor(x.numpy()) @ torch.eye(3), "keep it in PyTorch"),
+        (lambda x: (x > 0.5).long(), "expected floating point logits"),
+        (lambda x: {}["logits"], "KeyError"),
+    ],
+)
+def test_a_model_that_no_attack_can_use_is_named(say, hint):
+    with pytest.raises(InputError, match=hint):
+        PGD(eps=0.1, steps=2)(_Says(say), torch.rand(2, 3), torch.tensor([0, 1]))
+
+
+def test_what_is_no_module_or_no_tensor_is_refused():
+    x, y = torch.rand(2, 3), torch.tensor([0, 1])
+    with pytest.raises(InputError, match=r"must be a torch\.nn\.Module, got function"):
+        PGD(eps=0.1)(lambda x: x, x, y)
+    with pytest.raises(InputError, match=r"images must be a torch\.Tensor, got ndarray"):
+        PGD(eps=0.1)(nn.Linear(3, 3), x.numpy(), y)
+    with pytest.raises(InputError, match=r"labels must be a torch\.Tensor, got list"):
+        PGD(eps=0.1)(nn.Linear(3, 3), x, [0, 1])

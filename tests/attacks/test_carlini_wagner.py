@@ -145,6 +145,27 @@ def test_fresh_draws_confirm_what_it_returns_for_a_stochastic_model():
     assert attack(model, x, y).success.double().mean() > 0.8
 
 
+def test_confidence_does_not_excuse_it_from_fresh_draws():
+    model, x, y = linear_case(2)
+    near = exact_radius(model, x, y, "l2") < 0.1
+    model, x, y = NoisyInput(model, 0.05), x[near], y[near]
+    attack = CarliniWagner(steps=60, searches=2, draws=8, verify_draws=50, confidence=0.01)
+    assert attack(model, x, y).success.double().mean() > 0.8  # .45 if they were not asked
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("confidence", [0.0, 0.2])
+def test_half_precision_ends_where_full_precision_does(dtype, confidence):
+    model, x, y = linear_case(3)
+    attack = CarliniWagner(**QUICK, confidence=confidence)
+    exact = attack(model, x, y)
+    result = attack(model.to(dtype), x.to(dtype), model(x.to(dtype)).argmax(1))
+    assert result.x_adv.dtype == dtype
+    assert result.success.all()
+    found, wanted = result.distance.float().median(), exact.distance.median()
+    assert found.item() == pytest.approx(wanted.item(), rel=0.1)
+
+
 def test_named_settings_are_those_that_were_published():
     published, fixed = CarliniWagner.published(draws=12), CarliniWagner.fixed_c()
     assert (published.steps, published.searches, published.initial_c) == (10_000, 9, 1e-3)

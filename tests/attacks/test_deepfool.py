@@ -26,6 +26,18 @@ def test_finds_the_exact_radius_of_a_linear_classifier(norm, classes):
     assert (result.distance >= 0.99 * radius)[radius > 1e-4].all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("norm", NORMS)
+def test_half_precision_rounds_no_step_away(norm, dtype):
+    model, x, y = linear_case(10)
+    result = DeepFool(norm=norm)(model.to(dtype), x.to(dtype), model(x.to(dtype)).argmax(1))
+    assert result.x_adv.dtype == dtype
+    assert result.success.all()
+    exact = exact_radius(model.float(), x, y, norm).median()
+    step = torch.finfo(dtype).eps * (20**0.5 if norm == "l2" else 1)
+    assert result.distance.float().median() < 1.02 * exact + step
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_scale_of_the_logits_does_not_matter(norm):
     # Where the gradient of the cross-entropy is exactly zero in float32.

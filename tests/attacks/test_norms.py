@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from narrows.attacks.norms import dual_size, per_image, project, random_start, size, steepest
+from narrows.attacks.norms import (
+    dual_size,
+    per_image,
+    project,
+    random_start,
+    rise_left,
+    size,
+    steepest,
+)
 
 NORMS = ["linf", "l2"]
 ORDER = {"linf": float("inf"), "l2": 2}
@@ -76,3 +84,21 @@ def test_other_precisions(dtype):
     assert torch.equal(steepest(zero, "l2"), zero)
     torch.testing.assert_close(steepest(one, "l2"), one / 5)
     torch.testing.assert_close(project(one, "l2", 1.0), one / 5)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_nothing_in_ball_and_box_rises_more_than_what_is_left(norm):
+    generator = torch.Generator().manual_seed(0)
+    origin = torch.rand(6, 5, dtype=torch.float64, generator=generator)
+    gradient = torch.randn(6, 5, dtype=torch.float64, generator=generator)
+    gradient[0, 0] = 0
+
+    def inside(count: int) -> torch.Tensor:
+        flat = origin.repeat(count, 1)
+        return (flat + random_start(flat, norm, 0.3, generator)).clamp(0, 1)
+
+    x = inside(1)
+    left = rise_left(gradient, x, origin, norm, 0.3)
+    gained = ((inside(20_000).view(-1, 6, 5) - x) * gradient).sum(2).amax(0)
+    assert (gained <= left + 1e-12).all()
+    assert (gained >= 0.5 * left).all()

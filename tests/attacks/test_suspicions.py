@@ -1,10 +1,13 @@
 """What looks wrong about a model before it is attacked."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from narrows.attacks._suspicions import drift, suspicions
+from narrows.attacks._suspicions import drift, suspicions, too_far
+from narrows.data import load
 from narrows.errors import InputError
 
 torch.manual_seed(0)
@@ -52,6 +55,43 @@ def test_a_model_that_changes_in_use_is_recognised_and_put_back():
     assert "looks" in said
     assert model.looks == 0
     assert drift(Seen(), X) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (lambda x: x.sub_(0.1), lambda logits: logits, "overwrites the images"),
+        (lambda x: x, lambda logits: logits.argmax(1, keepdim=True), "returns torch.int64"),
+    ],
+)
+def test_what_no_attack_can_go_on_with_is_refused(before, after, says):
+    given = X.clone()
+    with pytest.raises(InputError, match=says):
+        suspicions(Seen(before, after), given, Y)
+    assert torch.equal(given, X)
+
+
+@pytest.mark.parametrize(("norm", "p"), [("l2", 2), ("linf", math.inf)])
+def test_a_radius_that_reaches_other_classes_is_recognised(norm, p):
+    nearest = [
+        min(float((a - b).norm(p)) for b, other in zip(X, Y, strict=True) if other != label)
+        for a, label in zip(X, Y, strict=True)
+    ]
+    for eps in (0.5 * min(nearest), sorted(nearest)[20]):
+        share = sum(distance <= eps * (1 + 1e-5) for distance in nearest) / len(X)
+        assert too_far(X, Y, eps * (1 + 1e-5), norm) == pytest.approx(share)
+    assert suspicions(Seen(), X, Y, 0.5 * min(nearest), norm) == []
+    (said,) = suspicions(Seen(), X, Y, sorted(nearest)[20], norm)
+    assert "another class" in said
+    assert "0-255" in said
+
+
+def test_radii_of_the_field_raise_no_suspicion_and_those_of_255_do():
+    x, y = load("digits").test.batch(slice(0, 300))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    for eps, norm, wanted in ((0.3, "linf", False), (1.0, "l2", False), (4.0, "l2", True)):
+        said = suspicions(model, x, y, eps, norm)
+        assert any("another class" in one for one in said) is wanted
 
 
 def test_a_model_of_other_shapes_is_named():

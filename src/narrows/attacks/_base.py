@@ -50,7 +50,7 @@ class Best:
             value: `[b]`.
             fooled: `[b]` bool.
         """
-        value = value.masked_fill(fooled, math.inf)
+        value = value.to(self.value.dtype).masked_fill(fooled, math.inf)
         peak = self.value.scatter_reduce(0, rows, value, "amax")
         better = (value > self.value[rows]) & (value == peak[rows])
         places = better.nonzero().squeeze(1)
@@ -253,6 +253,12 @@ def check_images(x: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     Raises:
         InputError: naming what was expected and what arrived.
     """
+    for kind, given in (("images", x), ("labels", y), ("targets", target)):
+        if not isinstance(given, Tensor) and given is not None:
+            raise InputError(
+                f"{kind} must be a torch.Tensor, got {type(given).__name__}: torch.as_tensor makes "
+                "one"
+            )
     if not x.is_floating_point() or x.dim() < 2:
         raise InputError(
             f"images must be floating point [n, ...] in [0, 1], got {x.dtype} {tuple(x.shape)}"
@@ -301,10 +307,11 @@ def first_look(model: nn.Module, x: Tensor) -> Tensor:
         return logits_of(model, x)
     except NarrowsError:
         raise
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except Exception as error:  # whatever a stranger's model raises
         raise InputError(
             f"the model cannot be run on images {list(x.shape)} of {x.dtype} on {x.device} "
-            f"({type(error).__name__}: {error}); bring both to one device, dtype and shape"
+            f"({type(error).__name__}: {error}); bring both to one device, dtype and shape, or "
+            "mend the model"
         ) from error
 
 

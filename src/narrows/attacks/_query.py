@@ -82,8 +82,21 @@ class Query:
         self.forwards += len(x) * self.draws
         with self._noise(x):
             # A pass a draw: noise of the weights is the same for all images of a pass.
-            drawn = draw_logits(self.model, x, self.draws)
-        return drawn[0] if self.draws == 1 else average_logits(drawn)
+            drawn = self._drawn(x)
+        # Of the images' precision, whatever the model computes in.
+        return (drawn[0] if self.draws == 1 else average_logits(drawn)).to(x.dtype)
+
+    def _drawn(self, x: Tensor) -> Tensor:
+        try:
+            return draw_logits(self.model, x, self.draws)
+        except RuntimeError as error:
+            if "requires grad" not in str(error):
+                raise
+            raise InputError(
+                f"the model cannot be run where a gradient is asked for ({error}); keep it in "
+                "PyTorch and out of place, take an attack without gradients (Square), or let the "
+                "audit find a way"
+            ) from error
 
     @contextmanager
     def _noise(self, x: Tensor) -> Iterator[None]:
@@ -191,6 +204,10 @@ class Query:
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """Hold a model in evaluation mode without parameter gradients; leave it as it was found."""
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"a model must be a torch.nn.Module, got {type(model).__name__}; wrap it in one"
+        )
     modes = [(module, module.training) for module in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
@@ -211,6 +228,8 @@ def _check_logits(logits: Tensor, x: Tensor, labels: Tensor) -> None:
             f"a model must return logits [{len(x)}, classes] for {len(x)} images, got "
             f"{list(logits.shape[1:])}"
         )
+    if not logits.is_floating_point():
+        raise InputError(f"the model returns {logits.dtype}, expected floating point logits")
     if not torch.isfinite(logits).all():
         raise InputError("the model returned NaN or infinite logits; an attack cannot judge it")
     low, high = labels.min().item(), labels.max().item()

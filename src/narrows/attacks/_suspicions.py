@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from narrows.attacks._base import first_look
 from narrows.attacks._query import frozen
 from narrows.errors import InputError
+from narrows.types import Norm
 
-__all__ = ["are_probabilities", "drift", "suspicions", "warn_of_suspicions"]
+__all__ = ["are_probabilities", "drift", "suspicions", "too_far", "warn_of_suspicions"]
 
 _FEW = 64
+_MANY = 1000  # images among which neighbours are looked for
+_CLOSE = 0.1  # share of them that may have one within the radius
 _GAIN = 0.2  # of accuracy on 0-255 images, that is more than chance
 
 
@@ -25,28 +28,67 @@ def are_probabilities(rows: Tensor) -> bool:
 
 
 def drift(model: nn.Module, x: Tensor) -> list[str]:
-    """Names of parameters and buffers that a pass in evaluation mode changes; put back."""
+    """Names of parameters and buffers that a pass in evaluation mode changes; put back.
+
+    Raises:
+        InputError: if the model cannot be run on the images, overwrites them, or returns integers.
+    """
     now = {name: part for name, part in model.state_dict().items() if isinstance(part, Tensor)}
     before = {name: value.clone() for name, value in now.items()}
-    first_look(model, x[:8])
+    few = x[:8].clone()
+    kind = first_look(model, few).dtype
+    if not kind.is_floating_point:
+        raise InputError(
+            f"the model returns {kind}, expected floating point logits: nothing can be climbed "
+            "there, so return the scores that the decision is made from"
+        )
+    if not torch.equal(few, x[:8]):
+        raise InputError(
+            "the model overwrites the images that it is given, and would those of an attack: let "
+            "it make new ones, like (x - mean) / std for x.sub_(mean).div_(std)"
+        )
     changed = [name for name, value in before.items() if not torch.equal(value, now[name])]
     for name in changed:
         now[name].copy_(before[name])
     return changed
 
 
-def suspicions(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
-    """What looks wrong about a model on the first of its images; nothing is changed or seeded.
+def too_far(x: Tensor, y: Tensor, eps: float, norm: Norm) -> float:
+    """Share of images `x: [n, ...]` with one of another class in `y: [n]` within `eps` of them.
+
+    Whatever the model, it is wrong about one of the two, since they may be made the same.
+    """
+    x, y = x[:_MANY].flatten(1).float(), y[:_MANY].to(x.device)
+    distance = torch.cdist(x, x, p=2.0 if norm == "l2" else torch.inf)
+    distance = distance.masked_fill(y[:, None] == y, torch.inf)
+    return (distance.amin(1) <= eps).double().mean().item()
+
+
+def suspicions(
+    model: nn.Module, x: Tensor, y: Tensor, eps: float | None = None, norm: Norm = "linf"
+) -> list[str]:
+    """What looks wrong about a model and a radius; nothing is changed or seeded.
 
     Args:
-        model: as it will be attacked.
+        model: as it will be attacked; looked at on the first of the images.
         x: `[n, ...]` images in [0, 1].
         y: `[n]` labels.
+        eps: radius of the attack, if it has one.
+        norm: in which.
 
     Raises:
-        InputError: if the model cannot be run on them.
+        InputError: if the model cannot be run on the images, or overwrites them.
     """
-    x, y = x[:_FEW], y[:_FEW].to(x.device)
+    found = []
+    if eps is not None and (share := too_far(x, y, eps, norm)) > _CLOSE:
+        found.append(
+            f"within {norm} {eps:g} of {share:.0%} of the images lies one of another class, so "
+            "that no model can be robust there; divide by 255 if it was meant for 0-255 images"
+        )
+    return found + _suspicions_of(model, x[:_FEW], y[:_FEW].to(x.device))
+
+
+def _suspicions_of(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
     devices = [x.device] if x.is_cuda else []
     with torch.no_grad(), torch.random.fork_rng(devices), frozen(model):
         if changed := drift(model, x):
@@ -57,7 +99,7 @@ def suspicions(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
         rows = wide = first_look(model, x)
         with suppress(InputError):  # a model may refuse them, and well
             wide = first_look(model, 255 * x)
-    found = []
+    found: list[str] = []
     if are_probabilities(rows):
         found.append(
             "the model seems to return probabilities, not logits: gradients vanish where they "
@@ -72,7 +114,9 @@ def suspicions(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
     return found
 
 
-def warn_of_suspicions(model: nn.Module, x: Tensor, y: Tensor) -> None:
+def warn_of_suspicions(
+    model: nn.Module, x: Tensor, y: Tensor, eps: float | None = None, norm: Norm = "linf"
+) -> None:
     """Log them as warnings."""
-    for said in suspicions(model, x, y):
+    for said in suspicions(model, x, y, eps, norm):
         logging.getLogger(__name__).warning(said)

@@ -131,13 +131,17 @@ class CarliniWagner(MinimalNorm):
             if search < self.searches - 1:
                 found = per_image(torch.isfinite(nearest.distance), x)
                 w = torch.where(found, _to_tanh(nearest.x), w)
-        return nearest.x if self.confidence else nearest.finish(query)
+        # What leads by the confidence is not taken back to the boundary, but it is confirmed.
+        if self.confidence and not query.stochastic:
+            return nearest.x
+        return nearest.finish(query)
 
     def _first_c(self, query: Query, x: Tensor, rows: Tensor) -> Tensor:
+        exact = _exact(x)
         if self.initial_c is not None:
-            return x.new_full((len(x),), self.initial_c)
+            return x.new_full((len(x),), self.initial_c, dtype=exact)
         value, gradient, _ = query.ascend(x, rows, margin)
-        steep = dual_size(gradient, "l2").square()
+        steep = dual_size(gradient.to(exact), "l2").square()
         guess = 2 * (self.confidence - value) / steep
         return guess.where(steep > 0, 1.0).clamp(1e-6, 1e10)
 
@@ -154,7 +158,7 @@ class CarliniWagner(MinimalNorm):
         least_fall = self.least_fall if fine else self.approach_fall
         for step in range(1, self.steps + 1):
             tanh = w.tanh()
-            x_adv = (tanh + 1) / 2
+            x_adv = ((tanh + 1) / 2).to(origin.dtype)
             value, gradient, logits = query.ascend(x_adv, rows, lacking)
             delta = x_adv - origin
             hit = query.fooled(logits, rows) & (value >= self.confidence)
@@ -190,5 +194,10 @@ class CarliniWagner(MinimalNorm):
 
 
 def _to_tanh(x: Tensor) -> Tensor:
-    """The w of an image, with pixels of exactly 0 and 1 just inside the box."""
-    return torch.atanh(_INSIDE * (2 * x - 1))
+    """The w of an image, with pixels of exactly 0 and 1 just inside the box; float32 at least."""
+    return torch.atanh(_INSIDE * (2 * x.to(_exact(x)) - 1))
+
+
+def _exact(x: Tensor) -> torch.dtype:
+    """In half precision neither `_INSIDE` nor the largest c is a number."""
+    return torch.promote_types(x.dtype, torch.float32)

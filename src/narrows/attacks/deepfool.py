@@ -99,7 +99,10 @@ class DeepFool(MinimalNorm):
         nearest, _, normal = nearest_boundary(
             *(query, x, held, rivals, guess, slopes), norm=self.norm, growth=_GROWTH
         )
-        length = nearest.clamp_min(_LEAST_STEP).nan_to_num(posinf=0)
+        # In half precision a step of 1e-4 may be no step: the least one shows in a pixel of 1.
+        pixels = 1 if self.norm == "linf" else math.sqrt(x[0].numel())
+        least = max(_LEAST_STEP, pixels * torch.finfo(x.dtype).eps)
+        length = nearest.clamp_min(least).nan_to_num(posinf=0)
         return per_image(length, x) * steepest(normal, self.norm)
 
 

@@ -19,8 +19,7 @@ step instead of two, which ended half a per cent nearer on MNIST. The final sear
 the line to the image (`_nearest.py`).
 
 With `eps`, an attempt whose nearest success after 20 steps is farther than 1.5 eps ends there: on
-MNIST networks, a plain one and one trained with PGD, none came that much nearer in the other 80
-steps (`benchmarks/fab_progress.py`).
+MNIST networks that loses no image and spares half of the passes (`benchmarks/giving_up.py`).
 """
 
 from __future__ import annotations

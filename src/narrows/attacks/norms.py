@@ -10,7 +10,7 @@ from torch import Tensor
 
 from narrows.types import Norm
 
-__all__ = ["dual_size", "per_image", "project", "random_start", "size", "steepest"]
+__all__ = ["dual_size", "per_image", "project", "random_start", "rise_left", "size", "steepest"]
 
 
 def per_image(value: Tensor, like: Tensor) -> Tensor:
@@ -41,6 +41,21 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
         return gradient.sign()
     scaled, _ = _scaled(gradient)
     return scaled / per_image(size(scaled, "l2"), gradient).clamp_min(_tiny(gradient))
+
+
+def rise_left(gradient: Tensor, x: Tensor, origin: Tensor, norm: Norm, eps: float) -> Tensor:
+    """How much a linear function can still rise from `x` within the ball and [0, 1]: `[n]`.
+
+    The gap of Frank & Wolfe (1956). Exact for Linf; for L2 a bound from above, in which pixels at
+    the end of [0, 1] stay, and all others know the ball only.
+    """
+    gradient, x, origin = gradient.flatten(1), x.flatten(1), origin.flatten(1)
+    if norm == "linf":
+        edge = torch.where(gradient > 0, origin + eps, origin - eps).clamp_(0, 1)
+        return (gradient * (edge - x)).sum(1)
+    stuck = torch.where(gradient > 0, x >= 1, x <= 0)
+    free = gradient.masked_fill(stuck, 0)
+    return eps * dual_size(free, "l2") - (free * (x - origin)).sum(1)
 
 
 def project(delta: Tensor, norm: Norm, eps: float) -> Tensor:
