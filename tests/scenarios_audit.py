@@ -1,5 +1,6 @@
 """Models for tests of the audit: one undefended, faulty ones around it, honest ones."""
 
+import copy
 from functools import cache
 
 import torch
@@ -75,3 +76,36 @@ class Float32Only(nn.Module):
         if x.dtype != torch.float32:
             raise TypeError("float32 only")
         return 1e4 * self.model(x)
+
+
+class HalfInside(nn.Module):
+    """Computes in bfloat16, and says so."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).bfloat16()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x.bfloat16())
+
+
+class NumPyInside(nn.Module):
+    """Goes by way of NumPy, which refuses what has a graph."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(torch.from_numpy(x.numpy()))
+
+
+class Overwriting(nn.Module):
+    """Shifts its input where it lies."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x.sub_(0.01))

@@ -12,12 +12,21 @@ from narrows.audit._claim import gray_radius
 from narrows.audit.planted import NoisyInput, ScaledLogits
 from narrows.errors import ConfigError, InputError, NarrowsError
 from scenarios_attacks import Lucky
-from scenarios_audit import EPS, SMALL, Drifting, case_of, undefended
+from scenarios_audit import EPS, SMALL, Drifting, Overwriting, case_of, undefended
 
 
 class Broken(nn.Module):
     def forward(self, x):
         return x.flatten(1)[:, :3] * math.nan
+
+
+class Integers(nn.Module):
+    def forward(self, x):
+        return x.flatten(1)[:, :10].round().long()
+
+
+def classes(count):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, count))
 
 
 @pytest.mark.parametrize(
@@ -37,6 +46,11 @@ class Broken(nn.Module):
         (lambda x, y: {"budget": "huge"}, "unknown budget 'huge'"),
         (lambda x, y: {"claimed": 90}, "divide percent by 100"),
         (lambda x, y: {"model": Broken()}, "NaN or infinite logits"),
+        (lambda x, y: {"model": Overwriting(undefended()[0])}, "overwrites the images"),
+        (lambda x, y: {"model": Integers()}, "returns torch.int64"),
+        (lambda x, y: {"twin": classes(9)}, "twin must tell the same 10 classes apart.*has 9"),
+        (lambda x, y: {"siblings": [classes(10), classes(11)]}, "sibling must tell the same 10"),
+        (lambda x, y: {"siblings": [nn.Linear(3, 10)]}, "cannot be run on images"),
     ],
 )
 def test_bad_input_is_named_before_anything_runs(change, says):

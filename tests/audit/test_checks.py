@@ -23,7 +23,7 @@ from narrows.audit.planted import (
 )
 from narrows.audit.remedies import ANSWERS, REMEDIES, remedies_for
 from narrows.types import Finding
-from scenarios_audit import SMALL, Drifting, NaNGradient, case_of, undefended
+from scenarios_audit import SMALL, Drifting, NaNGradient, NumPyInside, case_of, undefended
 
 
 def lucky_seed():
@@ -98,6 +98,16 @@ def test_an_attack_that_loses_what_it_found_is_caught():
     lost = silently_fooled(Careless(eps=0.2), model, x, y)
     assert torch.equal(lost, right)
     assert not silently_fooled(PGD(eps=0.2, steps=10, restarts=1), model, x, y).any()
+
+
+def test_gradients_that_cannot_be_asked_for_are_missing():
+    found = CHECKS["gradients"](case_of(NumPyInside))
+    assert (found.passed, found.data) == (False, {"missing": 1.0})
+
+
+def test_siblings_without_a_gradient_are_attacked_all_the_same():
+    case = case_of(Detached, siblings=(Detached(undefended()[0]),))
+    assert CHECKS["seeds"](case).passed
 
 
 def test_seeds_are_not_examined_without_siblings():

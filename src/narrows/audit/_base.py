@@ -20,13 +20,16 @@ from torch import Tensor, nn
 
 from narrows.attacks import Attack, FixedEps, Ledger
 from narrows.attacks import norms as geometry
-from narrows.attacks._query import Verdict
+from narrows.attacks._base import first_look
+from narrows.attacks._query import Verdict, frozen
 from narrows.audit._claim import Budget, Claim
 from narrows.audit.views import build_view
 from narrows.errors import InputError
 from narrows.types import AttackResult, Norm
 
 __all__ = ["Case", "attack_name"]
+
+_FEW = 8  # images on which relatives are tried
 
 
 class Case(Claim):
@@ -63,12 +66,27 @@ class Case(Claim):
     ) -> None:
         super().__init__(model, x, y, eps=eps, norm=norm, budget=budget, seed=seed)
         self.twin, self.siblings = twin, tuple(siblings)
+        self._check_relatives()
         self.ledger = Ledger(self.x, self.y, model, norm)
         self.seen: dict[tuple[Attack, str], float] = {}
         self.entered: set[str] = set()
         self._views: dict[str, nn.Module | None] = {}
         self._results: dict[tuple[Attack, str], AttackResult] = {}
         self._enter("no attack", None, self.x, self.verdict, torch.arange(len(self.x)))
+
+    def _check_relatives(self) -> None:
+        """Refuse twin and siblings of another kind now, not when their turn comes."""
+        for kind, other in (("twin", self.twin), *(("sibling", one) for one in self.siblings)):
+            if other is None:
+                continue
+            with self.quiet(), frozen(other):
+                classes = first_look(other, self.x[:_FEW]).shape[1]
+            if classes != self.classes:
+                raise InputError(
+                    f"a {kind} must tell the same {self.classes} classes apart as the model, this "
+                    f"one has {classes}; pass the same network without the defence, or from "
+                    "another seed"
+                )
 
     @property
     def survivors(self) -> Tensor:

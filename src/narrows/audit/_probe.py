@@ -9,6 +9,7 @@ from torch import Tensor
 
 from narrows.attacks.losses import resolve_loss
 from narrows.audit._base import Case
+from narrows.audit.views import differentiated
 from narrows.models.outputs import logits_of
 
 __all__ = ["Slope", "by_gradient", "compare", "exceeds", "few_correct", "per_pixel", "slope"]
@@ -46,7 +47,8 @@ def slope(case: Case, x: Tensor, rows: Tensor, loss: str, view: str = "", seed: 
     with case.quiet(), torch.enable_grad():
         torch.manual_seed(seed)
         at = x.clone().requires_grad_()
-        value = resolve_loss(loss)(logits_of(model, at), case.y[rows])
+        logits = differentiated(lambda x: logits_of(model, x), at).to(at.dtype)
+        value = resolve_loss(loss)(logits, case.y[rows])
         if not value.requires_grad:
             return Slope(value.detach(), torch.zeros_like(x), graph=False)
         (gradient,) = torch.autograd.grad(

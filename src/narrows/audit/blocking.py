@@ -5,11 +5,12 @@
 Such a layer (rounding, compression, a detached filter, a steep staircase) does next to nothing to
 the image and everything to the attack. Attacks go round it by the gradient of the identity.
 
-Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, section 4.1.
+Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, whose BPDA this is.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -59,8 +60,11 @@ def blocking_modules(model: nn.Module, x: Tensor) -> list[str]:
     found: list[str] = []
     for name, given in inputs.items():
         inside = any(name.startswith(f"{outer}.") for outer in found)
-        if not inside and given.is_floating_point() and _hides(modules[name], given):
-            found.append(name)
+        if inside or not given.is_floating_point():
+            continue
+        with suppress(RuntimeError):  # a layer that cannot be run alone, as it was under autocast
+            if _hides(modules[name], given):
+                found.append(name)
     return found
 
 

@@ -3,8 +3,8 @@
 A check that fails names the remedies that fit (`ANSWERS`); they run from cheap to dear, only on
 images that nothing has fooled yet, and what they reach is judged on the model as it is.
 
-Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, section 4; Tramer et al. (2020), arXiv
-2002.08347; Pintor et al. (2022), arXiv 2106.09947, on mitigations.
+Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420; Tramer et al. (2020), arXiv 2002.08347;
+Pintor et al. (2022), arXiv 2106.09947, on mitigations.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def _log(case: Case) -> None:
 
 
 def _draws(case: Case) -> None:
-    """Attack the expectation: fresh draws at each step, then the same ones, then the mean."""
+    """Attack the mean of the noise, then the expectation: over fresh draws, over the same ones."""
     if case.stochastic:
+        case.escalate(case.pgd(loss="margin"), "mean")
         case.escalate(case.pgd(loss="margin", draws=case.budget.draws))
         case.escalate(case.pgd(loss="margin"), _through(case))
-    case.escalate(case.pgd(loss="margin"), "mean")
 
 
 def _straight_through(case: Case) -> None:

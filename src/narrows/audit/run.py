@@ -126,7 +126,7 @@ def audit(
         model, x, y, eps=eps, norm=norm, budget=budget, twin=twin, siblings=siblings, seed=seed
     )
     with case.restored():
-        warn_of_suspicions(model, case.x, case.y)
+        warn_of_suspicions(model, case.x, case.y, eps, norm)
     about = {"eps": eps, "norm": norm, "seed": seed, **asdict(case.budget)}
     record = _Record(case, about, folder)
     for done, (name, check) in enumerate(CHECKS.items()):

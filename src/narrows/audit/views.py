@@ -7,7 +7,7 @@
 | straight_through   | rounding, signs, detaching and gradient-stopping layers pass gradients  |
 | fixed_noise        | the mean over the same few draws at every step: a deterministic model   |
 | many_draws         | the same over as many draws as a verdict, though not over the same ones |
-| mean               | the bottlenecks of our own models at their means                        |
+| mean               | a draw of the model, with the gradient it has at the mean of its noise  |
 | log                | the logarithm of what the model returns, for probabilities              |
 | rescaled           | logits in units of their typical gap                                    |
 | finite_differences | the same values; gradients from differences, not from autograd          |
@@ -17,8 +17,8 @@
 Names joined by "+" are applied in that order: "float64+log". Every view keeps what the model says,
 except the last two, whose attacks transfer or don't. All attacks are judged on the model itself.
 
-Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, section 4 (BPDA: a backward pass that
-approximates what has none; EOT: the mean over draws).
+Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420 (BPDA: a backward pass that approximates
+what has none; EOT: the mean over draws).
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from narrows.audit.blocking import blocking_modules
+from narrows.audit.still import Still
 from narrows.audit.surrogate import distil
 from narrows.errors import unknown_name
-from narrows.models.bottleneck import Bottleneck, as_classifier, draw_logits
+from narrows.models.bottleneck import draw_logits
 from narrows.models.outputs import average_logits, logits_of
 
 if TYPE_CHECKING:
     from narrows.audit._base import Case
 
-__all__ = ["VIEWS", "build_view"]
+__all__ = ["VIEWS", "build_view", "differentiated", "guarded"]
 
 
 def build_view(name: str, case: Case) -> nn.Module | None:
@@ -60,8 +61,16 @@ def build_view(name: str, case: Case) -> nn.Module | None:
     return _Guarded(module, torch.float64 if "float64" in name.split("+") else None)
 
 
+def guarded(model: nn.Module) -> nn.Module:
+    """The model as it is, for attacks that are to fail, not to stop, where it has no gradient."""
+    return _Guarded(model, None)
+
+
 class _Guarded(nn.Module):
-    """Gradients are zero where there is no graph or they are NaN: an attack goes on, and fails."""
+    """Gradients are zero where there is no graph or they are NaN: an attack goes on, and fails.
+
+    Logits are of the images' own precision, whatever the model computes in.
+    """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype | None) -> None:
         super().__init__()
@@ -76,12 +85,23 @@ class _Guarded(nn.Module):
 
     def _guarded(self, x: Tensor, look: Callable[[Tensor], Tensor]) -> Tensor:
         if not torch.is_grad_enabled():
-            return look(x)
+            return look(x).to(x.dtype)
         x = x.view_as(x)
         if x.requires_grad:
             x.register_hook(lambda gradient: gradient.nan_to_num(0, 0, 0))
-        logits = look(x)
+        logits = differentiated(look, x).to(x.dtype)
         return logits if logits.requires_grad else logits + 0 * x.flatten(1).sum(1, keepdim=True)
+
+
+def differentiated(look: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Logits `look(x)`, without a graph where the model cannot be run with one, as with NumPy."""
+    try:
+        return look(x)
+    except RuntimeError as error:
+        if "requires grad" not in str(error):
+            raise
+        with torch.no_grad():
+            return look(x.detach())
 
 
 def _plain(model: nn.Module, case: Case) -> nn.Module:
@@ -179,8 +199,7 @@ def _many_draws(model: nn.Module, case: Case) -> nn.Module | None:
 
 
 def _mean(model: nn.Module, case: Case) -> nn.Module | None:
-    has_bottleneck = any(isinstance(module, Bottleneck) for module in model.modules())
-    return as_classifier(model, mode="mean") if has_bottleneck else None
+    return Still(model) if case.stochastic else None
 
 
 class _Log(nn.Module):

@@ -96,7 +96,8 @@ def attack_victim(
     # An adaptive attack looks for the latent, which a plain classifier does not return.
     adaptive = any(isinstance(one, Adaptive) for _, one in attack.attacks)
     model = victim.model if adaptive else as_classifier(victim.model, mode=mode)
-    warn_of_suspicions(model, x, y)
+    eps = getattr(attack.attacks[0][1], "eps", None)
+    warn_of_suspicions(model, x, y, eps, attack.norm)
     devices = [x.device] if x.is_cuda else []
     with open_run(path, asked) as folder, progress.bar(name, len(attack.attacks)) as bar:
         with torch.random.fork_rng(devices), latent_mode(victim.model, mode):
@@ -108,7 +109,6 @@ def attack_victim(
                 progress=lambda which, done, total: bar.show(done, which),
             )
         first = attack.attacks[0][1]
-        eps = getattr(first, "eps", None)
         record = ledger.to_robustbench(
             name=victim.name,
             eps=float("inf") if eps is None else eps,

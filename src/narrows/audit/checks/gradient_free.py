@@ -2,8 +2,8 @@
 
     images fooled by Square  <=  images fooled by PGD on the cross-entropy or the margin
 
-Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, section 3.1: "black-box attacks are
-better than white-box attacks"; Croce & Hein (2020), arXiv 2003.01690, for Square as the judge.
+Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420: "black-box attacks are better than
+white-box attacks"; Croce & Hein (2020), arXiv 2003.01690, for Square as the judge.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     accuracy under PGD  <=  accuracy under FGSM
 
-Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, section 3.1: "one-step attacks perform
-better than iterative attacks".
+Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420: "one-step attacks perform better than
+iterative attacks".
 """
 
 from __future__ import annotations

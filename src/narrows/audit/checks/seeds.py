@@ -9,6 +9,7 @@ method varied from seed to seed. The limit of 10 points is ours.
 from __future__ import annotations
 
 from narrows.audit._base import Case
+from narrows.audit.views import guarded
 from narrows.types import Finding
 
 __all__ = ["seeds"]
@@ -22,7 +23,8 @@ def seeds(case: Case) -> Finding:
         said = "no models of other seeds were given"
         return Finding("seeds", True, said, examined=False)
     own = case.plain(case.pgd()).robust_accuracy
-    found = [own, *(case.pgd()(other, case.x, case.y).robust_accuracy for other in case.siblings)]
+    others = [guarded(other) for other in case.siblings]
+    found = [own, *(case.pgd()(other, case.x, case.y).robust_accuracy for other in others)]
     spread = max(found) - min(found)
     evidence = (
         f"accuracy under PGD is {own:.1%} here, {min(found):.1%} to {max(found):.1%} over "

@@ -4,10 +4,9 @@
 
 The other network is the twin without the defence, or one that was taught the model's answers.
 
-Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, section 3.1; Carlini et al. (2019),
-arXiv 1902.06705, "Perform a Transferability Analysis"; Pintor et al. (2022), arXiv 2106.09947,
-indicator I5, "transfer failure": what fools the stand-in and not the model says only that they
-differ.
+Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420; Carlini et al. (2019), arXiv 1902.06705,
+"Perform a Transferability Analysis"; Pintor et al. (2022), arXiv 2106.09947, indicator I5,
+"transfer failure": what fools the stand-in and not the model says only that they differ.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     acc(eps = 1) = 0,  in L2 eps = sqrt(d): any image of the box can be reached
 
-Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, section 3.1; Pintor et al. (2022), arXiv
-2106.09947, indicator I6, "unconstrained attack failure". The limit of 5 % is ours.
+Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420: "unbounded attacks do not reach 100%
+success"; Pintor et al. (2022), arXiv 2106.09947, indicator I6, "unconstrained
+attack failure". The limit of 5 % is ours.
 """
 
 from __future__ import annotations
