@@ -238,6 +238,20 @@ def test_duplicates_are_counted_with_and_without_a_tree(monkeypatch):
     assert "no density" in with_tree.diagnostics["warning"]
 
 
+@pytest.mark.parametrize("variant", [1, 2])
+def test_a_variable_that_was_rounded_alone_is_named(variant):
+    x, z = torch.randn(2, 500, 1, dtype=torch.float64, generator=generator(0))
+    assert ksg(x, z, variant=variant).diagnostics["warning"] is None
+    rounded = ksg(x, z.mul(10).round().div(10), variant=variant)
+    assert abs(rounded.nats) > 4 * rounded.std_error
+    about = rounded.diagnostics
+    assert (about["duplicates"], about["ties"] > 0.5) == (0, True)
+    assert "z is rounded or discrete" in about["warning"]
+    assert "x is rounded" in ksg(z.mul(10).round().div(10), x).diagnostics["warning"]
+    # A few ties are what single precision makes of any normal variable.
+    assert ksg(x.float(), z.float()).diagnostics["warning"] is None
+
+
 def test_equal_samples_of_one_label_are_named():
     noise = torch.randn(N, 1, generator=generator(1))
     about = ksg_relevance(torch.where(Y[:, None] == 1, 0.0, noise), Y).diagnostics

@@ -87,7 +87,17 @@ def test_the_same_seed_gives_the_same_estimate_and_leaves_the_global_generator_a
 def test_a_constant_column_and_large_units_do_no_harm():
     x, z = CorrelatedGaussians(0.9).sample(1000)
     x = torch.cat([1e6 * x + 1e7, torch.ones_like(x)], 1)
-    assert fit_critic(x, z, config=QUICK).nats > 0.5
+    found = fit_critic(x, z, config=QUICK)
+    assert found.nats > 0.5
+    assert (found.diagnostics["constant_columns"], found.diagnostics["warning"]) == (1, None)
+
+
+def test_a_constant_variable_is_named():
+    x, _ = CorrelatedGaussians(0.9).sample(100)
+    found = fit_critic(x, torch.ones(100, 2), config=QUICK)
+    assert found.nats == pytest.approx(0, abs=1e-6)
+    assert found.diagnostics["constant_columns"] == 2
+    assert found.diagnostics["warning"] == "z is constant and carries nothing"
 
 
 @pytest.mark.parametrize(

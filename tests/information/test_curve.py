@@ -111,6 +111,29 @@ def test_noise_alone_makes_no_knee(seed):
     assert not knee(zip(rates[::-1], rates, rates + noise[1], strict=True))
 
 
+@pytest.mark.parametrize("noise", [0.1, 0.3])
+def test_much_noise_makes_few_knees(noise):
+    """A line, and a level with what is no rise at all: 40 knees of 40 without the depth."""
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        rates = np.linspace(0, 1, 40)
+        for rise in (0, 1):
+            noisy = rise * rates + noise * rng.standard_normal(40)
+            found += bool(knee(zip(rates[::-1], rates, noisy, strict=True)))
+    assert found <= 4
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_knee_stands_out_of_noise_of_a_thirtieth(seed):
+    target = SaturatingCurve()
+    curve = target.points(40)
+    spread = 0.03 * max(relevance for *_, relevance in curve)
+    noisy = spread * np.random.default_rng(seed).standard_normal(40)
+    points = [(b, r, v + e) for (b, r, v), e in zip(curve, noisy, strict=True)]
+    assert clear(points).point.rate == pytest.approx(target.knee_rate, abs=0.15 * 8)
+
+
 def test_a_straight_line_a_collapse_and_too_few_points_have_no_knee():
     line = knee([(1 - i / 10, i / 10, i / 10) for i in range(11)])
     assert isinstance(line, NoClearKnee)

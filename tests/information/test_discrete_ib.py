@@ -68,7 +68,7 @@ def test_the_symmetric_channel_follows_its_closed_form(flip, q):
     assert solution.converged.all()
 
 
-@pytest.mark.parametrize("flip", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("flip", [0.02, 0.1, 0.3, 0.49])
 @pytest.mark.parametrize("factor", [1.001, 1.01, 1.1, 2, 8])
 def test_the_symmetric_channel_is_solved_to_a_ten_billionth_of_a_bit_at_any_distance(flip, factor):
     target = BinarySymmetric(flip)

@@ -81,6 +81,42 @@ def test_a_fine_grid_of_gaussians_comes_near_their_largest_critical_beta():
     assert found.local == pytest.approx(exact.critical_betas.item(), abs=1e-3)
 
 
+def climbed_threshold(joint, seed):
+    """The largest ratio that gradient ascent over r_x finds from many starts."""
+    p_x, p_y = joint.sum(1), joint.sum(0)
+    logits = 3 * torch.randn(200, len(p_x), dtype=torch.float64, generator=generator(seed))
+    logits.requires_grad_()
+
+    def divergence(r, p):
+        off = (r - p) / p
+        return (p * ((1 + off) * off.log1p() - off)).sum(1)
+
+    optimiser, best = torch.optim.Adam([logits], 0.05), torch.zeros(())
+    for _ in range(400):
+        r_x = logits.softmax(1)
+        below = divergence(r_x, p_x)
+        ratio = divergence(r_x @ (joint / p_x[:, None]), p_y)[below > 1e-6] / below[below > 1e-6]
+        best = ratio.max()
+        optimiser.zero_grad()
+        (-ratio.sum()).backward()
+        optimiser.step()
+    return best.item()
+
+
+@pytest.mark.parametrize("draw", [5, 7, 8])
+def test_three_classes_reach_the_largest_ratio_that_another_search_finds(draw):
+    """Of these the threshold is close to the local one, where climbing is slow."""
+    rand = generator(2)
+    joint = [torch.rand(4, 3, dtype=torch.float64, generator=rand) ** 5 for _ in range(9)][draw]
+    joint = joint / joint.sum()
+    found = learnability(joint)
+    assert found.beta_0 == pytest.approx(climbed_threshold(joint, draw), abs=1e-8)
+    between = (found.local + found.beta_0) / 2
+    solution = information_bottleneck(joint, [between, 1.0001 * found.beta_0])
+    assert solution.rate[0] > 1e-4
+    assert solution.rate[1] == 0
+
+
 def test_random_joints_keep_the_order_of_both_thresholds():
     for seed in range(5):
         joint = torch.rand(6, 3, dtype=torch.float64, generator=generator(seed)) ** 4

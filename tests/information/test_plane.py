@@ -39,6 +39,10 @@ def test_the_layers_of_a_model_are_found_behind_their_nonlinearities():
     )
     assert plane_layers(bottleneck) == ["encoder.1", "latent", "decoder"]
     assert plane_layers(BinaryStochasticNet(4, [3, 2], 3)) == ["z1", "z2"]
+    convolutions = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.BatchNorm2d(2)
+    )
+    assert plane_layers(convolutions) == ["2", "3"]
 
 
 def test_pairwise_points_are_the_bounds_of_what_the_layer_returns():

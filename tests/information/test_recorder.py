@@ -55,6 +55,15 @@ def test_what_is_no_plane_is_refused(tmp_path):
         PlaneRecorder(perceptron(), None, batch(), "bined")
 
 
+def test_what_cannot_be_recorded_is_refused():
+    with pytest.raises(InputError, match="at least 2 inputs, got 0"):
+        PlaneRecorder(perceptron(), None, batch(n=0))
+    with pytest.raises(InputError, match="samples = 1"):
+        PlaneRecorder(perceptron(), None, batch(), samples=1)
+    with pytest.raises(InputError, match="no linear or convolutional layer"):
+        PlaneRecorder(nn.Flatten(), None, batch())
+
+
 def test_epochs_are_spaced_by_their_logarithm():
     assert log_spaced(100, 6) == [0, 1, 3, 10, 32, 100]
     assert log_spaced(3, 40) == [0, 1, 2, 3]

@@ -1,13 +1,16 @@
 """The commands `narrows knee` and `narrows plane`, from a run's folder to the page."""
 
 import json
+import re
 
 import pytest
 import torch
+import vl_convert
 from torch import nn
 
 from narrows.cli import main
 from narrows.information import PlaneRecorder
+from narrows.report.planes import plane_chart, write_plane
 from narrows.types import Batch
 from scenarios import generator
 
@@ -78,6 +81,36 @@ def test_recorded_planes_are_drawn_over_their_epochs(tmp_path, capsys):
     assert (tmp_path / "plane.html").exists()
     _, out, _ = narrows(capsys, "plane", *files, "--json")
     assert len(json.loads(out)) == 2 * 3 * 2
+
+
+def plane_row(model, beta, epoch, layer, rate, measures="the code with noise"):
+    place = {"model": model, "beta": beta, "seed": 0, "epoch": epoch, "layer": layer}
+    bits = {"rate": rate, "relevance": rate / 2, "entropy": 1.0, "ceiling": 6.5}
+    return place | bits | {"saturated": False, "measures": measures}
+
+
+def test_a_plane_names_its_limits_and_the_beta_of_each_line():
+    rows = [
+        plane_row("vib", beta, None, layer, rate)
+        for beta, rates in ((0.1111111, (2.0, 1.5)), (0.37, (1.0, 0.5)))
+        for layer, rate in zip(("encoder.1", "latent"), rates, strict=True)
+    ]
+    svg = vl_convert.vegalite_to_svg(plane_chart(rows).to_dict())
+    shown = re.findall(r">([^<>]+)</text>", svg)
+    assert [shown.count(name) for name in ("H(Y)", "log n", "vib")] == [1, 1, 1]
+    assert [shown.count(beta) for beta in ("0.11", "0.37")] == [1, 1]
+
+
+def test_the_page_says_how_each_layer_was_measured_and_which_way_time_runs(tmp_path):
+    rows = [
+        plane_row("recorded", None, epoch, layer, rate, measures)
+        for layer, rate, measures in (("1", 2.0, "the code with noise"), ("latent", 1.0, "codes"))
+        for epoch in (0, 30)
+    ]
+    page = write_plane(rows, tmp_path / "plane.html").read_text()
+    assert "Measured: the code with noise; of latent of recorded: codes." in page
+    assert "H(Y) = 1.00 bits" in page
+    assert "from epoch 0 (small points) to 30 (large)" in page
 
 
 def test_what_cannot_be_drawn_is_one_line(tmp_path, capsys):

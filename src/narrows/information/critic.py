@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from narrows.errors import InputError, unknown_name
-from narrows.information._checks import check_codes, check_pair
+from narrows.information._checks import check_codes, check_pair, constant_columns
 from narrows.information.neural import CRITIC_BOUNDS, BoundName, critic_bound
 from narrows.types import Estimate
 
@@ -91,7 +91,8 @@ def fit_critic(
     Returns:
         The estimate of `critic_bound` on the last part, with its `n` (at most 4,000 are scored).
         More diagnostics: `train_nats` and `validation_nats`, the same bound where the critic was
-        trained and picked, `step` that was picked, and `steps` made.
+        trained and picked, `step` that was picked, `steps` made, `constant_columns` of x and z
+        together, and `warning`, where x or z is constant as a whole, else None.
 
     Raises:
         InputError: for NaN, wrong shapes, unequal lengths or fewer than 50 samples.
@@ -115,11 +116,14 @@ def fit_critic(
     with torch.enable_grad():
         step, steps = _train(critic, train, validation, bound, config, draw)
     estimate = critic_bound(critic.score(held_out), bound)
+    flat = [name for name, part in (("x", x), ("z", z)) if (part == part[0]).all()]
     found = {
         "train_nats": critic_bound(critic.score(train), bound).nats,
         "validation_nats": critic_bound(critic.score(validation), bound).nats,
         "step": step,
         "steps": steps,
+        "constant_columns": constant_columns(x) + constant_columns(z),
+        "warning": f"{' and '.join(flat)} is constant and carries nothing" if flat else None,
     }
     return replace(estimate, diagnostics={**estimate.diagnostics, **found})
 

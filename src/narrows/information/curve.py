@@ -10,7 +10,9 @@ be shared in time and rate left unused, so what lies below the envelope is noise
 failed. Curvature or differences of neighbours would look for the noise instead.
 
 The height of the knee says how sharp it is: 0 on a straight line, near 1 at a right angle. The knee
-depends on the range of betas: sweep from collapse (rate near 0) to no visible gain.
+depends on the range of betas: sweep from collapse (rate near 0) to no visible gain. Noise lifts the
+envelope off a straight line as far as it lets points fall below it: a knee has to be twice as high
+as the points of the curve lie deep, half of them.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ __all__ = [
 _MIN_HEIGHT = 0.1
 _MIN_GAIN = 0.01
 _MIN_POINTS = 3
+_DEPTHS = 2.0
 
 
 class IBPoint(NamedTuple):
@@ -125,7 +128,8 @@ def knee(points: Iterable[Sequence[float]], min_height: float = _MIN_HEIGHT) -> 
 
     Returns:
         The knee, or why there is none: fewer than 3 distinct points, a relevance that rises by less
-        than 0.01 nats over the whole curve, or a highest point below `min_height`.
+        than 0.01 nats over the whole curve, a highest point below `min_height`, or one that is
+        below twice the median depth of all points under the envelope.
 
     Raises:
         InputError: for NaN or inf, or a point without three numbers.
@@ -250,6 +254,11 @@ def _below(table: np.ndarray, hull: list[int], rate: float, relevance: float) ->
     )
 
 
+def _depth(table: np.ndarray, hull: list[int]) -> float:
+    """How far the median point lies under the envelope, in nats."""
+    return float(np.median(np.interp(table[:, 1], *table[hull, 1:].T) - table[:, 2]))
+
+
 def _knee(table: np.ndarray, min_height: float) -> Knee | NoClearKnee:
     if len(np.unique(table[:, 1:], axis=0)) < _MIN_POINTS:
         return NoClearKnee("fewer than 3 distinct points; sweep more betas")
@@ -269,6 +278,13 @@ def _knee(table: np.ndarray, min_height: float) -> Knee | NoClearKnee:
         return NoClearKnee(
             f"the curve bends too little: its highest point is {height:.2f} above the chord, less "
             f"than {min_height:g}; sweep larger betas to collapse and smaller ones to no gain",
+            height,
+        )
+    depth = _depth(table, hull) / gain
+    if height < _DEPTHS * depth:
+        return NoClearKnee(
+            f"the points scatter by {depth:.2f} under their envelope, whose highest point is "
+            f"{height:.2f} above the chord: noise alone does that; average more seeds",
             height,
         )
     index = hull[best]

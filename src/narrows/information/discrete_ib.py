@@ -41,10 +41,12 @@ from narrows.information.curve import IBPoint
 
 __all__ = ["Codes", "IBSolution", "information_bottleneck", "solution_of"]
 
-# In nats: the gain that is worth a new cluster, and how loose the gap may be.
+# In nats, or in units of I(X;Y) where that is less, since a weak dependence has a flat optimum: the
+# gain that is worth a new cluster, and how loose the gap may be.
 _AIM = 6e-10
 _SLACK = 2e-10
 _ROUGH_AIM = 1e-6
+_LEAST = 1e-9
 _ROUNDS = 12
 _LEADING = 12
 _CLIMB = 60
@@ -204,15 +206,16 @@ def _improve(source: Source, t: Tensor, clusters: Clusters, count: int, aim: flo
     """Alternate between climbing and adding the decoder that a code would gain most from."""
     codes = Codes(pad(clusters, count), torch.zeros_like(t), torch.full((len(t),), _LEADING))
     rows = torch.arange(len(t))
+    unit = mutual_information(source.p_x, source.p_y).clamp(_LEAST, 1).item()
     for round_ in range(_ROUNDS):
         near = max(_NEAR / 10**round_, _NEAREST)
         better, steps = climb(source, t[rows], trim(codes.clusters.take(rows)), near, _CLIMB)
         _, log_l = encode(source, t[rows], better)
-        peaks = highest(source, log_l, t[rows], better.q, _SLACK)
+        peaks = highest(source, log_l, t[rows], better.q, _SLACK * unit)
         codes.clusters.put(rows, pad(better, count))
         codes.floor[rows] = -(log_l @ source.p_x) - peaks.log_bound
         codes.iterations[rows] += steps
-        gains = peaks.log_value > aim * t[rows]
+        gains = peaks.log_value > aim * unit * t[rows]
         grown, could = grow(source, t[rows], codes.clusters.take(rows), peaks.q)
         rows = rows[gains & could]
         if not len(rows):

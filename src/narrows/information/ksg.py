@@ -41,12 +41,15 @@ from narrows.information._checks import (
 )
 from narrows.information._counts import count_within
 from narrows.information._neighbours import nearest
+from narrows.information.discrete import label_rows
 from narrows.types import Estimate
 
 __all__ = ["ksg", "ksg_relevance"]
 
 # Where correlated Gaussians of 1 to 10 dimensions and 300 to 10,000 samples lost a tenth.
 _WIDE = 0.8
+# Of independent normals of which one was rounded, this share of ties was worth two errors.
+_TIED = 0.05
 _PARTS = 10
 
 
@@ -74,7 +77,8 @@ def ksg(
     Returns:
         Estimate in nats, which can be negative; the standard error is NaN below 8k samples.
         Diagnostics: `bound` ("none"), `neighbours`, `variant`, `jitter`, `duplicates` (share of
-        samples that equal k others), `constant_columns` of x and z together, `neighbourhood`
+        samples that equal k others), `ties` (the largest share of samples that do so in x, or in z,
+        alone), `constant_columns` of x and z together, `neighbourhood`
         (median distance to the k-th neighbour in units of the typical width of x given z) and
         `warning`, a sentence where the estimate must not be believed, else None.
 
@@ -216,6 +220,8 @@ def _about(
     duplicates = (radius == 0).double().mean().item()
     constant = {name: constant_columns(part) for name, part in variables.items()}
     flat = [name for name, part in variables.items() if constant[name] == part.shape[1]]
+    ties = {name: _ties(part, k) for name, part in variables.items()}
+    tied = max(ties, key=lambda name: ties[name])
     warning = None
     if duplicates:
         warning = (
@@ -224,6 +230,11 @@ def _about(
         )
     elif flat:
         warning = f"{' and '.join(flat)} is constant and has no density; it carries nothing"
+    elif ties[tied] > _TIED:
+        warning = (
+            f"{tied} is rounded or discrete: {ties[tied]:.1%} of the samples equal {k} others in "
+            "it; take ksg_relevance for labels, bin it, or add jitter"
+        )
     elif width > _WIDE:
         warning = (
             f"neighbours lie {width:.3g} times as far as the density may be taken for constant: "
@@ -234,10 +245,17 @@ def _about(
         "neighbours": k,
         "jitter": jitter,
         "duplicates": duplicates,
+        "ties": ties[tied],
         "constant_columns": sum(constant.values()),
         "neighbourhood": width,
         "warning": warning,
     }
+
+
+def _ties(part: Tensor, k: int) -> float:
+    """Share of the samples of one variable that equal k others in it."""
+    row = label_rows(part)
+    return (torch.bincount(row)[row] > k).double().mean().item()
 
 
 def _check_settings(k: int, jitter: float, n: int, variant: int = 1) -> None:

@@ -8,9 +8,10 @@ rho is the maximal correlation: below rho^2 already an infinitesimal code gains.
 
 Source: Wu, Fischer, Chuang & Tegmark (2019), arXiv 1907.07331, whose beta multiplies I(Z;Y): their
 beta_0 is 1 / ours. The supremum is the contraction coefficient of Anantharam, Gohari, Kamath & Nair
-(2013), arXiv 1304.6133. Wu et al. bound it by conditions on subsets of x; here it is found by
-narrowing an interval: the code that passes nothing is optimal at beta if and only if c(q) of
-`_certificate.py` is nowhere above 1.
+(2013), arXiv 1304.6133. Wu et al. bound it by conditions on subsets of x. Here: the code that
+passes nothing is optimal at beta if and only if c(q) of `_certificate.py` is nowhere above 1. Where
+it is, q belongs to an r whose ratio is above beta, which is the next beta (Dinkelbach 1967, "On
+Nonlinear Fractional Programming"), until there is none.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from narrows.information._joint import Source, check_joint, merge_rows
 
 __all__ = ["Learnability", "learnability"]
 
-_CUTS, _ROUNDS = 32, 9
+_ROUNDS = 100
 _SLACK = 1e-13
 _ABOVE = 1e-12
+_LEAST = 1e-15
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,24 @@ def learnability(joint: Tensor) -> Learnability:
     # Classes that never occur have no correlation and would divide by 0.
     source = Source(source.p_x, source.p_y[:, source.p_y.sum(0) > 0])
     local = _maximal_correlation(source) ** 2
-    low, high = local, 1.0
     if source.p_y.shape[1] < 2:
         return Learnability(0.0, 0.0, True)
-    for _ in range(_ROUNDS):
-        betas = torch.linspace(low, high, _CUTS + 2, dtype=torch.float64)
-        gains = _gains(source, betas[1:-1])
-        above = int(gains.long().cumprod(0).sum())
-        low, high = betas[above].item(), betas[above + 1].item()
-    beta_0 = (low + high) / 2 if low > local else local
+    # Without any correlation there is no beta to begin at, and nothing to learn.
+    beta_0 = _rise(source, local) if local > _LEAST else local
     return Learnability(beta_0, local, source.p_y.shape[1] == 2)
+
+
+def _rise(source: Source, beta: float) -> float:
+    """From a beta where a code may gain up to that where none does."""
+    for _ in range(_ROUNDS):
+        r_x = _worthwhile(source, beta)
+        if r_x is None:
+            break
+        higher = _ratio(source, r_x)
+        if higher <= beta:
+            break
+        beta = min(higher, 1.0)
+    return beta
 
 
 def _maximal_correlation(source: Source) -> float:
@@ -83,9 +93,24 @@ def _maximal_correlation(source: Source) -> float:
     return min(1.0, torch.linalg.svdvals(scaled)[1].item())
 
 
-def _gains(source: Source, betas: Tensor) -> Tensor:
-    """At which betas some decoder is worth adding to a code that passes nothing: `[B]` bool."""
-    p_y, t = source.p_x @ source.p_y, 1 / betas
+def _worthwhile(source: Source, beta: float) -> Tensor | None:
+    """P(x|z) `[X]` of the value of z most worth adding to a code that passes nothing, if any is."""
+    p_y, t = source.p_x @ source.p_y, source.p_x.new_tensor([1 / beta])
     log_l = -t[:, None] * divergences(source.p_y, p_y[None])[:, 0]
-    peaks = highest(source, log_l, t, p_y.expand(len(t), 1, -1), _SLACK)
-    return peaks.log_value > _ABOVE
+    peak = highest(source, log_l, t, p_y.expand(1, 1, -1), _SLACK)
+    if not peak.log_value > _ABOVE:
+        return None
+    log_r = source.p_x.log() - log_l - t[:, None] * divergences(source.p_y, peak.q)[:, 0]
+    return log_r.softmax(1)[0]
+
+
+def _ratio(source: Source, r_x: Tensor) -> float:
+    """KL(r_y || p_y) / KL(r_x || p_x), which keeps its digits where r is close to p."""
+
+    def divergence(r: Tensor, p: Tensor) -> Tensor:
+        off = (r - p) / p
+        return (p * (torch.special.xlog1py(1 + off, off) - off)).sum()
+
+    p_x = source.p_x
+    above = divergence(r_x @ source.p_y, p_x @ source.p_y)
+    return (above / divergence(r_x, p_x)).item()

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 _BLOCK = 2048
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 _NONLINEAR = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid)
 
 
@@ -56,11 +57,18 @@ def plane_layers(model: nn.Module) -> list[str]:
     """What can be measured of a model without asking: the names of its layers.
 
     The last one of an encoder is its latent. A layer with weights is read after the nonlinearity
-    that follows it. The layers of a `BinaryStochasticNet` are its hidden ones, `z1`, `z2`, ...
+    that follows it, also past a normalisation. The layers of a `BinaryStochasticNet` are its hidden
+    ones, `z1`, `z2`, ...
     """
     if isinstance(model, BinaryStochasticNet):
         return [f"z{number}" for number in range(1, len(model.hidden) + 1)]
     leaves = [(name, one) for name, one in model.named_modules() if not [*one.children()]]
+    # Of a normalisation with a nonlinearity only the latter counts as what follows a layer.
+    leaves = [
+        leaf
+        for leaf, (_, follows) in pairwise([*leaves, ("", nn.Identity())])
+        if not (isinstance(leaf[1], _NORMS) and isinstance(follows, _NONLINEAR))
+    ]
     layers = []
     for (name, module), (after, follows) in pairwise([*leaves, ("", nn.Identity())]):
         if isinstance(module, nn.Linear | nn.Conv2d):

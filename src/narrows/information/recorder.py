@@ -52,6 +52,7 @@ class PlaneRecorder:
 
     Raises:
         ConfigError: for a measure that there is none of.
+        InputError: for fewer inputs than 2, or a model without layers that `plane_layers` knows.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))
@@ -72,7 +73,13 @@ class PlaneRecorder:
     ) -> None:
         if measure not in MEASURES:
             raise unknown_name("measure", measure, MEASURES)
+        if min(samples, len(data.x)) < 2:
+            raise InputError(
+                f"a plane needs at least 2 inputs, got {len(data.x)} and samples = {samples}"
+            )
         self.model, self.layers = model, list(layers or plane_layers(model))
+        if not self.layers:
+            raise InputError("the model has no linear or convolutional layer; name what to measure")
         step = 1 if measure == "exact" else math.ceil(len(data.x) / samples)
         self.data = Batch(data.x[::step], data.y[::step])
         self.measure, self.options = measure, options

@@ -101,42 +101,64 @@ def plane_table(rows: Sequence[Row]) -> ResultTable:
 
 
 def plane_chart(rows: Sequence[Row]) -> alt.FacetChart:
-    """The plane: one mark a layer, a line through the layers of a model, or along its training.
+    """The plane: a panel a model; a line through its layers at each beta, or along its training.
 
     Args:
-        rows: with `model`, `beta`, `seed`, `epoch`, `layer`, `rate`, `relevance`, `entropy` (bits).
+        rows: with `model`, `beta`, `seed`, `epoch`, `layer`, `rate`, `relevance`, `entropy` and
+            `ceiling` (bits).
     """
-    means = [{"rank": i} | _mean(*item) for i, item in enumerate(_groups(rows).items())]
     recorded = rows[0]["epoch"] is not None
+    means = [{"rank": i} | _mean(*item) for i, item in enumerate(_groups(rows).items())]
+    if recorded:
+        epochs = sorted({mean["epoch"] for mean in means})
+        means = [mean | {"rank": epochs.index(mean["epoch"])} for mean in means]
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     colours = [PALETTE[i % len(PALETTE)] for i in range(len(layers))]
     base = alt.Chart()
-    rate = alt.X("rate:Q", title="I(X;T), bits")
-    relevance = alt.Y("relevance:Q", title="I(T;Y), bits", scale=alt.Scale(domainMin=0))
+    place = {
+        "x": alt.X("rate:Q", title="I(X;T), bits"),
+        "y": alt.Y("relevance:Q", title="I(T;Y), bits", scale=alt.Scale(domainMin=0)),
+    }
     colour = alt.Color("layer:N", title="Layer", scale=alt.Scale(domain=layers, range=colours))
-    limit = base.mark_line(color="#888888", strokeDash=[6, 3]).encode(
-        alt.X("rate:Q"), alt.Y("entropy:Q"), detail="bound:N"
-    )
+    path = {"order": "rank:Q", "detail": "layer:N" if recorded else "beta:N"}
+    grey = alt.value("#888888")
     line = base.mark_line(strokeWidth=1.5, opacity=0.7)
-    line = (
-        line.encode(rate, relevance, color=colour, order="epoch:Q", detail="layer:N")
-        if recorded
-        else line.encode(
-            rate, relevance, color=alt.value("#888888"), order="rank:Q", detail="beta:N"
-        )
-    )
-    across = base.mark_rule().encode(rate, relevance, alt.X2("rate_high:Q"), color=colour)
-    across = across.encode(alt.X("rate_low:Q", title="I(X;T), bits"))
-    along = base.mark_rule().encode(rate, alt.Y("low:Q"), alt.Y2("high:Q"), color=colour)
-    tooltip = ["layer:N", "beta:Q", "epoch:Q"]
+    line = line.encode(**place, **path, color=colour if recorded else grey)
+    across = base.mark_rule().encode(alt.Y("relevance:Q"), alt.X2("rate_high:Q"), color=colour)
+    across = across.encode(alt.X("rate_low:Q"))
+    along = base.mark_rule().encode(alt.X("rate:Q"), alt.Y("low:Q"), alt.Y2("high:Q"), color=colour)
+    tooltip = ["layer:N", "epoch:Q" if recorded else "beta:Q"]
     tooltip += [alt.Tooltip(f"{axis}:Q", format=".3f") for axis in ("rate", "relevance")]
-    point = base.mark_circle(size=60, opacity=1).encode(
-        rate, relevance, color=colour, tooltip=tooltip
-    )
-    layered = alt.layer(limit, line, across, along, point, data=alt.Data(values=means))
-    return layered.properties(width=_WIDTH, height=_HEIGHT).facet(
-        column=alt.Column("model:N", title=None)
-    )
+    # What came later in training lies above and is larger.
+    sizes = alt.Scale(range=[12, 90])
+    size = alt.Size("rank:Q", legend=None, scale=sizes) if recorded else alt.value(60)
+    point = base.mark_circle(opacity=1).encode(**place, color=colour, size=size, tooltip=tooltip)
+    parts = [*_limits(base), line, across, along, point]
+    if not recorded:
+        # Upright, so that neighbours in a crowd stay legible.
+        mark = base.mark_text(angle=270, align="right", dx=-8, color="#555555", fontSize=11)
+        # Where a layer passes least, the lines of different betas are farthest apart.
+        least = mark.transform_joinaggregate(least="min(rate)", groupby=["model", "beta"])
+        least = least.transform_filter("datum.rate === datum.least && datum.beta > 0")
+        parts.append(least.encode(**place, text=alt.Text("beta:Q", format=".2~g")))
+    layered = alt.layer(*parts, data=alt.Data(values=means))
+    panels = alt.Facet("model:N", title=None, sort=list(dict.fromkeys(r["model"] for r in rows)))
+    return layered.properties(width=_WIDTH, height=_HEIGHT).facet(panels, columns=2)
+
+
+def _limits(base: alt.Chart) -> list[alt.Chart]:
+    """H(Y) and log n, dashed and named; once a panel, however many points it has."""
+    dashed: Row = {"color": "#888888", "strokeDash": [6, 3]}
+    name: Row = {"color": "#666666", "fontSize": 11}
+    of_y, of_x = alt.Y("max(entropy):Q"), alt.X("max(ceiling):Q")
+    return [
+        base.mark_rule(**dashed).encode(of_y),
+        base.mark_rule(**dashed).encode(of_x),
+        base.mark_text(**name, text="H(Y)", align="left", dx=4, dy=-7).encode(of_y, x=alt.value(0)),
+        base.mark_text(**name, text="log n", align="right", dx=-4).encode(
+            of_x, y=alt.value(_HEIGHT - 8)
+        ),
+    ]
 
 
 def write_plane(rows: Sequence[Row], path: Path) -> Path:
@@ -149,11 +171,19 @@ def write_plane(rows: Sequence[Row], path: Path) -> Path:
     if not rows:
         raise InputError("there are no points to draw")
     lead = (
-        f"Measured: {rows[0]['measures']}. The dashed line is H(Y); nothing exceeds "
+        f"Measured: {_measured(rows)}. Nothing exceeds H(Y) = {rows[0]['entropy']:.2f} bits or "
         f"log n = {rows[0]['ceiling']:.2f} bits. Crosses are one standard deviation over seeds."
     )
+    epochs = [row["epoch"] for row in rows if row["epoch"] is not None]
+    reading = (
+        f"A line is a layer's way through training, from epoch {min(epochs)} (small points) to "
+        f"{max(epochs)} (large)."
+        if epochs
+        else "A line joins the layers of one network, from input to output; where its "
+        "I(X;T) is least stands beta."
+    )
     sections = [
-        Section("Layers", chart=plane_chart(rows)),
+        Section("Layers", [reading], chart=plane_chart(rows)),
         Section("Table", table=plane_table(rows)),
     ]
     return write_page(path, "Information plane", lead, sections)
@@ -176,6 +206,15 @@ def _rows(record: Row) -> list[Row]:
     ]
 
 
+def _measured(rows: Sequence[Row]) -> str:
+    """What was measured, and of which layers where not all are measured alike."""
+    layers: dict[str, dict[str, None]] = {}
+    for row in rows:
+        layers.setdefault(row["measures"], {})[f"{row['layer']} of {row['model']}"] = None
+    first, *others = layers
+    return "; ".join([first, *(f"of {', '.join(layers[one])}: {one}" for one in others)])
+
+
 def _groups(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
@@ -185,7 +224,7 @@ def _groups(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
 
 def _mean(key: tuple[Any, ...], group: Sequence[Row]) -> Row:
     found: Row = dict(zip(("model", "beta", "epoch", "layer"), key, strict=True))
-    return found | {"entropy": group[0]["entropy"]} | centre(group)
+    return found | {axis: group[0][axis] for axis in ("entropy", "ceiling")} | centre(group)
 
 
 def centre(group: Sequence[Row]) -> Row:

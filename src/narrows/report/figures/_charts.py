@@ -16,7 +16,8 @@ PERCENT = alt.Axis(format="%")
 
 def log_beta(title: str = "beta") -> alt.X:
     """The axis of beta."""
-    return alt.X("beta:Q", title=title, scale=alt.Scale(type="log"), axis=alt.Axis(grid=False))
+    axis = alt.Axis(grid=False, labelOverlap="greedy", labelSeparation=4)
+    return alt.X("beta:Q", title=title, scale=alt.Scale(type="log"), axis=axis)
 
 
 def against_beta(
