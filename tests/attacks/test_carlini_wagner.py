@@ -10,7 +10,7 @@ from narrows.attacks._nearest import Nearest
 from narrows.attacks._query import Query
 from narrows.attacks.carlini_wagner import _to_tanh
 from narrows.errors import ConfigError
-from scenarios_attacks import NoisyInput, curved_case, exact_radius, linear_case
+from scenarios_attacks import Linear, NoisyInput, curved_case, exact_radius, linear_case
 
 QUICK = {"steps": 200, "searches": 5}
 
@@ -188,3 +188,13 @@ def test_named_settings_are_those_that_were_published():
 def test_refuses_what_means_nothing(wrong, says):
     with pytest.raises(ConfigError, match=says):
         CarliniWagner(**wrong)
+
+
+def test_a_lucky_draw_beside_the_image_does_not_end_the_search():
+    torch.manual_seed(0)
+    model = Linear(100, 3)
+    model.scale(10)
+    x = 0.6 * torch.rand(50, 100, generator=torch.Generator().manual_seed(1)) + 0.2
+    y = model(x).argmax(1)
+    # No more than noise for each look alone: 12 of 50 hits led away from the boundary.
+    assert CarliniWagner(steps=40, searches=3)(NoisyInput(model, 0.1), x, y).success.all()

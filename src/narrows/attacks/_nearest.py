@@ -4,10 +4,14 @@
 
 A search ends a little past the boundary. On a deterministic model a few secant steps along the line
 to the image take back what is left. A stochastic model is undecided at its boundary, so there the
-perturbation is enlarged until fresh draws confirm it.
+perturbation is enlarged until fresh draws confirm it. What one lucky draw found beside the image
+leads nowhere however much it is enlarged: such an image, and one that no draw was found for, moves
+along the mean of many gradients instead.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -15,7 +19,7 @@ from torch import Tensor
 from narrows.attacks._base import Best
 from narrows.attacks._query import Query
 from narrows.attacks.losses import margin
-from narrows.attacks.norms import per_image, size
+from narrows.attacks.norms import per_image, size, steepest
 from narrows.types import Norm
 
 __all__ = ["Nearest"]
@@ -23,6 +27,8 @@ __all__ = ["Nearest"]
 _LOOKS = 3
 _SHARE = 0.1  # of the secant's rest: aiming at the boundary itself, rounding would decide the side
 _ENLARGED = (1, *(1 + 0.02 * 2**k for k in range(12)))
+_NEAR = 0.02  # of the box, where an image that nothing led away from begins to move
+_GRADIENTS = 50  # looks that its way is averaged over
 
 
 class Nearest:
@@ -62,9 +68,10 @@ class Nearest:
 
     def finish(self, query: Query) -> Tensor:
         """The images to return: `[n, ...]`, moved along the line through `origin`."""
-        rows = torch.isfinite(self.distance).nonzero().squeeze(1)
-        if len(rows):
-            (self._enlarge if query.stochastic else self._tighten)(query, rows)
+        if query.stochastic:
+            self._confirm(query)
+        elif len(rows := torch.isfinite(self.distance).nonzero().squeeze(1)):
+            self._tighten(query, rows)
         return self.x
 
     def _tighten(self, query: Query, rows: Tensor) -> None:
@@ -83,13 +90,34 @@ class Nearest:
             high, ahead = share.where(fooled, high), lead.where(fooled, ahead)
             low, behind = low.where(fooled, share), behind.where(fooled, lead)
 
-    def _enlarge(self, query: Query, rows: Tensor) -> None:
-        delta = self.x - self.origin
+    def _confirm(self, query: Query) -> None:
+        """Enlarge what was found until it is confirmed; elsewhere go up the mean gradient."""
+        delta, found = self.x - self.origin, torch.isfinite(self.distance)
+        rows = found.nonzero().squeeze(1)
+        left = self._enlarge(query, rows, delta[rows])
+        rows = torch.cat([left, (~found).nonzero().squeeze(1)])
+        if len(rows):
+            way = self._uphill(query, rows)
+            least = _NEAR * (1 if self._norm == "linf" else math.sqrt(way[0].numel()))
+            self._enlarge(query, rows, least * way)
+
+    def _enlarge(self, query: Query, rows: Tensor, delta: Tensor) -> Tensor:
+        """Make `delta: [b, ...]` larger until fresh draws confirm it; where they never do."""
         # On the boundary a verdict is a toss of a coin: be two standard errors past it.
-        enough = 0.5 + query.verify_draws**-0.5
-        for factor in _ENLARGED:
-            self.x[rows] = (self.origin[rows] + factor * delta[rows]).clamp_(0, 1)
+        enough = min(0.5 + query.verify_draws**-0.5, 1)
+        for factor in _ENLARGED if len(rows) else ():
+            self.x[rows] = (self.origin[rows] + factor * delta).clamp_(0, 1)
             verdict = query.verdict(self.x[rows], rows)
-            rows = rows[~verdict.fooled | (verdict.fooled_rate < min(enough, 1))]
+            open_ = ~verdict.fooled | (verdict.fooled_rate < enough)
+            rows, delta = rows[open_], delta[open_]
             if not len(rows):
-                return
+                break
+        return rows
+
+    def _uphill(self, query: Query, rows: Tensor) -> Tensor:
+        """Steepest direction of the margin averaged over many draws, of size one: `[b, ...]`."""
+        origin = self.origin[rows]
+        total = torch.zeros_like(origin)
+        for _ in range(_GRADIENTS):
+            total += query.ascend(origin, rows, margin).gradient
+        return steepest(total, self._norm)

@@ -46,8 +46,8 @@ Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
 class Rate:
     """Cross-entropy plus `weight` times the rate KL(p(z|x) || N(0, I)) in nats: `[b]`.
 
-    With the beta that a VIB was trained with as its weight this is the VIB's training loss. A weight
-    of 1 climbs the rate alone, a few hundred nats, and forgets the label.
+    With the beta that a VIB was trained with as its weight this is the VIB's training loss. With a
+    weight of 1 it climbs the rate alone, a few hundred nats, and forgets the label.
 
     Raises:
         InputError: for a model without a Gaussian latent.
