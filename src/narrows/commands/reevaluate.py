@@ -17,6 +17,7 @@ __all__ = ["command"]
 @click.option("--betas", callback=numbers, help="Of those methods, with commas.  [default: all]")
 @click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="Attacked.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--png", is_flag=True, help="Write each chart as a picture beside the page, too.")
 @click.option("--quiet", is_flag=True, help="Show errors and the path of the page only.")
 def command(
     folder: Path,
@@ -24,6 +25,7 @@ def command(
     betas: list[float] | None,
     images: int,
     device: str,
+    png: bool,
     quiet: bool,
 ) -> None:
     """Attack every model of a run's FOLDER with one step and with many restarts.
@@ -35,8 +37,12 @@ def command(
 
     from narrows.experiments.progress import Progress
     from narrows.experiments.reevaluation import reevaluate_run
-    from narrows.report.reevaluation import write_reevaluation
+    from narrows.report.page import write_pictures
+    from narrows.report.reevaluation import reevaluation_sections, write_reevaluation
 
     found = reevaluate_run(folder, methods, betas, images, device, Progress(Console(quiet=quiet)))
     path = folder / "reevaluation" / "reevaluation.html"
+    if png:
+        for picture in write_pictures(path.with_suffix(""), reevaluation_sections(found.rows)):
+            click.echo(f"Picture: {picture}")
     click.echo(f"Report: {write_reevaluation(path, found.rows, found.data, found.images)}")

@@ -12,7 +12,13 @@ import altair as alt
 from narrows.report.page import Section, write_page
 from narrows.report.tables import ResultTable
 
-__all__ = ["against_restarts", "one_step", "reevaluation_table", "write_reevaluation"]
+__all__ = [
+    "against_restarts",
+    "one_step",
+    "reevaluation_sections",
+    "reevaluation_table",
+    "write_reevaluation",
+]
 
 Rows = Sequence[dict[str, Any]]
 
@@ -35,7 +41,13 @@ def write_reevaluation(path: Path, rows: Rows, data: str, images: int) -> Path:
         images: how many test images were attacked.
     """
     lead = f"The first {images} test images of {data}, Linf. One dot or line a trained model."
-    sections = [
+    title = f"{data}: one step, and many restarts"
+    return write_page(path, title, lead, reevaluation_sections(rows))
+
+
+def reevaluation_sections(rows: Rows) -> list[Section]:
+    """Both charts with what they show, and the table."""
+    return [
         Section(
             "One step",
             [
@@ -54,7 +66,6 @@ def write_reevaluation(path: Path, rows: Rows, data: str, images: int) -> Path:
         ),
         Section("All numbers", table=reevaluation_table(rows)),
     ]
-    return write_page(path, f"{data}: one step, and many restarts", lead, sections)
 
 
 def one_step(rows: Rows) -> Any:
