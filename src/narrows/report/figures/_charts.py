@@ -15,8 +15,9 @@ PERCENT = alt.Axis(format="%")
 
 
 def log_beta(title: str = "beta") -> alt.X:
-    """The axis of beta."""
-    axis = alt.Axis(grid=False, labelOverlap="greedy", labelSeparation=4)
+    """The axis of beta; of its ticks only 1, 3, 10, 30, ... have a label."""
+    rounded = "indexof('13', format(datum.value, '.0e')[0]) >= 0 ? datum.label : ''"
+    axis = alt.Axis(grid=False, labelOverlap="greedy", labelSeparation=4, labelExpr=rounded)
     return alt.X("beta:Q", title=title, scale=alt.Scale(type="log"), axis=axis)
 
 

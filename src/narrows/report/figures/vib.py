@@ -100,7 +100,12 @@ def _error_chart(rows: Sequence[Row]) -> Any:
 
 def _information_chart(rows: Sequence[Row], classes: int) -> Any:
     base = alt.Chart(alt.Data(values=list(rows)))
-    x = alt.X("rate:Q", title="I(X;Z), bits", scale=alt.Scale(type="symlog"))
+    x = alt.X(
+        "rate:Q",
+        title="I(X;Z), bits",
+        scale=alt.Scale(type="symlog"),
+        axis=alt.Axis(values=[0, 1, 3, 10, 30, 100, 300, 1000]),
+    )
     y = alt.Y("relevance:Q", title="I(Z;Y), bits")
     shown = ["beta:Q", "seed:O", "split:N", *(f"{axis}:Q" for axis in ("rate", "relevance"))]
     curve = base.mark_line(point=True, strokeWidth=1.5).encode(
