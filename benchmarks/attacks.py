@@ -65,6 +65,20 @@ def train(splits: Any, epochs: int) -> nn.Module:
     return model.eval()
 
 
+def hardened(model: nn.Module, splits: Any) -> nn.Module:
+    """Two epochs of PGD training in place."""
+    generator = torch.Generator().manual_seed(0)
+    optimiser = torch.optim.Adam(model.requires_grad_(True).parameters(), 1e-3)
+    for _ in range(2):
+        for rows in torch.randperm(len(splits.train), generator=generator).split(128):
+            x, y = splits.train.batch(rows)
+            x_adv = PGD(eps=0.2, steps=5, restarts=1)(model, x, y).x_adv
+            optimiser.zero_grad()
+            F.cross_entropy(model(x_adv), y).backward()
+            optimiser.step()
+    return model.eval().requires_grad_(False)
+
+
 def deepfools(model: nn.Module, found: set[str]) -> dict[str, Run]:
     """DeepFool for L2, 50 steps, overshoot .02, of every library that is there."""
     runs: dict[str, Run] = {"narrows": lambda x, y: DeepFool()(model, x, y).x_adv}

@@ -28,16 +28,19 @@ from _timing import in_turn, save
 from _torchvision import make_importable
 from torch import Tensor, nn
 
-from attacks import train
+from attacks import hardened, train
 from narrows.attacks import APGD, Square, standard
 from narrows.data import load
 
 Run = Callable[[Tensor, Tensor], Tensor]
 EPS = {"linf": 0.1, "l2": 1.5}
+EPS_OF_HARDENED = {"linf": 0.2, "l2": 2.5}
 MODULES = {"AutoAttack": "pyautoattack", "adversarial-library": "adv_lib"}
 
 
-def original(model: nn.Module, norm: str, attack: str | None, queries: int = 5000) -> Run:
+def original(
+    model: nn.Module, norm: str, eps: float, attack: str | None, queries: int = 5000
+) -> Run:
     """The original's standard version, or one attack of it."""
     from pyautoattack import AutoAttack
 
@@ -47,7 +50,7 @@ def original(model: nn.Module, norm: str, attack: str | None, queries: int = 500
             choice = {"version": "custom", "attacks": [attack]}
         name = {"linf": "Linf", "l2": "L2"}[norm]
         with torch.random.fork_rng([]):  # it reseeds the global generator
-            attacker = AutoAttack(model, norm=name, eps=EPS[norm], seed=0, **choice)
+            attacker = AutoAttack(model, norm=name, eps=eps, seed=0, **choice)
             attacker.apgd.n_restarts = 1
             attacker.square.n_queries = queries
             found = attacker.run_standard_evaluation(x, y, batch_size=512)
@@ -56,19 +59,18 @@ def original(model: nn.Module, norm: str, attack: str | None, queries: int = 500
     return run
 
 
-def peer(model: nn.Module, norm: str, loss: str) -> Run:
+def peer(model: nn.Module, norm: str, eps: float, loss: str) -> Run:
     """adversarial-library's APGD."""
     from adv_lib.attacks import apgd
 
     order = {"linf": math.inf, "l2": 2}[norm]
     return lambda x, y: apgd(
-        model, x, y, EPS[norm], norm=order, n_iter=100, n_restarts=1, loss_function=loss
+        model, x, y, eps, norm=order, n_iter=100, n_restarts=1, loss_function=loss
     )
 
 
-def cases(model: nn.Module, norm: Any, found: set[str]) -> dict[str, dict[str, Run]]:
+def cases(model: nn.Module, norm: Any, eps: float, found: set[str]) -> dict[str, dict[str, Run]]:
     """What is measured: each attack of every library that is there."""
-    eps = EPS[norm]
     ours = {
         "APGD-CE 100": APGD(norm=norm, eps=eps, restarts=1),
         "APGD-DLR 100": APGD(norm=norm, eps=eps, restarts=1, loss="dlr"),
@@ -89,9 +91,9 @@ def cases(model: nn.Module, norm: Any, found: set[str]) -> dict[str, dict[str, R
         name, loss = theirs[title]
         if "AutoAttack" in found:
             queries = 1000 if name == "square" else 5000
-            table[title]["AutoAttack"] = original(model, norm, name, queries)
+            table[title]["AutoAttack"] = original(model, norm, eps, name, queries)
         if loss and "adversarial-library" in found:
-            table[title]["adversarial-library"] = peer(model, norm, loss)
+            table[title]["adversarial-library"] = peer(model, norm, eps, loss)
     return table
 
 
@@ -147,6 +149,9 @@ def show(title: str, rows: dict[str, dict[str, float]]) -> None:
 )
 @click.option("--repetitions", default=1, show_default=True, help="Timed runs of each.")
 @click.option("--epochs", default=None, type=int, help="Of training; 3 on MNIST, 60 on digits.")
+@click.option(
+    "--adversarial", is_flag=True, help="Attack the CNN after two epochs of PGD training."
+)
 @click.option("--threads", default=None, type=int, help="PyTorch's own choice if not given.")
 def main(
     out: Path | None,
@@ -155,6 +160,7 @@ def main(
     only: tuple[str, ...],
     repetitions: int,
     epochs: int | None,
+    adversarial: bool,
     threads: int | None,
 ) -> None:
     if threads:
@@ -166,10 +172,14 @@ def main(
     data = "mnist" if os.environ.get("NARROWS_DATA") else "digits"
     splits = load(data)
     model = train(splits, epochs or (3 if data == "mnist" else 60)).requires_grad_(False)
+    if adversarial:
+        model = hardened(model, splits)
     x, y = splits.test.batch(slice(0, images))
-    report: dict[str, Any] = {"data": data, "images": len(x), "eps": EPS}
+    about = {"data": data, "adversarial": adversarial}
+    radii = EPS_OF_HARDENED if adversarial else EPS
+    report: dict[str, Any] = {**about, "images": len(x), "eps": radii}
     for norm in norms:
-        for title, runs in cases(model, norm, found).items():
+        for title, runs in cases(model, norm, radii[norm], found).items():
             if title.startswith(only or ""):
                 report[f"{title}, {norm}"] = compare(runs, model, x, y, norm, repetitions)
                 show(f"{title}, {norm}", report[f"{title}, {norm}"])

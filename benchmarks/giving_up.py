@@ -20,9 +20,9 @@ import torch
 from _timing import save
 from torch import Tensor, nn
 
-from attacks import train
-from narrows.attacks import APGD, FAB, PGD, Attack
-from narrows.data import Splits, load
+from attacks import hardened, train
+from narrows.attacks import APGD, FAB, Attack
+from narrows.data import load
 
 RADII = {"plain": {"linf": 0.1, "l2": 1.5}, "PGD-trained": {"linf": 0.2, "l2": 2.5}}
 
@@ -41,20 +41,6 @@ class PatientFAB(FAB):
 
     def _left(self, query: Any, nearest: Any, rows: Any, reached: Any, step: int) -> Tensor:
         return super()._left(query, nearest, rows, torch.zeros_like(reached), step)
-
-
-def hardened(model: nn.Module, splits: Splits) -> nn.Module:
-    """Two epochs of PGD training in place."""
-    generator = torch.Generator().manual_seed(0)
-    optimiser = torch.optim.Adam(model.requires_grad_(True).parameters(), 1e-3)
-    for _ in range(2):
-        for rows in torch.randperm(len(splits.train), generator=generator).split(128):
-            x, y = splits.train.batch(rows)
-            x_adv = PGD(eps=0.2, steps=5, restarts=1)(model, x, y).x_adv
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(model(x_adv), y).backward()
-            optimiser.step()
-    return model.eval().requires_grad_(False)
 
 
 def compare(model: nn.Module, x: Tensor, y: Tensor, norm: Any, eps: float) -> dict[str, Any]:
