@@ -97,3 +97,8 @@ def test_a_layer_that_never_runs_or_returns_no_tensor_is_named():
 
 def test_its_repr_shows_what_is_read():
     assert "layers=('0',), latent='0.1'" in repr(tap(make(), ["0"], latent="0.1"))
+
+
+def test_a_model_without_layers_says_so():
+    with pytest.raises(ConfigError, match="has no layer '1'; it has no named layers at all"):
+        tap(nn.Linear(2, 2), ["1"])

@@ -86,5 +86,6 @@ def tap(model: nn.Module, layers: Sequence[str], *, latent: str | None = None) -
     for layer in [*layers, *([latent] if latent else [])]:
         if layer not in names:
             near = difflib.get_close_matches(layer, names, n=5, cutoff=0.3) or names[:5]
-            raise ConfigError(f"the model has no layer {layer!r}; nearest: {', '.join(near)}")
+            hint = f"nearest: {', '.join(near)}" if near else "it has no named layers at all"
+            raise ConfigError(f"the model has no layer {layer!r}; {hint}")
     return Tap(model, layers, latent)
