@@ -105,13 +105,13 @@ class Nearest:
         """Make `delta: [b, ...]` larger until fresh draws confirm it; where they never do."""
         # On the boundary a verdict is a toss of a coin: be two standard errors past it.
         enough = min(0.5 + query.verify_draws**-0.5, 1)
-        for factor in _ENLARGED if len(rows) else ():
+        for factor in _ENLARGED:
+            if not len(rows):
+                break
             self.x[rows] = (self.origin[rows] + factor * delta).clamp_(0, 1)
             verdict = query.verdict(self.x[rows], rows)
             open_ = ~verdict.fooled | (verdict.fooled_rate < enough)
             rows, delta = rows[open_], delta[open_]
-            if not len(rows):
-                break
         return rows
 
     def _uphill(self, query: Query, rows: Tensor) -> Tensor:

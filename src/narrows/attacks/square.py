@@ -100,9 +100,8 @@ class Square(FixedEps):
                 value = self._look(query, best.view(-1, *shape), rows)
             found = self._look(query, candidates.view(-1, *shape), rows.repeat(tries))
             new, which = found.view(tries, -1).max(0)
-            places = torch.arange(len(rows), device=x.device)
             better = (new > value).nonzero().squeeze(1)
-            best[better] = candidates[which[better], places[better]]
+            best[better] = candidates[which[better], better]
             value = torch.maximum(value, new)
             asked += tries
         result[rows] = best.view(-1, *shape)

@@ -109,7 +109,7 @@ def _relevance(rows: Sequence[Row], methods: Sequence[str]) -> Any:
             "epoch:Q",
             title="epoch",
             scale=alt.Scale(type="log", nice=False),
-            axis=alt.Axis(grid=False, values=[10**k for k in range(7)], format="~s"),
+            axis=alt.Axis(grid=False, values=_powers(seen), format="~s"),
         )
     )
     band = base.mark_area(opacity=0.2).encode(
