@@ -22,6 +22,7 @@ TESTS = Path(__file__).parent
 LAYERS = [
     "errors",
     "types",
+    "checks",
     "storage",
     "data",
     "models",
