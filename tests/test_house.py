@@ -21,6 +21,7 @@ TESTS = Path(__file__).parent
 # A module may import from its own layer and from those before it.
 LAYERS = [
     "errors",
+    "streams",
     "types",
     "checks",
     "storage",
@@ -31,7 +32,9 @@ LAYERS = [
     "audit",
     "methods",
     "training",
+    "runs",
     "experiments",
+    "papers",
     "recipes",
     "report",
     "commands",

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         Square,
     )
     from narrows.data import load
-    from narrows.experiments.members import load_member
     from narrows.methods import (
         AIB,
         CEB,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     )
     from narrows.methods.adversarial import MART, TRADES, PGDTraining
     from narrows.models import BinaryStochasticNet, Bottleneck, as_classifier, tap
+    from narrows.runs import Run, load_member
     from narrows.types import AttackResult, Batch, Estimate, ModelOutput
 
 __all__ = [
@@ -82,6 +82,7 @@ __all__ = [
     "ModelOutput",
     "MultiTargeted",
     "PGDTraining",
+    "Run",
     "Square",
     "as_classifier",
     "load",
@@ -122,7 +123,8 @@ _METHODS = (
 _HOME = {
     **dict.fromkeys(_ATTACKS, "narrows.attacks"),
     "load": "narrows.data",
-    "load_member": "narrows.experiments.members",
+    "Run": "narrows.runs",
+    "load_member": "narrows.runs",
     **dict.fromkeys(_METHODS, "narrows.methods"),
     **dict.fromkeys(("MART", "TRADES", "PGDTraining"), "narrows.methods.adversarial"),
     **dict.fromkeys(

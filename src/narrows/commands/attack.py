@@ -31,7 +31,13 @@ __all__ = ["command"]
     show_default=True,
     help="Whether a stochastic code is drawn, or decoded at its mean.",
 )
-@click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="Attacked.")
+@click.option(
+    "--images",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Number of test images, the first ones.",
+)
 @click.option(
     "--set",
     "overrides",
@@ -68,14 +74,14 @@ def command(
     """
     from rich.console import Console
 
-    from narrows.experiments.attacking import attack_victim, build_attack
-    from narrows.experiments.progress import Progress
-    from narrows.experiments.victims import load_victim
+    from narrows.experiments.attacking import attack_target, build_attack
+    from narrows.experiments.targets import load_target
     from narrows.report.attack import attack_table
+    from narrows.runs import Progress
 
     attack = build_attack(name, eps, norm, overrides)
-    victim = load_victim(target, data, method, beta, seed).to(device)
+    model = load_target(target, data, method, beta, seed).to(device)
     console = Console()
-    found = attack_victim(victim, name, attack, mode, images, out, Progress(console))
-    console.print(attack_table(victim.name, found.record))
-    click.echo(f"Ledger and record.json: {found.folder}")
+    report, folder = attack_target(model, name, attack, mode, images, out, Progress(console))
+    console.print(attack_table(report))
+    click.echo(f"Ledger and record.json: {folder}")

@@ -40,20 +40,21 @@ def command(
 ) -> None:
     """Train, measure, attack and report: the whole way, on one data set.
 
-    CONFIG is a TOML file with the same keys; options go over it. Everything is written to
-    OUT/<data>-<hash of the configuration>: a finished run is not repeated, a broken one goes on.
+    CONFIG is a TOML file with the same keys, or the config.json of a run; options go over it.
+    Everything is written to OUT/<data>-<hash of configuration and data>: a finished run is not
+    repeated, and a broken one continues.
     Without arguments it trains cross-entropy, VIB and AIB on the embedded digits in about two
     minutes on two cores.
     """
     from rich.console import Console
 
-    from narrows.experiments.config import load_config
-    from narrows.experiments.engine import run as run_experiment
-    from narrows.experiments.progress import Progress
     from narrows.report import show_table, write_report
+    from narrows.runs import Progress, load_config
+    from narrows.runs import run as carry_out
 
     console = Console(quiet=quiet)
     resolved = load_config(config, run_values(given), overrides)
-    folder = run_experiment(resolved, out, Progress(console))
-    show_table(folder, console)
-    click.echo(f"Report: {write_report(folder)}")
+    finished = carry_out(resolved, out, Progress(console))
+    page = write_report(finished)
+    show_table(finished, console)
+    click.echo(f"Report: {page}")

@@ -13,7 +13,7 @@ import jinja2
 import vl_convert
 
 from narrows.report.tables import ResultTable
-from narrows.training.checkpoint import write_atomically
+from narrows.storage import write_atomically
 
 __all__ = ["Section", "render", "write_page", "write_pictures"]
 
@@ -85,7 +85,8 @@ def render(path: Path, template: str, title: str, charts: Mapping[str, Any], **v
 
 def _embeddable(chart: Any) -> str:
     """The chart as JSON that may stand inside a script element."""
-    return json.dumps(_spec(chart)).replace("</", "<\\/")
+    # Neither an end tag nor a comment may begin in there, whatever a name in the data says.
+    return json.dumps(_spec(chart)).replace("<", "\\u003c")
 
 
 def _spec(chart: Any) -> dict[str, Any]:
