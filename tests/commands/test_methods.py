@@ -1,9 +1,9 @@
 import pytest
 
 from narrows.cli import main
-from narrows.runs.catalogue import catalogue
 from narrows.methods import METHODS
 from narrows.methods.adversarial import WRAPPERS
+from narrows.runs.catalogue import catalogue
 
 
 def table(capsys, *words: str) -> str:
