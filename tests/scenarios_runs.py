@@ -1,13 +1,16 @@
 """Runs that are trained in a second or two, and the command line as a function."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from narrows.cli import main
+from narrows.methods import VIB
 from narrows.runs import Progress, ResolvedConfig, Run, load_config
 from narrows.runs import run as carry_out
 
@@ -95,3 +98,15 @@ def stop_after(calls: int) -> Iterator[None]:
     for _ in range(calls):
         yield
     raise StoppedError
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, when: Callable[[Tensor], Tensor]) -> None:
+    """Make the loss of VIB infinite at the betas that `when` says."""
+    original = VIB.regulariser
+
+    def poisoned(self: VIB, output: Any, batch: Any) -> Any:
+        terms = original(self, output, batch)
+        factor = torch.where(when(self.beta), float("nan"), 1.0)
+        return {name: term._replace(value=term.value * factor) for name, term in terms.items()}
+
+    monkeypatch.setattr(VIB, "regulariser", poisoned)
