@@ -20,6 +20,7 @@ TESTS = Path(__file__).parent
 
 # A module may import from its own layer and from those before it.
 LAYERS = [
+    "registry",
     "errors",
     "streams",
     "types",

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from narrows.commands._options import ANY_FILE, target_options
+from narrows.commands._options import ANY_FILE, listed, target_options
 
 __all__ = ["command"]
 
@@ -19,8 +19,9 @@ __all__ = ["command"]
     "name",
     default="standard",
     show_default=True,
-    help="standard or reevaluation (ensembles), or one attack: fgsm, tgs, pgd, nifgsm, apgd, "
-    "multi_targeted, square, adaptive (--set objective=rate), deepfool, fab, ddn, carlini_wagner.",
+    help="standard or reevaluation (ensembles), or one attack: "
+    f"{listed('narrows.attacks', 'ATTACKS')}. adaptive takes --set objective=rate, for example; "
+    "backend is for Python only.",
 )
 @click.option("--eps", type=float, help="Radius, in units of the [0, 1] range, where there is one.")
 @click.option("--norm", help="linf or l2.  [default: the attack's own]")

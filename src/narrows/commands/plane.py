@@ -47,7 +47,7 @@ def command(
     """Draw the information plane of a run's folder, or of recorded planes.
 
     SOURCES is the folder of a run, whose stored models are measured on its training data, or files
-    that a PlaneRecorder has saved, one a seed.
+    that a PlaneRecorder has saved, one per seed.
     """
     from rich.console import Console
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from narrows.commands._options import names, numbers, run_options, run_values
+from narrows.commands._options import listed, names, numbers, run_options, run_values
 
 __all__ = ["command"]
 
@@ -17,17 +17,16 @@ __all__ = ["command"]
     click.option(
         "--methods",
         callback=names,
-        help="Methods, with commas between them: cross_entropy, dropout, label_smoothing, "
-        "confidence_penalty, vib, ceb, nib, aib, hbar, ib_rar, sfnn, joint_imb, greedy_imb.  "
+        help=f"Comma-separated methods: {listed('narrows.methods', 'METHODS')}.  "
         "[default: cross_entropy,vib,aib]",
     ),
     click.option(
         "--betas",
         callback=numbers,
-        help="Weights of the compression I(X;Z), in nats of loss a nat, with commas between them.  "
+        help="Comma-separated weights of the compression I(X;Z), in nats of loss per nat.  "
         "[default: each method's own six]",
     ),
-    click.option("--seeds", type=int, help="Seeds a beta, counted from 0.  [default: 3]"),
+    click.option("--seeds", type=int, help="Seeds per beta, counted from 0.  [default: 3]"),
     click.option(
         "--eps",
         callback=numbers,

@@ -28,7 +28,15 @@ from narrows.runs.engine import check_device
 from narrows.runs.files import locked_folder, read_json, write_json
 from narrows.runs.progress import Bar
 
-__all__ = ["MemberRow", "Reevaluated", "Reevaluation", "Row", "reevaluate", "reevaluate_run"]
+__all__ = [
+    "MemberRow",
+    "Reevaluated",
+    "Reevaluation",
+    "Row",
+    "StoredReevaluation",
+    "reevaluate",
+    "reevaluate_run",
+]
 
 _KIND = "re-evaluation of a model"
 
@@ -89,7 +97,9 @@ class Reevaluation:
 
 
 @dataclass(frozen=True)
-class _Stored:
+class StoredReevaluation:
+    """What is stored for one model."""
+
     settings: Reevaluation
     images: int
     rows: list[Row]
@@ -199,10 +209,10 @@ def reevaluate_run(
     with locked_folder(run.path / "reevaluation") as folder:
         for member in members:
             path = folder / f"{member.key}.json"
-            stored = read_json(path, _KIND, _Stored) if path.exists() else None
+            stored = read_json(path, _KIND, StoredReevaluation) if path.exists() else None
             if stored is None or (stored.settings, stored.images) != (settings, len(x)):
                 measured = _reevaluate_member(run, member, x, y, settings, progress)
-                write_json(path, _KIND, stored := _Stored(settings, len(x), measured))
+                write_json(path, _KIND, stored := StoredReevaluation(settings, len(x), measured))
             rows += [MemberRow(member, row) for row in stored.rows]
     return Reevaluated(rows, run.config.data, len(x))
 

@@ -280,7 +280,7 @@ def epochs_to_reach(planes: Mapping[str, Sequence[PlanePoint]]) -> dict[str, Rea
 @click.command()
 @click.option("--epochs", default=20_000, show_default=True)
 @click.option("--seeds", default=5, show_default=True)
-@click.option("--samples", default=2, show_default=True, help="M, draws a layer.")
+@click.option("--samples", default=2, show_default=True, help="M, draws per layer.")
 @click.option("--learning-rate", default=1.0, show_default=True)
 @click.option("--batch-size", default=512, show_default=True)
 @click.option("--beta", default=1e-4, show_default=True)

@@ -83,10 +83,10 @@ def _weak_attack(run: Run, method: str) -> list[str]:
     places = []
     for summary in run.summary[method].rows:
         for step in summary.attacks:
-            many = summary.attack("pgd", step.eps)
-            if step.attack != "fgsm" or not (step.accuracy and many and many.accuracy):
+            iterated = summary.attack("pgd", step.eps)
+            if step.attack != "fgsm" or not (step.accuracy and iterated and iterated.accuracy):
                 continue
-            if step.accuracy.mean < many.accuracy.mean - _CLEAR:
+            if step.accuracy.mean < iterated.accuracy.mean - _CLEAR:
                 places.append(f"beta {summary.beta:g}, eps {step.eps:g}")
     if not places:
         return []

@@ -1,4 +1,4 @@
-"""The table of a run: one row a method and beta that the report speaks of, mean and spread."""
+"""The table of a run: one row per method and reported beta, mean and spread."""
 
 from __future__ import annotations
 

@@ -216,9 +216,9 @@ def locked_folder(path: Path) -> Iterator[Path]:
             f"cannot lock {path}: {error}; choose a folder on a file system that can with --out"
         ) from error
     try:
-        for left_over in path.rglob(".*.tmp"):
+        for unfinished in path.rglob(".*.tmp"):
             with suppress(OSError):
-                left_over.unlink()
+                unfinished.unlink()
         yield path
     finally:
         lock.release()

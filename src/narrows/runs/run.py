@@ -1,6 +1,6 @@
 """A run, read back from its folder: configuration, models, records.
 
-run = Run.open("runs/digits-9f28b25dec")
+run = Run.open("runs/digits-4ddf399127")
 for record in run.records():
     print(record.member, record.accuracy.test)
 model = run.model(run.member("vib", beta=0.1))
@@ -45,7 +45,7 @@ class Run:
         config: every setting.
 
     Example:
-        >>> Run.open("runs/digits-9f28b25dec").members(["vib"])[0]  # doctest: +SKIP
+        >>> Run.open("runs/digits-4ddf399127").members(["vib"])[0]  # doctest: +SKIP
         Member(method='vib', beta=0.001, seed=0)
     """
 
@@ -274,7 +274,7 @@ def load_member(
     """Rebuild one trained model from the folder of a run; see `Run.member` and `Run.model`.
 
     Example:
-        >>> model = load_member("runs/digits-9f28b25dec", "vib", beta=0.1)  # doctest: +SKIP
+        >>> model = load_member("runs/digits-4ddf399127", "vib", beta=0.1)  # doctest: +SKIP
     """
     run = Run.open(folder)
     return run.model(run.member(method, beta, seed))

@@ -125,7 +125,7 @@ def _distance_table(points: Sequence[ExactPoint], region: Region) -> ResultTable
     for (method, beta), group in _groups(points).items():
         rates = torch.tensor([point.rate for point in group], dtype=torch.float64)
         allowed = (region.bound(rates * math.log(2)) / math.log(2)).tolist()
-        below = [most - point.relevance for most, point in zip(allowed, group, strict=True)]
+        below = [limit - point.relevance for limit, point in zip(allowed, group, strict=True)]
         cells = [spread_text([getattr(point, axis) for point in group]) for axis in _AXES]
         body.append([method, f"{beta:g}", *cells, spread_text(below), str(len(group))])
     columns = ["method", "beta", "I(X;Z) bits", "I(Z;Y) bits", "below the bound, bits", "seeds"]
