@@ -10,6 +10,8 @@ from torch import nn
 from narrows import TRADES, VIB
 from narrows.data import load
 from narrows.errors import ConfigError, NarrowsError
+from narrows.methods import METHODS
+from narrows.methods.adversarial import WRAPPERS
 from narrows.models import BinaryStochasticNet, Bottleneck
 from narrows.runs import Member, building, load_config
 from narrows.runs.building import build_members, build_model, build_objective, try_method
@@ -31,7 +33,7 @@ def test_a_model_is_that_of_its_seed_whatever_the_generator_holds():
     pairs = zip(first.model.parameters(), second.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     assert not torch.equal(next(first.model.parameters()), next(other.model.parameters()))
-    assert (float(first.method.beta), float(second.method.beta)) == (0.1, 1.0)
+    assert (float(first.method.beta), float(second.method.beta)) == (pytest.approx(0.1), 1.0)
 
 
 def test_the_network_is_the_methods_own():
@@ -133,7 +135,11 @@ def test_what_cannot_be_trained_is_refused_in_one_line(changes, message, adversa
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"eps": 8.0}, r"needs eps in \[0, 1\]"), ({"steps": 0}, "steps"), ({"weight": -1.0}, "weigh")],
+    [
+        ({"eps": 8.0}, r"needs eps in \[0, 1\]"),
+        ({"steps": 0}, "steps"),
+        ({"weight": -1.0}, "weigh"),
+    ],
 )
 def test_options_of_adversarial_training_are_tried_too(options, message):
     config = tiny_config(adversarial="trades", options={"trades": options})
@@ -156,9 +162,10 @@ def test_every_beta_is_tried(monkeypatch):
 
 
 def test_what_can_be_trained_is_not_refused_and_takes_no_memory():
-    for method in ("cross_entropy", "vib", "aib", "sfnn", "ib_rar", "hbar"):
-        config = load_config(values={"methods": [method], "adversarial": "mart"})
-        try_method(config, method, SHAPE, CLASSES)
+    for adversarial in (None, *WRAPPERS):
+        for method in METHODS:
+            config = load_config(values={"methods": [method], "adversarial": adversarial})
+            try_method(config, method, SHAPE, CLASSES)
     wide = load_config(values={"methods": ["vib"], "betas": [0.1], "network": {"encoder": [10**6]}})
     try_method(wide, "vib", SHAPE, CLASSES)
 

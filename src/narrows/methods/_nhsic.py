@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Literal, get_args
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -135,7 +136,7 @@ def layer_dependence(
             "a model with a samples axis cannot be regularised here"
         )
     # The kernels of distances that bfloat16 has rounded are noise, whatever the network runs in.
-    with torch.autocast(batch.x.device.type, enabled=False):
+    with _full_precision(batch.x.device.type):
         of_labels = label_gram(batch, output.logits.shape[-1], label_kernel)
         fixed = torch.stack([of_labels, gaussian_kernel(batch.x.flatten(1))])
         # In one call each: the layers', and those two, which have no gradient as a rule.
@@ -143,6 +144,12 @@ def layer_dependence(
         own = [layer.to(batch.x.dtype) for layer in layers]
         total = normalise_kernel(_gaussian_kernels(own), eps).sum(0)
     return (of_x * total).sum().to(batch.x.dtype), (of_y * total).sum().to(batch.x.dtype)
+
+
+def _full_precision(device: str) -> AbstractContextManager[Any]:
+    """No mixed precision; a device without any, like "meta", cannot be told so."""
+    available = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if available else nullcontext()
 
 
 def _gaussian_kernels(layers: Sequence[Tensor]) -> Tensor:
