@@ -1,5 +1,9 @@
 """A run from beginning to end: what is left out, what is kept, and what is refused beforehand."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +17,7 @@ from narrows.runs.files import locked_folder, read_json, write_json
 from narrows.runs.layout import MethodDone, RunDone
 from narrows.runs.records import LostMember
 from narrows.runs.summary import MethodSummary
+from narrows.training import EpochRecord
 from narrows.training.trainer import Trainer
 from scenarios_runs import (
     Notes,
@@ -288,17 +293,17 @@ def test_methods_of_different_networks_share_a_run(tmp_path):
 
 
 def test_progress_of_an_epoch_spans_the_models():
-    class Told:
-        epoch, diverged = 3, {1: "nan"}
-
-        class Record:
-            losses = {"loss": [2.0, None, 0.5]}
-            validation_accuracy = [0.25, None, 0.75]
-
-        history = [Record()]
-
-    told = Told()
+    record = EpochRecord(
+        epoch=2,
+        losses={"loss": [2.0, None, 0.5]},
+        validation_accuracy=[0.25, None, 0.75],
+        best_epoch=[0, 0, 0],
+        seconds=1.0,
+    )
+    trainer: Any = SimpleNamespace(epoch=3, diverged={1: "nan"}, history=[record])
     shown = "epoch 3, loss 0.5 to 2, validation 25.0% to 75.0%, 1 diverged"
-    assert engine._losses(told) == shown
-    told.Record.losses = {"loss": [None, None, None]}
-    assert engine._losses(told) == "epoch 3, 1 diverged"
+    assert engine._losses(trainer) == shown
+    trainer.history = [replace(record, losses={"loss": [None, None, None]})]
+    assert engine._losses(trainer) == "epoch 3, 1 diverged"
+    trainer.diverged = {}
+    assert engine._losses(trainer) == "epoch 3"
