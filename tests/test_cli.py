@@ -202,9 +202,10 @@ class Full(io.StringIO):
 
 
 def test_a_full_disk_behind_the_output_loses_no_results(tmp_path, capsys, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+    with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", Full())
-        cli.main(["run", "--out", str(tmp_path), *TINY])
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["run", "--out", str(tmp_path), *TINY])
     assert stop.value.code == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
@@ -219,9 +220,10 @@ def test_a_closed_pipe_is_no_error(small_run, capsys, monkeypatch):
         def write(self, text):
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+    with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", Closed())
-        cli.main(["knee", str(small_run.path)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["knee", str(small_run.path)])
     assert (stop.value.code, capsys.readouterr().err) == (0, "")
 
 

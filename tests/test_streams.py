@@ -99,8 +99,8 @@ def test_both_streams_are_tolerant_inside_the_block_and_as_before_after_it(monke
     monkeypatch.setattr(sys, "stderr", err)
     with tolerant_output() as stream:
         assert sys.stdout is stream
-        print("lost")
-        print("kept", file=sys.stderr)
+        sys.stdout.write("lost\n")
+        sys.stderr.write("kept\n")
     assert (sys.stdout, sys.stderr) == (out, err)
     assert stream.error is CLOSED
     assert err.getvalue() == "kept\n"
@@ -117,7 +117,7 @@ def test_streams_come_back_after_an_error(monkeypatch):
 def test_a_process_without_streams_can_still_print(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     with tolerant_output() as stream:
-        print("nowhere")
+        stream.write("nowhere\n")
     assert stream.error is None
     assert sys.stdout is None
 

@@ -79,13 +79,14 @@ def tolerant_output() -> Iterator[TolerantStream]:
             for stream in streams:
                 stream.flush()
             sys.stdout, sys.stderr = before
-            _discard_rest(before, streams)
+            _discard_rest(before, streams, nowhere)
 
 
-def _discard_rest(before: tuple[TextIO, TextIO], streams: list[TolerantStream]) -> None:
+def _discard_rest(
+    before: tuple[TextIO, TextIO], streams: list[TolerantStream], nowhere: TextIO
+) -> None:
     """Send what a broken stream still buffers to nowhere, where the interpreter flushes it."""
     for original, stream in zip(before, streams, strict=True):
         if stream.error is not None and original is not None and not original.closed:
             with contextlib.suppress(OSError, ValueError):
-                with open(os.devnull, "w") as nowhere:
-                    os.dup2(nowhere.fileno(), original.fileno())
+                os.dup2(nowhere.fileno(), original.fileno())

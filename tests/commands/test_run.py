@@ -118,7 +118,7 @@ def test_data_that_are_no_images_are_measured_without_attacks(data, tmp_path, ca
 
 def test_methods_of_different_networks_share_a_page_that_says_so(tmp_path, capsys):
     words = ["run", "--methods", "sfnn,vib", "--betas", "0.1", "--out", tmp_path, *QUICK]
-    code, out, err = narrows(capsys, *words)
+    code, _, err = narrows(capsys, *words)
     assert (code, err) == (0, "")
     page = (lone_folder(tmp_path) / "report.html").read_text()
     assert (

@@ -57,7 +57,8 @@ def command(
     from narrows.report.tables import markdown
     from narrows.runs import Run
 
-    if len(sources) > 1 and any(source.is_dir() for source in sources):
+    folders = [source for source in sources if source.is_dir()]
+    if folders and len(sources) > 1:
         raise ConfigError("expected one run's folder, or files that a PlaneRecorder has saved")
     if sources[0].is_dir():
         options = {"pairwise": {"noise_std": noise}, "binned": {"bins": bins}, "exact": {}}[measure]
