@@ -58,7 +58,7 @@ def command(
     from narrows.runs import Run
 
     folders = [source for source in sources if source.is_dir()]
-    if folders and len(sources) > 1:
+    if folders and list(sources) != folders[:1]:
         raise ConfigError("expected one run's folder, or files that a PlaneRecorder has saved")
     if sources[0].is_dir():
         options = {"pairwise": {"noise_std": noise}, "binned": {"bins": bins}, "exact": {}}[measure]
