@@ -89,8 +89,8 @@ def try_method(config: ResolvedConfig, method: str, shape: Sequence[int], classe
             objective.method(objective.model, torch.empty(images, *shape), labels)
     except NarrowsError:
         raise
-    except (ValueError, RuntimeError, MemoryError, OverflowError) as error:
-        # Batch normalisation of a single number a channel, say, or widths beyond any memory.
+    except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:
+        # Batch normalisation of a single number per channel, say, or widths beyond any memory.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"{method} cannot be trained in batches of {images}: {reason}") from error
     _check_memory(method, objective, len(members))

@@ -76,7 +76,7 @@ def check_device(device: str) -> None:
     try:
         kind = torch.zeros(1, device=device).cpu().device.type
     except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
         raise ConfigError(f"device {device!r} cannot be used here ({reason}); try 'cpu'") from error
     if kind != "cpu":
         raise ConfigError(f"device {device!r} holds no numbers; try 'cpu'")

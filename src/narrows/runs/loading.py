@@ -17,6 +17,7 @@ from narrows.runs.config import ResolvedConfig, RunConfig
 from narrows.runs.defaults import DEFAULTS, natural_network
 from narrows.runs.files import read_json
 from narrows.runs.overrides import explain, parse_overrides
+from narrows.runs.shapes import check_shapes
 from narrows.training.recipes import RECIPES
 
 __all__ = ["load_config"]
@@ -50,6 +51,7 @@ def load_config(
             OmegaConf.create(dict(values or {})),
             parse_overrides(overrides),
         )
+        check_shapes(OmegaConf.to_container(given), RunConfig)
         # Twice: data set, network and recipe decide what a lone `train.epochs` is a change of.
         first = _build(OmegaConf.merge(OmegaConf.structured(RunConfig), given))
         base = OmegaConf.structured(_base(first, given))
