@@ -27,12 +27,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, check_count, check_samples
 from narrows.errors import InputError
 from narrows.information._checks import (
-    check_codes,
-    check_labels,
+    as_scale,
     check_scale,
     constant_columns,
+    labels_of,
     standard_error,
 )
 from narrows.information._pairs import Gaussians, error_samples, similarities, standardise
@@ -43,7 +44,9 @@ __all__ = ["kde_bounds", "kde_relevance"]
 _SATURATED = 0.95
 
 
-def kde_bounds(mean: Tensor, scale: Tensor | float, block: int = 128) -> tuple[Estimate, Estimate]:
+def kde_bounds(
+    mean: ArrayLike, scale: ArrayLike | float, block: int = 128
+) -> tuple[Estimate, Estimate]:
     """Lower and upper bound of I(X;Z), from the means and scales of p(z|x) at n samples.
 
     Time grows with n^2 K. A scale that all samples share costs a matrix product; scales that differ
@@ -53,7 +56,8 @@ def kde_bounds(mean: Tensor, scale: Tensor | float, block: int = 128) -> tuple[E
     Args:
         mean: `[n, K]`, the means of p(z|x), or a deterministic code.
         scale: `[n, K]` standard deviations; or a number, the standard deviation of Gaussian noise
-            that is added to the code, which is then what is measured.
+            that is added to the code, which is then what is measured. It is in the units of the
+            code: both times the same factor change nothing, the code alone times 10 is less noise.
         block: rows of the matrix of pairs held at once; changes memory and speed only.
 
     Returns:
@@ -70,7 +74,8 @@ def kde_bounds(mean: Tensor, scale: Tensor | float, block: int = 128) -> tuple[E
         >>> round(lower.bits, 6), round(upper.bits, 6), upper.diagnostics["saturated"]
         (1.0, 1.0, True)
     """
-    mixture = _mixture(mean, scale, block)
+    scale = as_scale(scale)
+    mixture, block = _mixture(mean, scale, block)
     nats, influence = _information(mixture, error_samples(mixture.mean), block)
     about = _about(scale, nats[1], mixture)
     return (
@@ -80,7 +85,7 @@ def kde_bounds(mean: Tensor, scale: Tensor | float, block: int = 128) -> tuple[E
 
 
 def kde_relevance(
-    mean: Tensor, scale: Tensor | float, y: Tensor, block: int = 128
+    mean: ArrayLike, scale: ArrayLike | float, y: ArrayLike, block: int = 128
 ) -> tuple[Estimate, Estimate]:
     """Lower and upper bound of I(Z;Y) = I(X;Z) - sum_y p(y) I(X;Z|Y=y), for the samples' mixture.
 
@@ -103,8 +108,9 @@ def kde_relevance(
     Raises:
         InputError: as `kde_bounds`, and for labels that are not integers or not one a sample.
     """
-    mixture = _mixture(mean, scale, block)
-    y = check_labels(y, mean)
+    scale = as_scale(scale)
+    mixture, block = _mixture(mean, scale, block)
+    y = labels_of(y, mixture.mean)
     chosen = error_samples(mixture.mean)
     nats, influence = _information(mixture, chosen, block)
     within, within_influence = torch.zeros_like(nats), torch.zeros_like(influence)
@@ -132,11 +138,10 @@ _LOWER = {"bound": "lower", "distance": "bhattacharyya"}
 _UPPER = {"bound": "upper", "distance": "kullback-leibler"}
 
 
-def _mixture(mean: Tensor, scale: Tensor | float, block: int) -> Gaussians:
-    if block < 1:
-        raise InputError(f"block must be at least 1, got {block}")
-    mean = check_codes(mean)
-    return standardise(mean, check_scale(scale, mean))
+def _mixture(mean: ArrayLike, scale: Tensor | float, block: int) -> tuple[Gaussians, int]:
+    mean = check_samples(mean, "mean")
+    mixture = standardise(mean, check_scale(scale, mean))
+    return mixture, check_count(block, "block", 1, InputError)
 
 
 def _information(mixture: Gaussians, chosen: Tensor, block: int) -> tuple[Tensor, Tensor]:
@@ -177,7 +182,7 @@ def _strips(n: int, block: int) -> Iterator[slice]:
 
 def _about(scale: Tensor | float, upper: Tensor, mixture: Gaussians) -> dict[str, Any]:
     n = len(mixture.mean)
-    noise = None if isinstance(scale, Tensor) else float(scale)
+    noise = None if isinstance(scale, Tensor) else scale
     measures = "the stochastic code" if noise is None else f"the code + N(0, {noise:g}^2 I)"
     return {
         "noise_scale": noise,
