@@ -334,9 +334,10 @@ def test_what_was_rounded_alone_shares_nothing():
 
 
 def test_too_few_samples_of_many_values_are_warned_of():
-    x, z = torch.randint(30, (2, 200, 1), generator=generator(0))
-    assert "values with nobody" in ksg(x, z).diagnostics["warning"]
-    assert ksg(x // 15, z // 15).diagnostics["warning"] is None
+    for units, n, warned in ((2, 200, False), (6, 200, True), (8, 1000, True)):
+        found = ksg(*bits(n, 0, units))
+        assert (found.diagnostics["alone"] > 0.08) == warned
+        assert ("values with nobody" in (found.diagnostics["warning"] or "")) == warned
 
 
 def rectified(n, seed, units):

@@ -51,7 +51,7 @@ def as_scale(scale: ArrayLike | float) -> Tensor | float:
     Raises:
         InputError: for a number that is not positive and finite, or what holds no numbers.
     """
-    if isinstance(scale, (float, numbers.Real, np.bool_)):
+    if isinstance(scale, (int, float, numbers.Real, np.bool_)):
         return check_number(scale, "scale", above=0, error=InputError)
     tensor = as_tensor(scale, "scale").detach()
     if tensor.is_complex() or tensor.dtype == torch.bool:

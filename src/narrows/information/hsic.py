@@ -31,7 +31,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from narrows.checks import ArrayLike, check_number
+from narrows.checks import ArrayLike, check_number, has_values
 from narrows.errors import ConfigError, InputError
 from narrows.information._checks import as_real, full_precision
 
@@ -268,13 +268,9 @@ def _centred_gram(x: Tensor) -> Tensor:
 
 def _measured(*kernels: Tensor) -> bool:
     """Whether these are kernels to measure, which are then finite, and not part of a loss."""
-    if any(kernel.requires_grad for kernel in kernels):
+    if not all(has_values(kernel) and not kernel.requires_grad for kernel in kernels):
         return False
-    try:
-        finite = all(bool(kernel.isfinite().all()) for kernel in kernels)
-    except RuntimeError:  # mapped over members by torch.func, where no value can be looked at
-        return False
-    if not finite:
+    if not all(bool(kernel.isfinite().all()) for kernel in kernels):
         raise InputError("a kernel holds NaN or inf; leave those samples out")
     return True
 

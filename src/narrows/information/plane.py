@@ -182,7 +182,7 @@ MEASURES: dict[str, Callable[..., list[LayerPoint]]] = {
 
 
 def as_batch(batch: Batch, model: nn.Module) -> Batch:
-    """Return inputs and labels as tensors; arrays become what the weights of the model are.
+    """Return inputs and labels as tensors, the inputs of the precision of the model's weights.
 
     Raises:
         InputError: for fewer than 2 inputs, or labels that are not one integer for each.
@@ -191,10 +191,13 @@ def as_batch(batch: Batch, model: nn.Module) -> Batch:
         raise InputError(f"data must be a Batch(x, y), got {type(batch).__name__}")
     x = as_tensor(batch[0], "x")
     weight = next(model.parameters(), None)
-    if not isinstance(batch[0], Tensor) and weight is not None and x.is_floating_point():
+    if weight is not None and weight.is_floating_point() and x.is_floating_point():
         x = x.to(weight)
-    if x.dim() < 2 or len(x) < 2:
-        raise InputError(f"a plane needs at least 2 inputs [n, ...], got {list(x.shape)}")
+    if x.dim() < 2 or len(x) < 2 or x.is_complex():
+        kind = f"{x.dtype} {list(x.shape)}"
+        raise InputError(f"a plane needs at least 2 inputs [n, ...], got {kind}")
+    if not x.isfinite().all():
+        raise InputError("x holds NaN or infinity; leave those inputs out")
     return Batch(x, check_labels(batch[1], len(x), name="y"))
 
 

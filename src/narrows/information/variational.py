@@ -19,7 +19,7 @@ from torch import Tensor
 
 from narrows.checks import ArrayLike, as_tensor, check_logits, check_samples
 from narrows.errors import InputError
-from narrows.information._checks import check_scale, labels_of, standard_error
+from narrows.information._checks import as_real, check_scale, labels_of, standard_error
 from narrows.types import Estimate
 
 __all__ = ["variational_rate", "variational_relevance"]
@@ -143,7 +143,7 @@ def _check_prior(prior: tuple[ArrayLike, ArrayLike] | None, mean: Tensor) -> tup
         return torch.zeros_like(mean), torch.ones_like(mean)
     if not isinstance(prior, Sequence) or len(prior) != 2:
         raise InputError(f"prior must be a mean and a scale, got {type(prior).__name__}")
-    centre, width = (as_tensor(part, "prior").detach().to(mean) for part in prior)
+    centre, width = (as_real(part, "prior").detach().to(mean) for part in prior)
     for part in (centre, width):
         if part.shape not in (mean.shape, mean.shape[1:]):
             raise InputError(
@@ -156,7 +156,7 @@ def _check_prior(prior: tuple[ArrayLike, ArrayLike] | None, mean: Tensor) -> tup
 
 
 def _check_probabilities(prior: ArrayLike, logits: Tensor) -> Tensor:
-    p_y = as_tensor(prior, "prior").detach().to(logits)
+    p_y = as_real(prior, "prior").detach().to(logits)
     if p_y.shape != logits.shape[1:]:
         raise InputError(f"prior must be [{logits.shape[1]}], got {list(p_y.shape)}")
     if not (p_y >= 0).all() or not math.isclose(p_y.sum().item(), 1, abs_tol=1e-5):
