@@ -104,13 +104,13 @@ def binned_rate(
     n = len(cell)
     terms = math.log(n) - counts.double().log()[cell]
     correction = (len(counts) - 1) / (2 * n) if miller_madow else 0.0
-    about = _about(bins, width, counts, correction) | {
+    diagnostics = _diagnostics(bins, width, counts, correction) | {
         "measures": "entropy of the binned code; I(X;Z) of a deterministic continuous code is "
         "infinite",
         "constant_columns": constant_columns(check_samples(z, "z")),
         "saturated": terms.mean().item() > _SATURATED * math.log(n),
     }
-    return _estimate(terms, correction, math.log(n), about)
+    return _estimate(terms, correction, math.log(n), diagnostics)
 
 
 def binned_relevance(
@@ -148,16 +148,18 @@ def binned_relevance(
     terms = math.log(n) + in_both - in_cell - in_class
     occupied = len(counts[0]) + len(counts[1]) - len(counts[2]) - 1
     correction = occupied / (2 * n) if miller_madow else 0.0
-    about = _about(bins, width, counts[0], correction)
-    about |= {
+    diagnostics = _diagnostics(bins, width, counts[0], correction)
+    diagnostics |= {
         "measures": "information in the binned code",
         "constant_columns": constant_columns(check_samples(z, "z")),
-        "saturated": about["alone"] > 0.5,
+        "saturated": diagnostics["alone"] > 0.5,
     }
-    return _estimate(terms, correction, math.log(n) - in_class.mean().item(), about)
+    return _estimate(terms, correction, math.log(n) - in_class.mean().item(), diagnostics)
 
 
-def _about(bins: int, width: float | None, counts: Tensor, correction: float) -> dict[str, Any]:
+def _diagnostics(
+    bins: int, width: float | None, counts: Tensor, correction: float
+) -> dict[str, Any]:
     fixed = f"width {width:g}" if width is not None else f"{bins} a coordinate, of equal mass"
     return {
         "bound": "none",
@@ -168,11 +170,13 @@ def _about(bins: int, width: float | None, counts: Tensor, correction: float) ->
     }
 
 
-def _estimate(terms: Tensor, correction: float, ceiling: float, about: dict[str, Any]) -> Estimate:
+def _estimate(
+    terms: Tensor, correction: float, ceiling: float, diagnostics: dict[str, Any]
+) -> Estimate:
     return Estimate(
         terms.mean().item() + correction,
         standard_error(terms),
         len(terms),
         ceiling + max(correction, 0.0),
-        about,
+        diagnostics,
     )

@@ -129,7 +129,7 @@ def fit_critic(
         parts = [critic.score(part) for part in (held_out, train, validation)]
     estimate, of_train, of_validation = (critic_bound(scores, bound) for scores in parts)
     flat = [name for name, part in (("x", x), ("z", z)) if (part == part[0]).all()]
-    found = {
+    details = {
         "train_nats": of_train.nats,
         "validation_nats": of_validation.nats,
         "step": step,
@@ -137,7 +137,7 @@ def fit_critic(
         "constant_columns": constant_columns(x) + constant_columns(z),
         "warning": f"{' and '.join(flat)} is constant and carries nothing" if flat else None,
     }
-    return replace(estimate, diagnostics={**estimate.diagnostics, **found})
+    return replace(estimate, diagnostics={**estimate.diagnostics, **details})
 
 
 class _Pairs(NamedTuple):
@@ -202,7 +202,7 @@ def _split(x: Tensor, z: Tensor, draw: torch.Generator) -> list[_Pairs]:
     for part in (x, z):
         train = part[rows[0]]
         columns.append(((part - train.mean(0)) / column_units(train)).float())
-    return [_Pairs(*columns).take(own) for own in rows]
+    return [_Pairs(*columns).take(part_rows) for part_rows in rows]
 
 
 def _train(
@@ -244,8 +244,9 @@ def _batches(n: int, config: CriticConfig, draw: torch.Generator) -> Iterator[Te
 
 
 def _jensen_shannon(scores: Tensor) -> Tensor:
-    own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    elsewhere = F.softplus(scores).masked_fill(own, 0).sum() / (len(scores) * (len(scores) - 1))
+    n = len(scores)
+    diagonal = torch.eye(n, dtype=torch.bool, device=scores.device)
+    elsewhere = F.softplus(scores).masked_fill(diagonal, 0).sum() / (n * (n - 1))
     return F.softplus(-scores.diagonal()).mean() + elsewhere
 
 

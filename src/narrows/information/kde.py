@@ -77,10 +77,10 @@ def kde_bounds(
     scale = as_scale(scale)
     mixture, block = _mixture(mean, scale, block)
     nats, influence = _information(mixture, error_samples(mixture.mean), block)
-    about = _about(scale, nats[1], mixture)
+    diagnostics = _diagnostics(scale, nats[1], mixture)
     return (
-        _estimate(nats[0], influence[0], mixture, about | _LOWER),
-        _estimate(nats[1], influence[1], mixture, about | _UPPER),
+        _estimate(nats[0], influence[0], mixture, diagnostics | _LOWER),
+        _estimate(nats[1], influence[1], mixture, diagnostics | _UPPER),
     )
 
 
@@ -116,18 +116,18 @@ def kde_relevance(
     within, within_influence = torch.zeros_like(nats), torch.zeros_like(influence)
     label_entropy = 0.0
     for label in y.unique():
-        own = y == label
-        share = own.double().mean().item()
-        part = _information(mixture.take(own), chosen[own], block)
+        members = y == label
+        share = members.double().mean().item()
+        part = _information(mixture.take(members), chosen[members], block)
         within += share * part[0]
-        within_influence[:, own[chosen]] = part[1]
+        within_influence[:, members[chosen]] = part[1]
         label_entropy -= share * math.log(share)
-    about = _about(scale, nats[1], mixture) | {"label_entropy": label_entropy}
+    diagnostics = _diagnostics(scale, nats[1], mixture) | {"label_entropy": label_entropy}
     same = (nats - within).tolist()
     # Flipped: each bound of the whole goes with the opposite one within the classes.
     bounds, influence = nats - within.flip(0), influence - within_influence.flip(0)
-    lower = about | _LOWER | {"same_distance": same[0]}
-    upper = about | _UPPER | {"same_distance": same[1]}
+    lower = diagnostics | _LOWER | {"same_distance": same[0]}
+    upper = diagnostics | _UPPER | {"same_distance": same[1]}
     return (
         _estimate(bounds[0], influence[0], mixture, lower, label_entropy),
         _estimate(bounds[1], influence[1], mixture, upper),
@@ -169,9 +169,9 @@ def _neighbours(mixture: Gaussians, block: int) -> Tensor:
     for rows in _strips(n, block):
         alike, forth, back = similarities(mixture.take(rows), mixture.take(slice(rows.start, n)))
         later = slice(rows.stop, n)
-        for total, there, here in ((sums[0], alike, alike), (sums[1], forth, back)):
-            total[rows] += there.sum(1)
-            total[later] += here[:, block:].sum(0)
+        for total, forward, backward in ((sums[0], alike, alike), (sums[1], forth, back)):
+            total[rows] += forward.sum(1)
+            total[later] += backward[:, block:].sum(0)
     return sums
 
 
@@ -180,7 +180,7 @@ def _strips(n: int, block: int) -> Iterator[slice]:
         yield slice(start, min(start + block, n))
 
 
-def _about(scale: Tensor | float, upper: Tensor, mixture: Gaussians) -> dict[str, Any]:
+def _diagnostics(scale: Tensor | float, upper: Tensor, mixture: Gaussians) -> dict[str, Any]:
     n = len(mixture.mean)
     noise = None if isinstance(scale, Tensor) else scale
     measures = "the stochastic code" if noise is None else f"the code + N(0, {noise:g}^2 I)"

@@ -36,7 +36,7 @@ share their neighbours.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -51,6 +51,7 @@ from narrows.information._checks import (
     standard_error,
 )
 from narrows.information._counts import count_within
+from narrows.information._ksg_diagnostics import diagnose
 from narrows.information._neighbours import nearest
 from narrows.information._scaling import Scaling, scale_columns
 from narrows.information.discrete import label_rows
@@ -58,13 +59,7 @@ from narrows.types import Estimate
 
 __all__ = ["ksg", "ksg_relevance"]
 
-# Where correlated Gaussians of 1 to 10 dimensions and 300 to 10,000 samples lost a tenth.
-_WIDE = 0.8
-# Of independent normals of which one was rounded, this share of ties was worth two errors.
-_TIED = 0.05
 _PARTS = 10
-# Where codes of 4 to 8 noisy bits and 200 to 1,000 samples were off by a tenth.
-_ALONE = 0.08
 
 Variant = Literal[1, 2, "mixture"]
 
@@ -128,12 +123,12 @@ def ksg(
     width = (radius.median() / _typical(torch.cat([x, z], 1))).item()
     width *= math.exp(nats / min(x.shape[1], z.shape[1]))
     settings = {"variant": variant, "scaling": scaling, "neighbours": k, "jitter": jitter}
-    about = _about(settings, radius, inside, width, x=x, z=z)
+    diagnostics = diagnose(settings, radius, inside, width, x=x, z=z)
     if _is_constant(x) or _is_constant(z):
-        return Estimate(0.0, 0.0, n, 0.0, about)
+        return Estimate(0.0, 0.0, n, 0.0, diagnostics)
     parts = _parts(torch.cat([x, z], 1), n // (4 * k))
     error = _error([_vectors(x[rows], z[rows], k, variant, rounding)[0] for rows in parts])
-    return Estimate(nats, error, n, _ceiling(n, k, variant, radius, inside), about)
+    return Estimate(nats, error, n, _ceiling(n, k, variant, radius, inside), diagnostics)
 
 
 def ksg_relevance(
@@ -184,10 +179,10 @@ def ksg_relevance(
     error = _error([_labelled(z[rows], y[rows], k, variant, rounding)[0] for rows in parts])
     width = (radius / _spread_within(z, y)).median().item()
     settings = {"variant": variant, "scaling": scaling, "neighbours": k, "jitter": jitter}
-    about = _about(settings, radius, inside, width, z=z)
+    diagnostics = diagnose(settings, radius, inside, width, z=z)
     if _is_constant(z):
         nats, error = 0.0, 0.0
-    return Estimate(nats, error, len(z), ceiling, about)
+    return Estimate(nats, error, len(z), ceiling, diagnostics)
 
 
 def _vectors(
@@ -213,13 +208,13 @@ def _labelled(
     z: Tensor, y: Tensor, k: int, variant: Literal["ross", "mixture"], rounding: float
 ) -> tuple[float, Tensor, Tensor | None, float]:
     """What `_vectors` returns, of labels, and the largest value."""
-    radius, own, inside = torch.empty_like(z[:, 0]), torch.empty_like(y), torch.empty_like(y)
+    radius, class_sizes, inside = torch.empty_like(z[:, 0]), y.clone(), y.clone()
     for label in y.unique():
         same = y == label
-        radius[same], own[same] = nearest(z[same], k)[0][:, -1], same.sum()
+        radius[same], class_sizes[same] = nearest(z[same], k)[0][:, -1], same.sum()
         if variant == "mixture":
             inside[same] = _nearer(z[same], radius[same], rounding)
-    ceiling = _psi(len(z)) - _psi(own).mean()
+    ceiling = _psi(len(z)) - _psi(class_sizes).mean()
     if variant == "mixture":
         nats = ceiling + (_psi(inside) - _psi(_nearer(z, radius, rounding))).mean()
         return nats.item(), radius, inside, ceiling.item()
@@ -314,64 +309,6 @@ def _number_of_equals(points: Tensor) -> Tensor:
 
 def _error(parts: list[float]) -> float:
     return standard_error(torch.tensor(parts)) if parts else math.nan
-
-
-def _about(
-    settings: dict[str, Any],
-    radius: Tensor,
-    inside: Tensor | None,
-    width: float,
-    **variables: Tensor,
-) -> dict[str, Any]:
-    k = settings["neighbours"]
-    constant = {name: constant_columns(part) for name, part in variables.items()}
-    ties = {name: _ties(part, k) for name, part in variables.items()}
-    about = {
-        "bound": "none",
-        **settings,
-        "duplicates": (radius == 0).double().mean().item(),
-        "ties": max(ties.values()),
-        "constant_columns": sum(constant.values()),
-        "neighbourhood": width,
-    }
-    if inside is not None:
-        about["alone"] = (inside == 1).double().mean().item()
-    flat = [name for name, part in variables.items() if constant[name] == part.shape[1]]
-    return about | {"warning": _warning(about, flat, max(ties, key=lambda name: ties[name]))}
-
-
-def _warning(about: dict[str, Any], flat: list[str], tied: str) -> str | None:
-    k = about["neighbours"]
-    if flat:
-        return f"{' and '.join(flat)} is constant and carries nothing: the information is 0"
-    if about.get("alone", 0) > _ALONE:
-        return (
-            f"{about['alone']:.1%} of the samples share their values with nobody: too many "
-            "different values for so few samples"
-        )
-    if "alone" not in about and about["duplicates"]:
-        return (
-            f"{about['duplicates']:.1%} of the samples equal {k} others: there is no density to "
-            "estimate; take the variant 'mixture'"
-        )
-    if "alone" not in about and about["ties"] > _TIED:
-        return (
-            f"{tied} is rounded or discrete: {about['ties']:.1%} of the samples equal {k} others "
-            "in it; take the variant 'mixture'"
-        )
-    if about["neighbourhood"] > _WIDE:
-        return (
-            f"neighbours lie {about['neighbourhood']:.3g} times as far as the density may be taken "
-            "for constant: too many dimensions or too much information for so few samples; the "
-            "estimate is low"
-        )
-    return None
-
-
-def _ties(part: Tensor, k: int) -> float:
-    """Share of the samples of one variable that equal k others in it."""
-    row = label_rows(part)
-    return (torch.bincount(row)[row] > k).double().mean().item()
 
 
 def _check_settings(k: int, jitter: float, seed: int, n: int) -> tuple[int, int]:

@@ -125,14 +125,14 @@ def critic_bound(scores: ArrayLike, bound: BoundName = "infonce") -> Estimate:
             f"scores up to {scores.abs().max().item():.1g} have no finite {bound} bound; the "
             "critic has diverged"
         )
-    about = {
+    diagnostics = {
         "bound": "none" if bound == "smile" else "lower",
         "critic_bound": bound,
         "log_n": math.log(n),
         "saturated": nats > _SATURATED * math.log(n),
     }
     ceiling = math.log(n) if bound == "infonce" else math.inf
-    return Estimate(nats, standard_error(_influence(scores, bound)), n, ceiling, about)
+    return Estimate(nats, standard_error(_influence(scores, bound)), n, ceiling, diagnostics)
 
 
 def _joint(scores: Tensor) -> Tensor:
@@ -142,24 +142,24 @@ def _joint(scores: Tensor) -> Tensor:
 def _log_mean_elsewhere(scores: Tensor) -> Tensor:
     """Log of the mean of exp(scores) beside the diagonal: `[...]`."""
     n = scores.shape[-1]
-    own = torch.eye(n, dtype=torch.bool, device=scores.device)
-    return scores.masked_fill(own, -torch.inf).logsumexp((-2, -1)) - math.log(n * (n - 1))
+    diagonal = torch.eye(n, dtype=torch.bool, device=scores.device)
+    return scores.masked_fill(diagonal, -torch.inf).logsumexp((-2, -1)) - math.log(n * (n - 1))
 
 
 def _influence(scores: Tensor, bound: BoundName) -> Tensor:
     """What each sample adds to the estimate, up to a constant: `[n]`."""
     n = len(scores)
-    own = scores.diagonal()
+    joint = scores.diagonal()
     if bound == "infonce":
         log_row = scores.logsumexp(1)
-        return own - log_row - (scores - log_row[:, None]).logsumexp(0).exp()
+        return joint - log_row - (scores - log_row[:, None]).logsumexp(0).exp()
     log_mean = _log_mean_elsewhere(scores)
     if bound == "smile":
         scores = scores.clamp(-_CLIP, _CLIP)
         log_mean = _log_mean_elsewhere(scores)
     divisor = scores.new_ones(()) if bound == "nwj" else log_mean
     weight = (scores - divisor).exp().fill_diagonal_(0)
-    return own - (weight.sum(0) + weight.sum(1)) / (n - 1)
+    return joint - (weight.sum(0) + weight.sum(1)) / (n - 1)
 
 
 def _as_scores(scores: ArrayLike) -> Tensor:

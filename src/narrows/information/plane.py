@@ -64,7 +64,7 @@ def plane_layers(model: nn.Module) -> list[str]:
     """
     if isinstance(model, BinaryStochasticNet):
         return [f"z{number}" for number in range(1, len(model.hidden) + 1)]
-    leaves = [(name, one) for name, one in model.named_modules() if not [*one.children()]]
+    leaves = [(name, module) for name, module in model.named_modules() if not [*module.children()]]
     # Of a normalisation with a nonlinearity only the latter counts as what follows a layer.
     leaves = [
         leaf
@@ -105,10 +105,10 @@ def pairwise_plane(
         rate = kde_bounds(mean, noise)[1]
         upper = kde_relevance(mean, noise, batch.y)[1]
         # Bounds of one distance are biased alike, so their difference is not a bound.
-        about = {**upper.diagnostics, "bound": "none"}
-        entropy = about["label_entropy"]
-        nats = about["same_distance"]
-        relevance = Estimate(nats, upper.std_error, upper.n, entropy, about)
+        diagnostics = {**upper.diagnostics, "bound": "none"}
+        entropy = diagnostics["label_entropy"]
+        nats = diagnostics["same_distance"]
+        relevance = Estimate(nats, upper.std_error, upper.n, entropy, diagnostics)
         points.append(LayerPoint(layer, rate, relevance))
     return points
 
@@ -165,11 +165,13 @@ def exact_plane(
     with torch.no_grad(), full_precision(batch.x.device):
         hidden = [(layer.weight, layer.bias) for layer in model.linear_layers()[:-1]]
         tables = binary_tables(model.inputs(batch.x), hidden)
-        found = dict(zip(names, chain_information(tables, joint), strict=True))
+        informations = dict(zip(names, chain_information(tables, joint), strict=True))
     n = len(batch.x)
-    about = {"bound": "none", "measures": "the stochastic code, by enumeration"}
+    diagnostics = {"bound": "none", "measures": "the stochastic code, by enumeration"}
     return [
-        LayerPoint(name, *(Estimate(nats, 0.0, n, math.log(n), about) for nats in found[name]))
+        LayerPoint(
+            name, *(Estimate(nats, 0.0, n, math.log(n), diagnostics) for nats in informations[name])
+        )
         for name in layers
     ]
 
@@ -226,7 +228,7 @@ def _codes(
             output = as_output(tapped(block))
             for layer in layers:
                 parts[layer].append(_code_of(output, layer))
-    return {layer: _join(found) for layer, found in parts.items()}
+    return {layer: _join(pairs) for layer, pairs in parts.items()}
 
 
 def _code_of(output: Any, layer: str) -> tuple[Tensor, Tensor | None]:

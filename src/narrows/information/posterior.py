@@ -80,13 +80,13 @@ def posterior_information(
         *(_draw(codes, p_yx, p_y, generator, block) for _ in range(draws)), strict=True
     )
     n = len(mean)
-    about = {"draws": draws, "measures": "the inputs given, as all that X can be"}
+    diagnostics = {"draws": draws, "measures": "the inputs given, as all that X can be"}
     rate, rate_error = _mean(torch.stack(rates))
     relevance, relevance_error = _mean(torch.stack(relevances))
-    about["saturated"] = rate > _SATURATED * math.log(n)
+    diagnostics["saturated"] = rate > _SATURATED * math.log(n)
     return (
-        Estimate(rate, rate_error, n, math.log(n), about),
-        Estimate(relevance, relevance_error, n, entropy, about | {"label_entropy": entropy}),
+        Estimate(rate, rate_error, n, math.log(n), diagnostics),
+        Estimate(relevance, relevance_error, n, entropy, diagnostics | {"label_entropy": entropy}),
     )
 
 
@@ -119,7 +119,7 @@ def _draw(
         codes.mean.shape, dtype=codes.mean.dtype, device=codes.mean.device, generator=generator
     )
     # The constant of the densities, -K/2 log 2 pi, is in both terms and left out.
-    own = -0.5 * noise.square().sum(1) - codes.scale.log().sum(1)
+    log_drawn = -0.5 * noise.square().sum(1) - codes.scale.log().sum(1)
     z = codes.mean + codes.scale * noise
     log_densities = _log_densities(codes)
     rates, relevances = [], []
@@ -130,7 +130,7 @@ def _draw(
         p_zy = log_p.sub_(largest).exp_() @ p_yx
         p_z = p_zy.sum(1, keepdim=True)
         p_yz = p_zy / p_z
-        rates.append(own[rows] - (p_z.log() + largest).squeeze(1) + math.log(len(z)))
+        rates.append(log_drawn[rows] - (p_z.log() + largest).squeeze(1) + math.log(len(z)))
         # xlogy: a label that is never given adds 0, not NaN.
         gain = torch.special.xlogy(p_yz, p_yz) - torch.special.xlogy(p_yz, p_y)
         relevances.append(gain.sum(1))

@@ -91,15 +91,15 @@ class PlaneRecorder:
         epoch = check_count(epoch, "epoch", 0, InputError)
         devices = [self.data.x.device] if self.data.x.is_cuda else []
         with torch.random.fork_rng(devices), evaluating(self.model), torch.no_grad():
-            found = MEASURES[self.measure](self.model, self.layers, self.data, **self.options)
-        self.points += [(epoch, point) for point in found]
-        return found
+            points = MEASURES[self.measure](self.model, self.layers, self.data, **self.options)
+        self.points += [(epoch, point) for point in points]
+        return points
 
     def record(self) -> dict[str, Any]:
         """Everything, as plain as JSON is; information in nats."""
-        about = {"measure": self.measure, "units": "nats", "n": len(self.data.x)}
+        header = {"measure": self.measure, "units": "nats", "n": len(self.data.x)}
         return {
-            **about,
+            **header,
             "options": {name: _plain(value) for name, value in self.options.items()},
             "points": [
                 {

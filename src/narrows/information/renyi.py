@@ -103,7 +103,7 @@ def renyi_information(
         renyi_entropy(*kernels, alpha=alpha).item() for kernels in ((k,), (other,), (k, other))
     )
     ceiling = math.log(len(x))
-    about = {
+    diagnostics = {
         "bound": "none",
         "alpha": alpha,
         "bandwidth_x": widths[0],
@@ -114,7 +114,7 @@ def renyi_information(
         "constant_columns": constant_columns(x) + constant_columns(z),
         "saturated": max(of_x, of_z) > _SATURATED * ceiling,
     }
-    return Estimate(of_x + of_z - both, math.nan, len(x), ceiling, about)
+    return Estimate(of_x + of_z - both, math.nan, len(x), ceiling, diagnostics)
 
 
 def _product(kernels: Sequence[Tensor]) -> Tensor:
@@ -124,7 +124,7 @@ def _product(kernels: Sequence[Tensor]) -> Tensor:
     size = kernels[0].shape[-1:]
     for kernel in kernels:
         if kernel.dim() < 2 or kernel.shape[-2:] != size * 2 or not size[0]:
-            shapes = [list(one.shape) for one in kernels]
+            shapes = [list(each.shape) for each in kernels]
             raise InputError(f"expected kernels [..., n, n] of the same samples, got {shapes}")
     state = torch.ones((), dtype=kernels[0].dtype, device=kernels[0].device)
     for kernel in kernels:

@@ -53,9 +53,9 @@ def stacked_rates(mean: ArrayLike, scale: ArrayLike | float) -> list[Estimate]:
         scale = scale.flatten(0, 1)
     factor = check_scale(scale, flat)
     kl = (0.5 * (factor.square() + flat.square() - 1) - factor.log()).sum(1).unflatten(0, (-1, n))
-    about = variational_rate(flat[:2], factor[:2]).diagnostics
+    diagnostics = variational_rate(flat[:2], factor[:2]).diagnostics
     nats, errors = kl.mean(1).tolist(), (kl.std(1) / math.sqrt(n)).tolist()
-    return [Estimate(*pair, n, diagnostics=about) for pair in zip(nats, errors, strict=True)]
+    return [Estimate(*pair, n, diagnostics=diagnostics) for pair in zip(nats, errors, strict=True)]
 
 
 def stacked_kde_bounds(
@@ -89,19 +89,19 @@ def stacked_kde_bounds(
     ).clamp_(min=0)
     lower = apart.mul_(-1 / 8).exp_()
     # The upper bound's similarities are the fourth powers of the lower one's.
-    found = [_bounds(lower), _bounds(lower.square().square_())]
+    bounds = [_bounds(lower), _bounds(lower.square().square_())]
     pairs = []
     for member, noise in enumerate(noises):
-        about = {
+        diagnostics = {
             "noise_scale": noise,
             "measures": f"information in the code + N(0, {noise:g}^2 I) about which of the {n} "
             "samples it came from",
             "constant_columns": constant_columns(codes[member]),
-            "saturated": found[1][0][member].item() > _SATURATED * math.log(n),
+            "saturated": bounds[1][0][member].item() > _SATURATED * math.log(n),
         }
         low, high = (
-            Estimate(nats[member].item(), error[member].item(), n, math.log(n), about | named)
-            for (nats, error), named in zip(found, _NAMED, strict=True)
+            Estimate(nats[member].item(), error[member].item(), n, math.log(n), diagnostics | named)
+            for (nats, error), named in zip(bounds, _NAMED, strict=True)
         )
         pairs.append((low, high))
     return pairs
@@ -123,8 +123,8 @@ def stacked_binned_rates(
     owner = torch.arange(members, device=z.device).repeat_interleave(n)
     label = label_rows(torch.cat([owner[:, None], cells], 1))
     counts = torch.bincount(label)
-    own = counts[label].unflatten(0, (members, n))
-    terms = math.log(n) - own.double().log()
+    bin_sizes = counts[label].unflatten(0, (members, n))
+    terms = math.log(n) - bin_sizes.double().log()
     inside = torch.zeros(len(counts), dtype=torch.int64, device=z.device)
     occupied = torch.bincount(inside.scatter(0, label, owner), minlength=members)
     named = f"width {width:g}" if width is not None else f"{bins} a coordinate, of equal mass"
@@ -138,7 +138,7 @@ def stacked_binned_rates(
                 "bound": "none",
                 "bins": named,
                 "occupied": int(occupied[i]),
-                "alone": (own[i] == 1).double().mean().item(),
+                "alone": (bin_sizes[i] == 1).double().mean().item(),
                 "correction": 0.0,
                 "measures": "entropy of the binned code; I(X;Z) of a deterministic continuous code "
                 "is infinite",
