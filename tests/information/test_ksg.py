@@ -207,8 +207,34 @@ def test_the_units_can_be_left_as_they_are():
     x, z, _ = uniform(1000)
     assert ksg(10 * x, z, scaling="none").nats < ksg(x, z).nats - 0.05
     assert ksg(x, z, scaling="none").diagnostics["scaling"] == "none"
-    with pytest.raises(InputError, match="'columns', 'ranks' or 'none', got 'mad'"):
+    with pytest.raises(InputError, match="'columns', 'vectors', 'ranks', 'none', got 'mad'"):
         ksg(x, z, scaling="mad")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e-9, 10.0, 1e100])
+def test_one_unit_for_a_vector_keeps_the_sizes_of_its_columns(factor):
+    x, z, _ = plane(500)
+    small, flat = 0.01 * torch.randn_like(x), torch.full_like(x, 7.0)
+    wide = torch.cat([x, small, flat], 1)
+    plain = ksg(x, z, scaling="vectors").nats
+    for scaling in ("vectors", "columns"):
+        expected = ksg(wide, z, scaling=scaling).nats
+        assert ksg(factor * wide, z, scaling=scaling).nats == pytest.approx(expected, abs=1e-6)
+    assert ksg(wide, z, scaling="vectors").nats == pytest.approx(plain, abs=0.02)
+    assert ksg(wide, z).nats < plain - 0.1
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1.0, 1e9])
+def test_what_the_classes_are_apart_by_is_no_unit_of_a_code(factor):
+    y = torch.randint(10, (1000,), generator=generator(0))
+    z = torch.rand(1000, 3, dtype=torch.float64, generator=generator(1))
+    z[:, 0] += 0.9 * y
+    # Neighbours share a tenth of their cubes, where two labels are as likely.
+    truth = math.log(10) - 0.1 * 2 * 0.9 * math.log(2)
+    z *= torch.tensor([factor, 1.0, 30.0], dtype=torch.float64)
+    assert ksg_relevance(z, y).nats == pytest.approx(truth, rel=0.06)
+    certain = torch.cat([factor * y[:, None], torch.randn(1000, 3, generator=generator(2))], 1)
+    assert ksg_relevance(certain, y).nats == pytest.approx(entropy(*[0.1] * 10), abs=0.02)
 
 
 def test_ranks_know_no_increasing_map():

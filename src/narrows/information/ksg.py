@@ -86,9 +86,10 @@ def ksg(
             measured then is the information of the noisy data.
         seed: of the jitter.
         scaling: the units in which neighbours are near. "columns" divides every column by its
-            standard deviation, so that no column's units matter; "ranks" turns it into normal
-            scores, which no increasing map of a column changes, for tails so long that a standard
-            deviation says little; "none" takes the numbers as they are.
+            standard deviation, so that no column's units matter; "vectors" divides all of x, and
+            all of z, by one number, for columns whose relative size has a meaning; "ranks" turns a
+            column into normal scores, which no increasing map of it changes, for tails so long that
+            a standard deviation says little; "none" takes the numbers as they are.
 
     Returns:
         Estimate in nats, which can be negative, and is 0 where x or z is constant; the standard
@@ -151,7 +152,7 @@ def ksg_relevance(
         seed: as in `ksg`.
         variant: "ross" for a code with a density; "mixture" for one with atoms; None for "mixture"
             where a column has a value more than k times, and else for "ross".
-        scaling: as in `ksg`.
+        scaling: as in `ksg`, but that the standard deviation is that within the classes.
 
     Returns:
         Estimate in nats with the diagnostics of `ksg`, `neighbourhood` in units of the typical
@@ -165,7 +166,7 @@ def ksg_relevance(
     if variant not in (None, "ross", "mixture"):
         raise InputError(f"variant must be 'ross', 'mixture' or None, got {variant!r}")
     k, seed = _check_settings(k, jitter, seed, len(z))
-    z, rounding = scale_columns(_shake(z, jitter, seed), scaling)
+    z, rounding = scale_columns(_shake(z, jitter, seed), scaling, y)
     labels, counts = y.unique(return_counts=True)
     if counts.min() <= k:
         raise InputError(
