@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import narrows.information as public
 from narrows.errors import NarrowsError
+from narrows.information._checks import check_betas
 from narrows.models import BinaryStochasticNet
 from narrows.types import Batch
 from scenarios import CorrelatedGaussians, generator
@@ -41,7 +42,8 @@ class Call:
     """A function of tensors, by the names of its parameters, and what is peculiar to it.
 
     `batched` takes leading axes; `shows_nan` returns NaN for NaN, as a loss does; `whole` are
-    parameters that may be whole numbers; `model` runs one, in the precision of its weights.
+    parameters that may be whole numbers; `model` runs one, in the precision of its weights; `sense`
+    is junk that means something to it after all, of each parameter.
     """
 
     function: Callable
@@ -50,11 +52,13 @@ class Call:
     shows_nan: bool = False
     whole: tuple[str, ...] = ()
     model: bool = False
+    sense: tuple[tuple[str, str], ...] = ()
 
 
-def code(function, **tensors):
+def code(function, sense=(), **tensors):
     """Of samples, which may be whole numbers."""
-    return Call(function, tensors, whole=tuple({"x", "z", "mean", "logits"} & set(tensors)))
+    whole = tuple({"x", "z", "mean", "logits"} & set(tensors))
+    return Call(function, tensors, whole=whole, sense=sense)
 
 
 def loss(function, **tensors):
@@ -73,11 +77,12 @@ CALLS = {
     "binary_tables": Call(
         lambda x, weight, bias: public.binary_tables(x, [(weight, bias)]),
         {"x": X, "weight": COVARIANCE, "bias": COVARIANCE[0]},
+        sense=(("x", "no numbers"), ("x", "one fewer")),
     ),
     "binned_plane": planes(public.binned_plane, PERCEPTRON, "1"),
     "binned_rate": code(lambda z: public.binned_rate(z, bins=7), z=Z),
     "binned_relevance": code(public.binned_relevance, z=Z, y=Y),
-    "bit_table": Call(public.bit_table, {"p": TABLE}, batched=True),
+    "bit_table": Call(public.bit_table, {"p": TABLE}, batched=True, sense=(("p", "no numbers"),)),
     "blahut_arimoto": Call(public.blahut_arimoto, {"joint": JOINT, "betas": BETAS}),
     "chain_information": Call(
         lambda table, joint: public.chain_information([table], joint),
@@ -88,6 +93,7 @@ CALLS = {
         public.code_information,
         {"codes": torch.tensor([0.0, 0.0, 1.0, 2.0]), "joint": JOINT},
         batched=True,
+        sense=(("codes", "infinity"),),
     ),
     "critic_bound": Call(public.critic_bound, {"scores": SCORES}),
     "deterministic_bottleneck": Call(
@@ -150,6 +156,7 @@ CALLS = {
     ),
     "variational_relevance": code(
         public.variational_relevance,
+        sense=(("prior", "nothing"),),
         logits=torch.cat([X, Z[:, :1]], 1),
         y=Y,
         prior=torch.tensor([0.25, 0.25, 0.5]),
@@ -275,7 +282,7 @@ def test_labels_that_are_none_are_refused(name):
 def with_value(value):
     def change(part):
         changed = part.clone()
-        changed.view(-1)[1] = value
+        changed.view(-1)[-1] = value
         return changed
 
     return change
@@ -307,7 +314,7 @@ def tolerates(call, key, junk):
         or (call.shows_nan and numbers_)
         or (call.model and key == "x" and junk in ("too many axes", "nothing each"))
         or (not call.tensors[key].is_floating_point() and numbers_)
-        or (key == "prior" and junk == "nothing")
+        or (key, junk) in call.sense
     )
 
 
@@ -331,6 +338,78 @@ def test_what_is_no_such_tensor_is_refused_in_a_sentence(name, junk):
 def test_unequal_lengths_are_refused(name):
     tensors = CALLS[name].tensors
     for key in tensors:
-        if len(tensors) > 1 and key != "betas":
+        if len(tensors) > 1 and key != "betas" and (key, "one fewer") not in CALLS[name].sense:
             with pytest.raises(NarrowsError):
                 called(name, lambda other, part, key=key: part[:-1] if other == key else part)
+
+
+@pytest.mark.parametrize(
+    "betas",
+    ["0.5", 0.5, None, [], [[0.5]], ["0.5"], [True], [0.5, True], [0.5, math.nan], [0.5, -1], [0.0]]
+    + [[math.inf], [0.5j], {0.5}, np.array([True]), torch.tensor(0.5), torch.tensor([True])],
+)
+def test_betas_that_are_no_list_of_positive_numbers_are_refused_in_a_sentence(betas):
+    with pytest.raises(NarrowsError, match="betas") as refused:
+        check_betas(betas)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "betas",
+    [[0.5, 2], (0.5, 2.0), np.array([0.5, 2]), torch.tensor([0.5, 2.0]), [np.float32(0.5), 2]],
+)
+def test_betas_may_have_any_form(betas):
+    assert check_betas(betas).tolist() == [0.5, 2.0]
+    with pytest.raises(NarrowsError, match=r"at least 1, got 0\.5"):
+        check_betas(betas, 1.0)
+
+
+@pytest.mark.parametrize("seed", [1.5, "1", None, True, -1, 2**64])
+def test_a_seed_is_a_whole_number_that_a_generator_takes(seed):
+    for call in (
+        lambda: public.ksg(X, Z, jitter=0.1, seed=seed),
+        lambda: public.ksg_relevance(X, Y, jitter=0.1, seed=seed),
+        lambda: public.fit_critic(X, Z, config=QUICK, seed=seed),
+    ):
+        with pytest.raises(NarrowsError, match="seed must be"):
+            call()
+
+
+SETTINGS = {
+    "bins": lambda value: public.binned_rate(Z, bins=value),
+    "block": lambda value: public.kde_bounds(X, 1.0, block=value),
+    "draws": lambda value: public.posterior_information(X, 1.0, Y, draws=value),
+    "k": lambda value: public.ksg(X, Z, k=value),
+    "steps": lambda value: public.CriticConfig(steps=value),
+    "last": lambda value: public.log_spaced(value),
+    "samples": lambda value: public.PlaneRecorder(PERCEPTRON, ["1"], Batch(X, Y), samples=value),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("value", [2.5, "3", True, -1, [3], math.nan])
+def test_a_count_is_a_whole_number(name, value):
+    with pytest.raises(NarrowsError, match=f"{name} must be"):
+        SETTINGS[name](value)
+    SETTINGS[name](np.int16(7))
+
+
+REAL = {
+    "alpha": lambda value: public.renyi_entropy(KERNEL, alpha=value),
+    "bandwidth": lambda value: public.gaussian_kernel(X, value),
+    "clip": lambda value: public.smile(SCORES, value),
+    "eps": lambda value: public.normalise_kernel(KERNEL, value),
+    "jitter": lambda value: public.ksg(X, Z, jitter=value),
+    "scale": lambda value: public.kde_bounds(X, value),
+    "width": lambda value: public.binned_rate(Z, width=value),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("value", ["1", True, -1.0, math.nan, math.inf, 1j])
+def test_a_setting_is_a_number(name, value):
+    with pytest.raises(NarrowsError, match=f"{name} must"):
+        REAL[name](value)
+    REAL[name](np.float32(1.5))
+    REAL[name](1)

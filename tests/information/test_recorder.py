@@ -1,10 +1,11 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from narrows.errors import ConfigError, InputError
+from narrows.errors import ConfigError, InputError, StoreError
 from narrows.information import PlaneRecorder, load_plane, log_spaced
 from narrows.models import Bottleneck
 from narrows.types import Batch
@@ -70,3 +71,53 @@ def test_epochs_are_spaced_by_their_logarithm():
     assert log_spaced(0) == [0]
     with pytest.raises(InputError, match="last must be at least 0"):
         log_spaced(-1)
+
+
+def test_arrays_text_paths_and_numpy_numbers_are_recorded(tmp_path):
+    data = batch()
+    arrays = Batch(data.x.double().numpy(), data.y.numpy().astype("int16"))
+    model = perceptron()
+    recorder = PlaneRecorder(model, ["1"], arrays, noise_std=np.float32(0.5))
+    expected = PlaneRecorder(model, ["1"], data, noise_std=0.5)(0)
+    assert recorder(np.int64(3)) == expected
+    recorder.save(str(tmp_path / "plane.json"))
+    record = load_plane(str(tmp_path / "plane.json"))
+    assert record["points"][0]["epoch"] == 3
+    assert record["options"] == {"noise_std": 0.5}
+    for path in (None, 3, ""):
+        with pytest.raises(ConfigError, match="path must be a path"):
+            recorder.save(path)
+        with pytest.raises(ConfigError, match="path must be a path"):
+            load_plane(path)
+    with pytest.raises(StoreError, match="cannot write"):
+        recorder.save(tmp_path / "missing" / "plane.json")
+
+
+def test_a_plane_that_was_damaged_is_refused(tmp_path):
+    recorder = PlaneRecorder(perceptron(), ["1"], batch())
+    recorder(0)
+    path = tmp_path / "plane.json"
+    for key, value in (
+        ("epoch", "1"),
+        ("layer", 3),
+        ("rate", 1.0),
+        ("relevance", None),
+        ("rate", {}),
+    ):
+        record = json.loads(json.dumps(recorder.record()))
+        record["points"][0][key] = value
+        path.write_text(json.dumps(record))
+        with pytest.raises(InputError, match="no recorded information plane"):
+            load_plane(path)
+    for text in ('{"units": "nats", "points": [1]}', '{"units": "nats", "points": 1}', "[" * 10**5):
+        path.write_text(text)
+        with pytest.raises(InputError, match="no recorded information plane"):
+            load_plane(path)
+
+
+def test_one_name_of_a_layer_is_no_list_of_names():
+    for layers in ("latent", [1], ["1", None]):
+        with pytest.raises(InputError, match="layers must be a list of names"):
+            PlaneRecorder(perceptron(), layers, batch())
+    with pytest.raises(InputError, match="NaN or infinity"):
+        PlaneRecorder(perceptron(), ["1"], Batch(batch().x * float("nan"), batch().y))

@@ -114,7 +114,7 @@ def fit_critic(
         >>> 0.2 < fit_critic(x, x + noise, config=CriticConfig(steps=200)).nats < 0.45
         True
     """
-    if bound not in CRITIC_BOUNDS:
+    if str(bound) not in CRITIC_BOUNDS:
         raise unknown_name("critic bound", str(bound), CRITIC_BOUNDS)
     x, z = check_pair(check_samples(x, "x"), check_samples(z, "z"))
     if len(x) < _FEWEST:

@@ -124,7 +124,7 @@ def hsic(
         >>> bool(hsic(k, k) > hsic(k, gaussian_kernel(x.abs(), 1.0)))
         True
     """
-    if kind not in _FEWEST:
+    if str(kind) not in _FEWEST:
         raise ConfigError(f"kind must be one of {', '.join(_FEWEST)}, got {kind!r}")
     k, other = as_real(k, "a kernel"), as_real(other, "a kernel")
     m = _check_kernels(k, other, _FEWEST[kind])

@@ -115,7 +115,7 @@ def critic_bound(scores: ArrayLike, bound: BoundName = "infonce") -> Estimate:
         >>> critic_bound(torch.zeros(8, 8)).nats
         0.0
     """
-    if bound not in CRITIC_BOUNDS:
+    if str(bound) not in CRITIC_BOUNDS:
         raise unknown_name("critic bound", str(bound), CRITIC_BOUNDS)
     scores = _check_scores(scores)
     n = len(scores)

@@ -74,7 +74,7 @@ class PlaneRecorder:
         samples: int = 1000,
         **options: Any,
     ) -> None:
-        if measure not in MEASURES:
+        if str(measure) not in MEASURES:
             raise unknown_name("measure", str(measure), MEASURES)
         samples = check_count(samples, "samples", 2, InputError)
         data = as_batch(data, model)
