@@ -345,8 +345,23 @@ def test_unequal_lengths_are_refused(name):
 
 @pytest.mark.parametrize(
     "betas",
-    ["0.5", 0.5, None, [], [[0.5]], ["0.5"], [True], [0.5, True], [0.5, math.nan], [0.5, -1], [0.0]]
-    + [[math.inf], [0.5j], {0.5}, np.array([True]), torch.tensor(0.5), torch.tensor([True])],
+    [
+        *(
+            "0.5",
+            0.5,
+            None,
+            {0.5},
+            [],
+            [[0.5]],
+            ["0.5"],
+            [0.5j],
+            [math.nan],
+            [math.inf],
+            [0.0],
+            [-1],
+        ),
+        *([True], [0.5, True], np.array([True]), torch.tensor(0.5), torch.tensor([True])),
+    ],
 )
 def test_betas_that_are_no_list_of_positive_numbers_are_refused_in_a_sentence(betas):
     with pytest.raises(NarrowsError, match="betas") as refused:
