@@ -307,6 +307,12 @@ def check_count(
 
     NumPy's integers are accepted, and neither booleans nor floats, nor a number in quotes.
 
+    Args:
+        value: what the user gave.
+        name: how errors call it.
+        smallest: the least number that makes sense.
+        error: class of the error.
+
     Raises:
         ConfigError: or `error`, saying what arrived.
     """
@@ -327,6 +333,14 @@ def check_number(
     error: type[NarrowsError] = ConfigError,
 ) -> float:
     """Return a finite number in `[low, high]`, and larger than `above` where that is given.
+
+    Args:
+        value: what the user gave.
+        name: how errors call it.
+        low: least number that is accepted.
+        high: largest number that is accepted.
+        above: a number that is too small itself.
+        error: class of the error.
 
     Raises:
         ConfigError: or `error`, saying what arrived.

@@ -195,6 +195,15 @@ def reevaluate_run(
 ) -> Reevaluated:
     """Attack the models of a run, each once: its file in the folder `reevaluation` is kept.
 
+    Args:
+        run: whose models are attacked.
+        methods: which of its methods; `None` for all.
+        betas: which of their betas; `None` for all.
+        images: number of test images, the first ones.
+        device: where the models are attacked.
+        progress: where progress is shown.
+        settings: which attacks; `None` for those of the paper.
+
     Raises:
         StoreError: if the folder cannot be written, or another process is writing to it.
         ConfigError: for methods or betas that the run does not have, or data without images.

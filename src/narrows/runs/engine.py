@@ -43,6 +43,11 @@ def run(config: ResolvedConfig, out: Path, progress: Progress) -> Run:
     What an earlier, broken run of the same configuration has finished is kept and not repeated.
     A method of which every model diverges does not stop the others.
 
+    Args:
+        config: what is trained and measured.
+        out: folder in which the run's own folder is made.
+        progress: where progress is shown.
+
     Raises:
         NarrowsError: of one kind or another for anything that a user can cause.
         DivergedError: at the end, if no model of any method is left.
