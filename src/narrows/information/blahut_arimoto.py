@@ -26,7 +26,7 @@ from narrows.errors import InputError
 from narrows.information._certificate import highest
 from narrows.information._checks import check_betas
 from narrows.information._clusters import Clusters, encode, update
-from narrows.information._joint import Source, check_joint, merge_rows
+from narrows.information._joint import Joint, Source, reduce
 from narrows.information.discrete_ib import Codes, IBSolution, solution_of
 
 __all__ = ["blahut_arimoto"]
@@ -70,7 +70,8 @@ def blahut_arimoto(
         >>> round(blahut_arimoto(joint, [0.1]).relevance.item(), 3)
         0.368
     """
-    source, merged = merge_rows(check_joint(joint))
+    whole = reduce(joint)
+    source = whole.source
     betas = check_betas(betas, _SMALLEST_BETA)
     settings = {"clusters": clusters, "tolerance": tolerance, "restarts": restarts}
     if not all(value > 0 for value in (*settings.values(), max_iterations)):
@@ -80,13 +81,13 @@ def blahut_arimoto(
     size = (len(t), len(source.p_x), clusters)
     encoder = torch.rand(size, generator=draw, dtype=torch.float64)
     encoder = encoder / encoder.sum(2, keepdim=True)
-    empty = Clusters(t.new_zeros(size[::2]), t.new_zeros(*size[::2], source.p_y.shape[1] - 1))
+    empty = Clusters(t.new_zeros(size[::2]), t.new_zeros(*size[::2], source.p_y.shape[1]))
     state = update(source, encoder, empty)
     made = torch.zeros(len(t), dtype=torch.int64)
     for stage in range(1, _STAGES + 1):
         weaker = _WEAKER ** (1 - stage / _STAGES)
         state = _iterate(source, weaker * t, state, tolerance, max_iterations, made)
-    return _best_of(source, merged, betas, state, made, restarts, tolerance)
+    return _best_of(whole, betas, state, made, restarts, tolerance)
 
 
 def _iterate(
@@ -107,8 +108,7 @@ def _iterate(
 
 
 def _best_of(
-    source: Source,
-    merged: Tensor,
+    whole: Joint,
     betas: Tensor,
     clusters: Clusters,
     made: Tensor,
@@ -116,6 +116,7 @@ def _best_of(
     tolerance: float,
 ) -> IBSolution:
     """The best of the starts, with its gap."""
+    source = whole.source
     t = 1 / betas
     _, log_l = encode(source, t.repeat(restarts), clusters)
     best = (log_l @ source.p_x).unflatten(0, (restarts, len(betas))).argmax(0)
@@ -123,4 +124,5 @@ def _best_of(
     clusters, log_l = clusters.take(rows), log_l[rows]
     peaks = highest(source, log_l, t, clusters.q, _SLACK)
     floor = -(log_l @ source.p_x) - peaks.log_bound
-    return solution_of(source, merged, betas, Codes(clusters, floor, made[rows]), tolerance)
+    full = (clusters.w > 0).all(1)
+    return solution_of(whole, betas, Codes(clusters, floor, made[rows], full), tolerance)

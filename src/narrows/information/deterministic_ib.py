@@ -27,7 +27,7 @@ from torch import Tensor
 
 from narrows.errors import InputError
 from narrows.information._checks import check_betas
-from narrows.information._joint import check_joint, merge_rows, mutual_information, spread
+from narrows.information._joint import mutual_information, reduce, spread
 from narrows.information.curve import IBPoint
 
 __all__ = ["DIBSolution", "deterministic_bottleneck"]
@@ -90,8 +90,8 @@ def deterministic_bottleneck(
         >>> deterministic_bottleneck(joint, [0.5]).codes.tolist()
         [[0, 0, 1]]
     """
-    joint = check_joint(joint)
-    source, merged = merge_rows(joint)
+    whole = reduce(joint)
+    source = whole.source
     betas = check_betas(betas)
     if clusters < 1 or restarts < 1:
         raise InputError(f"clusters and restarts must be positive, got {clusters} and {restarts}")
@@ -109,7 +109,7 @@ def deterministic_bottleneck(
         betas=betas,
         rate=torch.special.entr(p_z).sum(1),
         relevance=mutual_information(p_z, p_zy / p_z.clamp_min(1e-300)[..., None]),
-        codes=_renumber(codes[chosen][:, merged]),
+        codes=_renumber(whole.restore_rows(codes[chosen], p_z.argmax(1, keepdim=True))),
         agreement=(objective <= least[:, None] + 1e-9).double().mean(1),
         information=mutual_information(source.p_x, source.p_y).item(),
     )

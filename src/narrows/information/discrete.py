@@ -15,8 +15,9 @@ import math
 import torch
 from torch import Tensor
 
+from narrows.checks import check_joint
 from narrows.errors import InputError
-from narrows.information._joint import check_joint, mutual_information
+from narrows.information._joint import mutual_information
 
 __all__ = ["code_information", "discrete_entropy", "discrete_information", "label_rows"]
 

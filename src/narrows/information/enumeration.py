@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from narrows.checks import check_joint
 from narrows.errors import InputError
-from narrows.information._joint import check_joint
 
 __all__ = ["LayerInformation", "binary_codes", "binary_tables", "bit_table", "chain_information"]
 
