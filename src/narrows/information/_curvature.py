@@ -30,7 +30,7 @@ _TINY = 1e-300
 _FLAT = 1e-12
 _DAMPING = 1e-12
 _INTERIOR, _CENTRING, _SHORT = 25, 0.05, 0.99
-_CLOSED = 1e-6
+_CLOSED, _GONE = 1e-6, 1e-3
 
 
 def free(classes: int) -> slice:
@@ -176,8 +176,8 @@ def _interior(curvature: Tensor, gradient: Tensor, most: Tensor) -> Tensor:
         move_price = (mean - price * move) / left - price
         length = torch.minimum(_room(left, move), _room(price, move_price))
         left, price = left + length * move, price + length * move_price
-    gone = (left < 1e-3 * most) & (left / most < price * most)
-    return torch.where(gone, 0.0, left) - most
+    # What is as good as gone goes; if that is wrong, it is found again.
+    return torch.where(left < _GONE * most, 0.0, left) - most
 
 
 def _room(value: Tensor, move: Tensor) -> Tensor:
