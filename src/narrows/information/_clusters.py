@@ -70,10 +70,10 @@ def start(q: Tensor, count: int) -> Clusters:
 
 def log_terms(source: Source, t: Tensor, clusters: Clusters) -> Tensor:
     """Log p(z) exp(-t d(x, z)): `[B, X, Z]`, for `t: [B]`."""
-    logits = clusters.logits
     entropy = torch.special.xlogy(source.p_y, source.p_y).sum(1)
-    d = (logits.logsumexp(-1)[:, None] + entropy[:, None]).sub_(source.p_y @ logits.mT)
-    return d.mul_(-t[:, None, None]).add_(clusters.w.log()[:, None])
+    of_z = clusters.w.log() - t[:, None] * clusters.logits.logsumexp(-1)
+    terms = source.p_y @ (t[:, None, None] * clusters.logits).mT
+    return terms.add_(of_z[:, None]).sub_((t[:, None] * entropy)[..., None])
 
 
 def encode(source: Source, t: Tensor, clusters: Clusters) -> tuple[Tensor, Tensor]:

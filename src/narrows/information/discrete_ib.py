@@ -39,6 +39,8 @@ __all__ = ["Codes", "IBSolution", "information_bottleneck", "solution_of"]
 _AIM = 6e-10
 _SLACK = 2e-10
 _ROUGH_AIM = 1e-6
+# Rounding errors of log c, in units of 1 + t.
+_NOISE = 4e-15
 _LEAST = 1e-9
 _ROUNDS = 40
 _LEADING = 12
@@ -253,7 +255,8 @@ def _improve(source: Source, t: Tensor, clusters: Clusters, most: int, aim: floa
         clusters = _put(clusters, rows, better)
         codes.floor[rows] = -(log_l @ source.p_x) - peaks.log_bound
         codes.iterations[rows] += steps
-        worth = peaks.log_value > aim * unit * t[rows, None]
+        least = torch.maximum(aim * unit * t[rows], _NOISE * (1 + t[rows]))
+        worth = peaks.log_value > least[:, None]
         grown, could = grow(source, t[rows], better, peaks.q, worth, most)
         codes.full[rows] = worth[:, 0] & ~could
         rows = rows[could]
