@@ -17,12 +17,10 @@ problem exactly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from narrows.errors import InputError
+from narrows.checks import ArrayLike, check_count, check_number
 from narrows.information._certificate import highest
 from narrows.information._checks import check_betas
 from narrows.information._clusters import Clusters, encode, update
@@ -35,11 +33,15 @@ _STAGES = 12
 _WEAKER = 100.0
 _SMALLEST_BETA = 1e-9
 _SLACK = 1e-9
+_REMEDY = (
+    "give more clusters, restarts or iterations, or a smaller tolerance, or use "
+    "information_bottleneck"
+)
 
 
 def blahut_arimoto(
-    joint: Tensor,
-    betas: Sequence[float] | Tensor,
+    joint: ArrayLike,
+    betas: ArrayLike,
     clusters: int = 10,
     tolerance: float = 1e-6,
     restarts: int = 3,
@@ -52,18 +54,18 @@ def blahut_arimoto(
         joint: as `information_bottleneck` takes it.
         betas: likewise.
         clusters: number of values that Z can take.
-        tolerance: iterate until no p(z|x) changes by more.
+        tolerance: iterate until no p(z|x) changes by more; also the largest gap, in nats, of a
+            solution that `converged`.
         restarts: random starts, of which the best is kept.
         max_iterations: updates in each stage of the annealing at most.
         seed: of the starts.
 
     Returns:
-        The solution with the gap to the optimum, `converged` if the last update was within the
-        tolerance.
+        The solution with the gap to the optimum.
 
     Raises:
-        InputError: if `joint` is no joint distribution, a beta is below 1e-9, or another setting is
-            not positive.
+        InputError: if `joint` is no joint distribution, or a beta is below 1e-9.
+        ConfigError: if another setting is not positive, or a count no whole number.
 
     Example:
         >>> joint = torch.tensor([[0.45, 0.05], [0.05, 0.45]])
@@ -73,10 +75,11 @@ def blahut_arimoto(
     whole = reduce(joint)
     source = whole.source
     betas = check_betas(betas, _SMALLEST_BETA)
-    settings = {"clusters": clusters, "tolerance": tolerance, "restarts": restarts}
-    if not all(value > 0 for value in (*settings.values(), max_iterations)):
-        raise InputError(f"settings must be positive, got {settings}, {max_iterations} iterations")
-    draw = torch.Generator().manual_seed(seed)
+    clusters = check_count(clusters, "clusters")
+    restarts = check_count(restarts, "restarts")
+    max_iterations = check_count(max_iterations, "max_iterations")
+    tolerance = check_number(tolerance, "tolerance", above=0)
+    draw = torch.Generator().manual_seed(check_count(seed, "seed", 0))
     t = (1 / betas).repeat(restarts)
     size = (len(t), len(source.p_x), clusters)
     encoder = torch.rand(size, generator=draw, dtype=torch.float64)
@@ -124,5 +127,5 @@ def _best_of(
     clusters, log_l = clusters.take(rows), log_l[rows]
     peaks = highest(source, log_l, t, clusters.q, _SLACK)
     floor = -(log_l @ source.p_x) - peaks.log_bound
-    full = (clusters.w > 0).all(1)
-    return solution_of(whole, betas, Codes(clusters, floor, made[rows], full), tolerance)
+    codes = Codes(clusters, floor, made[rows], torch.zeros_like(t).bool())
+    return solution_of(whole, betas, codes, tolerance, _REMEDY)

@@ -132,7 +132,7 @@ def information_bottleneck(
     tolerance = check_number(tolerance, "tolerance", above=0)
     at_once = max(1, _ENTRIES // _entries(source, betas, cap))
     parts = [_solve(source, 1 / part, cap or len(source.p_x)) for part in betas.split(at_once)]
-    return solution_of(whole, betas, Codes.join(parts, cap), tolerance)
+    return solution_of(whole, betas, Codes.join(parts, cap), tolerance, "the search found no more")
 
 
 def _entries(source: Source, betas: Tensor, cap: int | None) -> int:
@@ -163,8 +163,13 @@ class Codes(NamedTuple):
         return Codes(joined, *(torch.cat(part) for part in others))
 
 
-def solution_of(whole: Joint, betas: Tensor, codes: Codes, tolerance: float) -> IBSolution:
-    """What codes of a reduced joint stand for after one more update, and how good it is."""
+def solution_of(
+    whole: Joint, betas: Tensor, codes: Codes, tolerance: float, otherwise: str
+) -> IBSolution:
+    """What codes of a reduced joint stand for after one more update, and how good it is.
+
+    `otherwise` is what to say of a gap that no cap of the clusters explains.
+    """
     source = whole.source
     encoder, _ = encode(source, 1 / betas, codes.clusters)
     clusters = update(source, encoder, codes.clusters)
@@ -191,26 +196,21 @@ def solution_of(whole: Joint, betas: Tensor, codes: Codes, tolerance: float) -> 
         iterations=codes.iterations,
         converged=gap <= tolerance,
         information=information.item(),
-        warning=_warning(gap, codes.full, tolerance),
+        warning=_warning(gap, codes.full, tolerance, otherwise),
     )
 
 
-def _warning(gap: Tensor, full: Tensor, tolerance: float) -> str | None:
+def _warning(gap: Tensor, full: Tensor, tolerance: float, otherwise: str) -> str | None:
     """Why betas have not converged."""
-    open_ = gap > tolerance
-    if not open_.any():
+    wide = gap > tolerance
+    if not wide.any():
         return None
-    capped = open_ & full
-    of_all = f"of {len(gap)} betas" if len(gap) > 1 else "of 1 beta"
-    if capped.any():
-        return (
-            f"at {int(capped.sum())} {of_all} the optimum wants more clusters than were allowed: "
-            f"the gap is up to {gap[capped].max().item():.2g} nats; give more, or leave `clusters` "
-            "out"
-        )
+    why = "the optimum wants more clusters than were allowed; give more, or leave `clusters` out"
+    if not (wide & full).any():
+        why = otherwise
     return (
-        f"at {int(open_.sum())} {of_all} the search ended with a gap of up to "
-        f"{gap[open_].max().item():.2g} nats, above the tolerance of {tolerance:g}"
+        f"at {int(wide.sum())} of {len(gap)} betas the gap is above the tolerance of "
+        f"{tolerance:g} nats, up to {gap.max().item():.2g}: {why}"
     )
 
 
