@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from narrows.checks import ArrayLike, check_count, check_number
+from narrows.errors import InputError
 from narrows.information._certificate import highest
 from narrows.information._checks import check_betas
 from narrows.information._clusters import Clusters, encode, update
@@ -64,8 +65,8 @@ def blahut_arimoto(
         The solution with the gap to the optimum.
 
     Raises:
-        InputError: if `joint` is no joint distribution, or a beta is below 1e-9.
-        ConfigError: if another setting is not positive, or a count no whole number.
+        InputError: if `joint` is no joint distribution, a beta is below 1e-9, another setting is
+            not positive, or a count no whole number.
 
     Example:
         >>> joint = torch.tensor([[0.45, 0.05], [0.05, 0.45]])
@@ -75,11 +76,11 @@ def blahut_arimoto(
     whole = reduce(joint)
     source = whole.source
     betas = check_betas(betas, _SMALLEST_BETA)
-    clusters = check_count(clusters, "clusters")
-    restarts = check_count(restarts, "restarts")
-    max_iterations = check_count(max_iterations, "max_iterations")
-    tolerance = check_number(tolerance, "tolerance", above=0)
-    draw = torch.Generator().manual_seed(check_count(seed, "seed", 0))
+    clusters = check_count(clusters, "clusters", error=InputError)
+    restarts = check_count(restarts, "restarts", error=InputError)
+    max_iterations = check_count(max_iterations, "max_iterations", error=InputError)
+    tolerance = check_number(tolerance, "tolerance", above=0, error=InputError)
+    draw = torch.Generator().manual_seed(check_count(seed, "seed", 0, error=InputError))
     t = (1 / betas).repeat(restarts)
     size = (len(t), len(source.p_x), clusters)
     encoder = torch.rand(size, generator=draw, dtype=torch.float64)

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from narrows.checks import ArrayLike, check_count
+from narrows.errors import InputError
 from narrows.information._checks import check_betas
 from narrows.information._joint import Source, mutual_information, reduce, spread
 from narrows.information.curve import IBPoint
@@ -86,8 +87,8 @@ def deterministic_bottleneck(
         seed: of the starts.
 
     Raises:
-        InputError: if `joint` is no joint distribution, or a beta is not positive.
-        ConfigError: if another setting is not positive, or no whole number.
+        InputError: if `joint` is no joint distribution, a beta is not positive, or another setting
+            is no whole number that is positive.
 
     Example:
         >>> joint = torch.tensor([[0.3, 0.0], [0.2, 0.0], [0.0, 0.5]])
@@ -97,8 +98,9 @@ def deterministic_bottleneck(
     whole = reduce(joint)
     source = whole.source
     betas = check_betas(betas)
-    clusters = check_count(clusters, "clusters")
-    restarts, seed = check_count(restarts, "restarts"), check_count(seed, "seed", 0)
+    clusters = check_count(clusters, "clusters", error=InputError)
+    restarts = check_count(restarts, "restarts", error=InputError)
+    seed = check_count(seed, "seed", 0, InputError)
     p_xy = source.p_x[:, None] * source.p_y
     codes, agreement = _best(source, betas, clusters, restarts, seed)
     p_zy = _gather(p_xy, codes, clusters)

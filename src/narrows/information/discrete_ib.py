@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from narrows.checks import ArrayLike, check_count, check_number
+from narrows.errors import InputError
 from narrows.information._certificate import highest
 from narrows.information._checks import check_betas
 from narrows.information._clusters import Clusters, encode, grow, pad, start, trim, update
@@ -116,8 +117,8 @@ def information_bottleneck(
         tolerance: the largest gap, in nats, of a solution that `converged`.
 
     Raises:
-        InputError: if `joint` is no joint distribution, or a beta is below 1e-9.
-        ConfigError: if another setting is not positive.
+        InputError: if `joint` is no joint distribution, a beta is below 1e-9, or another setting is
+            not positive.
 
     Example:
         >>> joint = torch.tensor([[0.45, 0.05], [0.05, 0.45]])
@@ -128,8 +129,8 @@ def information_bottleneck(
     whole = reduce(joint)
     source = whole.source
     betas = check_betas(betas, _SMALLEST_BETA)
-    cap = None if clusters is None else check_count(clusters, "clusters")
-    tolerance = check_number(tolerance, "tolerance", above=0)
+    cap = None if clusters is None else check_count(clusters, "clusters", error=InputError)
+    tolerance = check_number(tolerance, "tolerance", above=0, error=InputError)
     at_once = max(1, _ENTRIES // _entries(source, betas, cap))
     parts = [_solve(source, 1 / part, cap or len(source.p_x)) for part in betas.split(at_once)]
     return solution_of(whole, betas, Codes.join(parts, cap), tolerance, "the search found no more")

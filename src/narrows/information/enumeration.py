@@ -49,7 +49,7 @@ def binary_codes(units: int, low: float = 0.0) -> Tensor:
         [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
     """
     units = check_count(units, "units", error=InputError)
-    low = check_number(low, "low")
+    low = check_number(low, "low", error=InputError)
     if units > _MOST_UNITS:
         raise InputError(
             f"cannot list every code of {units} units: expected 1 to 23; estimate from samples"

@@ -140,8 +140,8 @@ def phase_transitions(
     """
     beta_0 = learnability(joint).beta_0
     _check(beta_0)
-    lowest = check_number(lowest, "lowest")
-    grid = check_count(grid, "grid", 2)
+    lowest = check_number(lowest, "lowest", error=InputError)
+    grid = check_count(grid, "grid", 2, error=InputError)
     if not 0 < lowest < beta_0:
         raise InputError(f"lowest must lie between 0 and beta_0 = {beta_0:g}, got {lowest:g}")
     betas = torch.logspace(math.log10(lowest), math.log10(beta_0), grid, dtype=torch.float64)
