@@ -1,5 +1,6 @@
 import importlib
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -343,6 +344,16 @@ def sparse_joint(rows, classes, seed, zeros=0.5, power=2):
     return joint * keep / (joint * keep).sum()
 
 
+def bench_of_joints():
+    """The module `benchmarks/random_joints.py`."""
+    folder = str(Path(__file__).parents[2] / "benchmarks")
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module("random_joints")
+    finally:
+        sys.path.remove(folder)
+
+
 def objective(solution):
     return solution.betas * solution.rate - solution.relevance
 
@@ -486,10 +497,22 @@ def test_arrays_and_lists_are_taken_as_they_are():
         assert torch.equal(again.encoder, plain.encoder)
 
 
-def test_the_benchmark_of_random_joints_finds_no_gap(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    bench = importlib.import_module("random_joints")
-    found = bench.measure_small(6, starts=1, updates=50)
+def test_a_rare_x_that_no_other_resembles_gets_its_own_cluster():
+    joint = torch.tensor([[0.5, 0.0, 0.1], [0.0, 0.4, 0.0], [0.0, 0.0, 1e-17]], dtype=torch.float64)
+    solution = information_bottleneck(joint / joint.sum(), [0.003])
+    assert solution.support.item() == 3
+    assert solution.gap.item() <= 1e-12
+
+
+def test_clusters_next_to_the_ends_do_not_hold_up_the_others():
+    joint = list(bench_of_joints().small_joints(389))[-1]
+    solution = information_bottleneck(joint, [0.003])
+    assert solution.gap.item() <= 1e-9
+    assert solution.iterations.item() < 1000
+
+
+def test_the_benchmark_of_random_joints_finds_no_gap():
+    found = bench_of_joints().measure_small(6, starts=1, updates=50)
     assert found["above_1e-9"] == 0
     assert found["converged_share"] == 1
     assert found["most_above_a_slow_search"] <= 1e-10

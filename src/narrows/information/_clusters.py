@@ -37,7 +37,7 @@ __all__ = [
     "update",
 ]
 
-_EMPTY = 1e-14
+_EMPTY = 1e-30
 _LARGEST = 40.0
 _BISECTIONS = 40
 

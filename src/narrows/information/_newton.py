@@ -36,6 +36,7 @@ _STANDSTILL = 1e-12
 _NOISE = 4e-15
 _NONE = 1e-12
 _FULL = 0.7
+_FEW = 24
 
 
 class _View(NamedTuple):
@@ -157,7 +158,9 @@ def _move(clusters: Clusters, step: Tensor) -> Clusters:
 
 def _direction(source: Source, t: Tensor, here: _View) -> Tensor:
     """Newton's step `[B, Z, 1 + free]`, relative in w."""
-    by_unknowns = here.gradient[0].numel() <= len(source.p_x)
+    unknowns, rows = here.gradient[0].numel(), len(source.p_x)
+    # The step by rows goes farther, and costs more where rows are many or unknowns few.
+    by_unknowns = unknowns <= rows and (unknowns <= _FEW or 4 * unknowns <= rows)
     newton = step_by_unknowns if by_unknowns else step_by_rows
     step = newton(source, t, here.clusters, here.encoder, here.gradient)
     if by_unknowns:
