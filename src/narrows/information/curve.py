@@ -190,8 +190,8 @@ def one_error_rule(curves: Sequence[Sequence[Sequence[float]]]) -> IBPoint:
 
     Example:
         >>> curve = [(1, 0.0, 0.0), (0.1, 1.0, 0.9), (0.01, 4.0, 1.0)]
-        >>> one_error_rule([curve, [(b, r, v * 1.3) for b, r, v in curve]])
-        IBPoint(beta=0.1, rate=1.0, relevance=1.035)
+        >>> one_error_rule([curve, [(b, r, v * 1.3) for b, r, v in curve]]).beta
+        0.1
     """
     every = _stack(curves)
     mean = _mean(every)

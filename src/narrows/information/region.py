@@ -105,7 +105,7 @@ def achievable_region(
     Example:
         >>> region = achievable_region(torch.tensor([[0.45, 0.05], [0.05, 0.45]]))
         >>> round(region.bound([0.1]).item(), 4), round(region.beta_0, 4)
-        (0.0624, 0.64)
+        (0.0632, 0.64)
     """
     beta_0 = learnability(joint).beta_0
     if betas is None:
