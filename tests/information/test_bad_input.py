@@ -98,11 +98,11 @@ BAD_CODES = [
 ]
 UNIFORM = torch.full((4, 2), 0.125, dtype=torch.float64)
 BAD_JOINTS = [
-    (0.98 * UNIFORM, r"sum to 1, got a smallest of 0\.1225 and a sum of 0\.98"),
-    (changed(UNIFORM, -0.125), r"got a smallest of -0\.125 and a sum of 0\.75"),
-    (changed(UNIFORM, math.nan), "got a smallest of nan and a sum of nan"),
-    (changed(UNIFORM, math.inf), "sum of inf"),
-    (UNIFORM.long(), "must be floating point"),
+    (0.98 * UNIFORM, r"must sum to 1, got 0\.98"),
+    (changed(UNIFORM, -0.125), "negative numbers, NaN or infinity"),
+    (changed(UNIFORM, math.nan), "negative numbers, NaN or infinity"),
+    (changed(UNIFORM, math.inf), "negative numbers, NaN or infinity"),
+    (torch.ones(4, 2).long(), "must sum to 1, got 8; divide counts by their sum"),
 ]
 BAD_TABLES = [
     ([], "expected a table for each layer, got none"),
@@ -143,7 +143,11 @@ def rows(functions, inputs):
         ),
         *rows(
             {"binary_codes": binary_codes},
-            [(units, f"every code of {units} units") for units in (-1, 0, 40)],
+            [
+                (-1, "units must be at least 1, got -1"),
+                (0, "units must be at least 1, got 0"),
+                (40, "every code of 40 units"),
+            ],
         ),
         *rows(
             {"cka": lambda k: cka(k, linear_kernel(X)), "cka of other": lambda k: cka(k.mT, k)},
@@ -266,5 +270,5 @@ def test_scores_whose_bound_is_not_finite_are_named():
 
 
 def test_a_joint_without_rows_is_named():
-    with pytest.raises(InputError, match="some x"):
+    with pytest.raises(InputError, match=r"\[0, 2\]"):
         learnability(torch.empty(0, 2))

@@ -144,8 +144,6 @@ def as_real(values: ArrayLike, name: str) -> Tensor:
         InputError: for complex numbers, or what holds no numbers.
     """
     tensor = as_tensor(values, name)
-    if tensor.is_complex():
-        raise InputError(f"{name} must hold real numbers, got {tensor.dtype}")
     if tensor.dtype in _HALF:
         return tensor.float()
     return tensor if tensor.is_floating_point() else tensor.double()
