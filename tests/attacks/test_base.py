@@ -29,15 +29,15 @@ def changed(value: float) -> torch.Tensor:
         (255 * X, Y, "divide 0-255 images by 255"),
         (changed(math.nan), Y, r"must lie in \[0, 1\], got values from nan"),
         (changed(math.inf), Y, r"must lie in \[0, 1\], got values from 0.5 to inf"),
-        (X.to(torch.uint8), Y, "floating point .* got torch.uint8"),
+        (X.to(torch.uint8), Y, "floating point .* got uint8"),
         (X[0, 0, 0, 0], Y, "floating point"),
-        (X[:0], Y[:0], "x is empty"),
-        (X, Y[:3], r"integers of shape \[4\], got torch.int64 \[3\]"),
-        (X, Y[:, None], r"got torch.int64 \[4, 1\]"),
-        (X, Y.float(), r"got torch.float32 \[4\]"),
-        (X, Y > 0, r"got torch.bool \[4\]"),
-        (X, Y + 1, r"lie in 0..2 for this model, got 1..3"),
-        (X, Y - 1, r"lie in 0..2 for this model, got -1..1"),
+        (X[:0], Y[:0], "images are empty"),
+        (X, Y[:3], "one of labels for each of 4 samples, got 3"),
+        (X, Y[:, None], r"got int64 \[4, 1\]; write labels.squeeze\(1\)"),
+        (X, Y.float(), r"got float32 \[4\]; write labels.long\(\)"),
+        (X, Y > 0, r"got bool \[4\]"),
+        (X, Y + 1, r"labels must lie in 0..2, got 1..3"),
+        (X, Y - 1, r"labels must lie in 0..2, got -1..1"),
     ],
 )
 def test_refuses_images_and_labels_that_mean_nothing(attack, x, y, says):
@@ -49,8 +49,8 @@ def test_refuses_images_and_labels_that_mean_nothing(attack, x, y, says):
     ("target", "says"),
     [
         (Y, "must differ from the label, 4 of 4 don't"),
-        (Y[:2], r"targets must be integers of shape \[4\]"),
-        (Y + 7, "lie in 0..2 for this model, got 7..9"),
+        (Y[:2], "one of targets for each of 4 samples, got 2"),
+        (Y + 7, r"targets must lie in 0..2, got 7..9"),
     ],
 )
 def test_refuses_targets_that_mean_nothing(target, says):
@@ -64,7 +64,7 @@ def test_refuses_targets_that_mean_nothing(target, says):
         ({"eps": 8}, r"\[0, 1\].*got 8; divide by 255"),
         ({"eps": -0.1}, "got -0.1"),
         ({"eps": math.nan}, "got nan"),
-        ({"eps": math.inf, "norm": "l2"}, "must be finite .* got inf"),
+        ({"eps": math.inf, "norm": "l2"}, "must be finite, got inf"),
         ({"norm": "l1"}, "'linf' or 'l2', got 'l1'"),
         ({"norm": 2}, "got 2"),
         ({"draws": 0}, "draws must be at least 1, got 0"),
@@ -118,9 +118,9 @@ class Broken(nn.Module):
     [
         ("logits", "NaN or infinite logits"),
         ("gradient", "gradient is NaN or infinite at 4 of 4 images"),
-        ("shape", r"must return logits .* got shape \(4,\)"),
-        ("rows", r"must return logits \[4, classes\] for 4 images, got \[3, 3\]"),
-        ("width", r"cannot be run on images \[4, .*\] of torch.float32 on cpu \(RuntimeError: "),
+        ("shape", r"must return logits .* got shape \(8,\)"),
+        ("rows", r"must return logits \[8, classes\] for 8 inputs, got \[3, 3\]"),
+        ("width", r"cannot be run on images \[8, .*\] of torch.float32 on cpu \(RuntimeError: "),
         ("graph", "the model has no gradient"),
         ("other graph", "the model has no gradient"),
     ],
@@ -266,7 +266,7 @@ class _Says(nn.Module):
     ("say", "hint"),
     [
         (lambda x: torch.as_tensor(x.numpy()) @ torch.eye(3), "keep it in PyTorch"),
-        (lambda x: (x > 0.5).long(), "expected floating point logits"),
+        (lambda x: (x > 0.5).long(), "must return floating point logits"),
         (lambda x: {}["logits"], "KeyError"),
     ],
 )

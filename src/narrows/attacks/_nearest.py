@@ -77,13 +77,13 @@ class Nearest:
     def _tighten(self, query: Query, rows: Tensor) -> None:
         origin, delta = self.origin[rows], self.x[rows] - self.origin[rows]
         low, high = delta.new_zeros(len(rows)), delta.new_ones(len(rows))
-        behind = query.objective(query.logits(origin), rows, margin)
-        ahead = query.objective(query.logits(self.x[rows]), rows, margin)
+        behind = query.objective(query.logits(origin, rows), rows, margin)
+        ahead = query.objective(query.logits(self.x[rows], rows), rows, margin)
         for _ in range(_LOOKS):
             secant = low + (high - low) * (behind / (behind - ahead)).nan_to_num(0).clamp(0, 1)
             share = secant + _SHARE * (high - secant)
             attempt = origin + per_image(share, delta) * delta
-            logits = query.logits(attempt)
+            logits = query.logits(attempt, rows)
             fooled = query.fooled(logits, rows)
             lead = query.objective(logits, rows, margin)
             self.offer(rows, attempt, fooled)
@@ -103,14 +103,13 @@ class Nearest:
 
     def _enlarge(self, query: Query, rows: Tensor, delta: Tensor) -> Tensor:
         """Make `delta: [b, ...]` larger until fresh draws confirm it; where they never do."""
-        # On the boundary a verdict is a toss of a coin: be two standard errors past it.
-        enough = min(0.5 + query.verify_draws**-0.5, 1)
         for factor in _ENLARGED:
             if not len(rows):
                 break
             self.x[rows] = (self.origin[rows] + factor * delta).clamp_(0, 1)
             verdict = query.verdict(self.x[rows], rows)
-            open_ = ~verdict.fooled | (verdict.fooled_rate < enough)
+            # On the boundary a verdict is a toss of a coin: be clearly past it.
+            open_ = ~verdict.fooled | (verdict.fooled_rate < query.clear_rate)
             rows, delta = rows[open_], delta[open_]
         return rows
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from narrows.attacks._base import Best, FixedEps
 from narrows.attacks._query import Query
 from narrows.attacks.losses import cross_entropy, margin
-from narrows.attacks.norms import steepest
+from narrows.attacks.norms import exact, steepest
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.models.bottleneck import Mode, latent_mode
 from narrows.models.gaussian import kl_to_standard_normal
@@ -155,9 +155,6 @@ class Adaptive(FixedEps):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive("steps", "restarts")
-        if self.step_size is not None and not 0 < self.step_size < math.inf:
-            raise ConfigError(f"step_size must be positive and finite, got {self.step_size}")
         if self.mode not in (None, "mean", "sample"):
             raise ConfigError(f"mode must be 'mean', 'sample' or None, got {self.mode!r}")
         self._objective()
@@ -203,7 +200,7 @@ class Adaptive(FixedEps):
     def _look(self, query: Query, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, bool]:
         """Uphill `[b, ...]`, logits `[b, C]`, and whether each image has a value of its own."""
         objective, labels = self._objective(), query.labels[rows]
-        x = x.detach().requires_grad_()
+        x = query.given(x.detach(), rows).detach().requires_grad_()
         mode = latent_mode(query.model, self.mode) if self.mode else nullcontext()
         with torch.enable_grad(), mode, _watched(query, x) as seen:
             drawn = [objective(query.model, x, labels) for _ in range(query.draws)]
@@ -214,8 +211,8 @@ class Adaptive(FixedEps):
                 f"an objective returns a scalar or [{len(x)}] that depends on the images, got "
                 f"{list(value.shape)}{'' if value.requires_grad else ' without a gradient'}"
             )
-        gradient = query.gradient(value, x, retain=False)
-        logits = seen[0].detach() if seen else query.logits(x.detach())
+        logits = seen[0] if seen else query.logits(x.detach(), rows)
+        gradient = query.gradient(value, x, retain=False, logits=logits)
         return gradient, logits, value.dim() > 0
 
 
@@ -227,7 +224,8 @@ def _watched(query: Query, x: Tensor) -> Iterator[list[Tensor]]:
     def keep(module: nn.Module, args: tuple[Any, ...], result: object) -> None:
         query.forwards += len(args[0])
         if args[0] is x:
-            seen.append(average_logits(as_output(result).logits))
+            logits = as_output(result).logits.detach()
+            seen.append(average_logits(logits.to(exact(logits.dtype))))
 
     hook = query.model.register_forward_hook(keep)
     try:

@@ -14,8 +14,9 @@ image leaves at the look that fools the model, and the best of all looks is retu
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,7 +25,6 @@ from narrows.attacks._base import Best, FixedEps
 from narrows.attacks._query import Query
 from narrows.attacks.losses import resolve_loss
 from narrows.attacks.norms import dual_size, per_image, steepest
-from narrows.errors import ConfigError
 
 __all__ = ["NIFGSM"]
 
@@ -54,18 +54,18 @@ class NIFGSM(FixedEps):
     step_size: float | None = None
     loss: str = "cross_entropy"
 
+    limits: ClassVar[Mapping[str, Mapping[str, float]]] = {
+        **FixedEps.limits,
+        "decay": {"low": 0},
+    }
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive("steps")
-        if not 0 <= self.decay < math.inf:
-            raise ConfigError(f"decay must be finite and not negative, got {self.decay}")
-        if self.step_size is not None and not 0 < self.step_size < math.inf:
-            raise ConfigError(f"step_size must be positive and finite, got {self.step_size}")
         resolve_loss(self.loss)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Look ahead, add to the momentum, step."""
-        best, loss = Best(x), resolve_loss(self.loss, query.classes)
+        best, loss = Best(x), resolve_loss(self.loss, query.classes, targeted=query.targeted)
         step_size = self.eps / self.steps if self.step_size is None else self.step_size
         rows = torch.arange(len(x), device=x.device)
         x_adv, momentum = x, torch.zeros_like(x)

@@ -13,7 +13,6 @@ restarts, not the last.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +22,6 @@ from narrows.attacks._base import Best, FixedEps
 from narrows.attacks._query import Query
 from narrows.attacks.losses import AttackLoss, TargetedLoss, aimed, resolve_loss
 from narrows.attacks.norms import steepest
-from narrows.errors import ConfigError
 
 __all__ = ["PGD", "climb"]
 
@@ -59,15 +57,12 @@ class PGD(FixedEps):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive("steps", "restarts")
-        if self.step_size is not None and not 0 < self.step_size < math.inf:
-            raise ConfigError(f"step_size must be positive and finite, got {self.step_size}")
         resolve_loss(self.loss)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Climb from the images themselves, then from random starts where that did not fool."""
         best = Best(x)
-        loss = resolve_loss(self.loss, query.classes)
+        loss = resolve_loss(self.loss, query.classes, targeted=query.targeted)
         step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         for rows, attempt in best.attempts(self.restarts, self.chunk):
             start = self.starts(x[rows], attempt, generator)

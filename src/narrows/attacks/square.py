@@ -69,7 +69,6 @@ class Square(FixedEps):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive("queries")
         if not 0 < self.p_init <= 1:
             raise ConfigError(f"p_init must lie in (0, 1], got {self.p_init}")
 
@@ -116,7 +115,7 @@ class Square(FixedEps):
     @staticmethod
     def _look(query: Query, x: Tensor, rows: Tensor) -> Tensor:
         """The margin, positive once it is won."""
-        return query.objective(query.logits(x), rows, margin)
+        return query.objective(query.logits(x, rows), rows, margin)
 
 
 def plane(shape: torch.Size) -> tuple[int, int]:

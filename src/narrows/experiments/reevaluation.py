@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks import FGSM, PGD
-from narrows.attacks._base import is_stochastic
+from narrows.attacks._entrance import is_stochastic
 from narrows.data import load
 from narrows.errors import ConfigError
 from narrows.experiments.members import list_members, load_member

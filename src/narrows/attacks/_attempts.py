@@ -1,0 +1,54 @@
+"""One attempt at each of `n` images, as a ledger keeps it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Attempts"]
+
+
+@dataclass
+class Attempts:
+    """The worst attempts of one kind.
+
+    Attributes:
+        x: `[n, ...]`, the images that were made.
+        size: `[n]`, of the perturbations; inf where there is none.
+        by: `[n]`, number of the attack; -1 where there is none.
+        rate: `[n]`, the largest share of draws that any attempt of this kind fooled.
+    """
+
+    x: Tensor
+    size: Tensor
+    by: Tensor
+    rate: Tensor
+
+    @classmethod
+    def none_at(cls, x: Tensor) -> Attempts:
+        """No attempt at any of `x: [n, ...]` yet."""
+        size = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
+        by = torch.full((len(x),), -1, device=x.device)
+        return cls(x.clone(), size, by, torch.zeros_like(size))
+
+    def offer(
+        self,
+        rows: Tensor,
+        x: Tensor,
+        size: Tensor,
+        rate: Tensor,
+        number: int,
+        *,
+        better: Tensor,
+        among: Tensor,
+    ) -> None:
+        """Take those of the attempts `x: [b, ...]` at images `rows: [b]` that are `better: [b]`.
+
+        `among: [b]` says which of them are of this kind at all, and have a say in the rate.
+        """
+        taken = rows[better]
+        self.x[taken], self.size[taken], self.by[taken] = x[better], size[better], number
+        self.rate[rows[among]] = torch.maximum(self.rate[rows[among]], rate[among])
