@@ -279,7 +279,22 @@ def test_what_is_no_module_or_no_tensor_is_refused():
     x, y = torch.rand(2, 3), torch.tensor([0, 1])
     with pytest.raises(InputError, match=r"must be a torch\.nn\.Module, got function"):
         PGD(eps=0.1)(lambda x: x, x, y)
-    with pytest.raises(InputError, match=r"images must be a torch\.Tensor, got ndarray"):
-        PGD(eps=0.1)(nn.Linear(3, 3), x.numpy(), y)
-    with pytest.raises(InputError, match=r"labels must be a torch\.Tensor, got list"):
-        PGD(eps=0.1)(nn.Linear(3, 3), x, [0, 1])
+    for images in ("images", {"x": x}, [[0.5, 0.5], [0.5]]):
+        with pytest.raises(InputError, match="images"):
+            PGD(eps=0.1)(nn.Linear(3, 3), images, y)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_arrays_and_lists_are_images_labels_and_targets(kind):
+    model, x, y = linear_case(3, 12)
+    target = (y + 1) % 3
+    expected = PGD(eps=0.1, restarts=1)(model, x, y, target)
+    numbers, goals = y.to(kind), target.to(kind)
+    for given in (
+        (x.numpy(), numbers.numpy(), goals.numpy()),
+        (x.double().numpy(), numbers.tolist(), goals.tolist()),
+        (x.tolist(), numbers, goals),
+    ):
+        result = PGD(eps=0.1, restarts=1)(model, *given)
+        assert torch.equal(result.success, expected.success)
+        assert result.x_adv.dtype == torch.float32

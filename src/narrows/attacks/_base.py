@@ -12,7 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,10 @@ from narrows.checks import ArrayLike, check_count, check_labels, check_number
 from narrows.errors import ConfigError
 from narrows.types import AttackResult, Norm
 
-__all__ = ["Attack", "Best", "FixedEps", "MinimalNorm"]
+__all__ = ["Attack", "Best", "FixedEps", "Limits", "MinimalNorm"]
+
+Limits = Mapping[str, Mapping[str, Any]]
+"""What `check_number` is told of settings that are numbers, by their names."""
 
 _RECHECKED = 16  # attacked images on which a model without noise is looked at once more
 _SEEDS = 2**63
@@ -113,8 +116,7 @@ class Attack(ABC):
     chunk: int = 512
     seed: int = 0
 
-    limits: ClassVar[Mapping[str, Mapping[str, float]]] = {"step_size": {"above": 0}}
-    """What `check_number` is told of the settings that are numbers, by their names."""
+    limits: ClassVar[Limits] = {"step_size": {"above": 0}}
 
     def __post_init__(self) -> None:
         if self.norm not in ("linf", "l2"):
@@ -136,7 +138,7 @@ class Attack(ABC):
                 raise ConfigError(f"{name} must be less than 2**63, got {count}")
             return count
         if kinds <= {"float", "None"}:
-            return check_number(value, name, **dict(self.limits.get(name, {})))
+            return check_number(value, name, **self.limits.get(name, {}))
         plain = {"bool": bool, "str": str}
         for kind, wanted in plain.items():
             if kinds <= {kind, "None"} and not isinstance(value, wanted):
@@ -220,7 +222,7 @@ class Attack(ABC):
         everyone = torch.arange(len(x), device=x.device)
         start = query.verdict(x, everyone)
         # One vote of a stochastic model may be luck: an image is lost where it is more than that.
-        lost = start.fooled & (start.fooled_rate >= query.clear_rate)
+        lost = start.fooled & start.sure
         rows = (~lost).nonzero().squeeze(1)
         x_adv = x.clone()
         if len(rows) and getattr(self, "eps", None) != 0:

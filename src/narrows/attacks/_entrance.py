@@ -225,14 +225,21 @@ def first_pass(model: nn.Module, x: Tensor, batch: Tensor) -> tuple[Tensor, Tens
     Raises:
         InputError: if the model cannot be run on it in either.
     """
-    weight = _weight(model)
+    batch, passes = _as_taken(model, x, batch)
+    return batch, _seeded(model, batch, 0), passes + 1
+
+
+def _as_taken(model: nn.Module, x: Tensor, batch: Tensor) -> tuple[Tensor, int]:
+    """The batch in the type that the model takes, and the passes that it took to find out."""
     try:
-        return batch, _seeded(model, batch, 0), 1
+        first_look(model, batch.clone())
+        return batch, 1
     except InputError as error:
+        weight = _weight(model)
         if weight is not None and weight.dtype != batch.dtype:
             with suppress(InputError):
-                cast = batch.to(weight.dtype)
-                return cast, _seeded(model, cast, 0), 2
+                first_look(model, batch.to(weight.dtype))
+                return batch.to(weight.dtype), 2
         _check_size(model, x, batch, error)
         raise
 

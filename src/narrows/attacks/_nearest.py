@@ -103,13 +103,14 @@ class Nearest:
 
     def _enlarge(self, query: Query, rows: Tensor, delta: Tensor) -> Tensor:
         """Make `delta: [b, ...]` larger until fresh draws confirm it; where they never do."""
+        # On the boundary a verdict is a toss of a coin: be two standard errors past it.
+        enough = min(0.5 + query.verify_draws**-0.5, 1)
         for factor in _ENLARGED:
             if not len(rows):
                 break
             self.x[rows] = (self.origin[rows] + factor * delta).clamp_(0, 1)
             verdict = query.verdict(self.x[rows], rows)
-            # On the boundary a verdict is a toss of a coin: be clearly past it.
-            open_ = ~verdict.fooled | (verdict.fooled_rate < query.clear_rate)
+            open_ = ~verdict.fooled | (verdict.fooled_rate < enough)
             rows, delta = rows[open_], delta[open_]
         return rows
 

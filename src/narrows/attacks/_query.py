@@ -40,11 +40,13 @@ class Verdict(NamedTuple):
         logits: `[b, C]`, averaged in probability over the draws.
         fooled: `[b]` bool, whether these logits are what the attack wants.
         fooled_rate: `[b]`, share of single draws that are.
+        sure: `[b]` bool, whether the vote is lost or won by two standard errors or more.
     """
 
     logits: Tensor
     fooled: Tensor
     fooled_rate: Tensor
+    sure: Tensor
 
 
 class Query:
@@ -95,11 +97,6 @@ class Query:
         self._origin = origin
         self.precision = precision
         self._numbers = torch.arange(first, first + len(labels), device=labels.device)
-
-    @property
-    def clear_rate(self) -> float:
-        """Share of fooled draws, of those of a verdict, that is two standard errors past a half."""
-        return min(0.5 + self.verify_draws**-0.5, 1)
 
     @contextmanager
     def only(self, rows: Tensor) -> Iterator[None]:
@@ -174,8 +171,9 @@ class Query:
         rate = torch.stack([self.fooled(logits, rows) for logits in drawn]).double().mean(0)
         # A single draw is not averaged: argmax of the logits has no ties where a softmax saturates.
         logits = average_logits(drawn.squeeze(0))
+        sure = _sure(drawn, logits, self.labels[rows])
         # Judged in the precision that the model computes in, and handed on in that of the attack.
-        return Verdict(logits.to(exact(x.dtype)), self.fooled(logits, rows), rate)
+        return Verdict(logits.to(exact(x.dtype)), self.fooled(logits, rows), rate, sure)
 
     def _check(self, drawn: Tensor, rows: Tensor) -> None:
         check_logits(torch.nan_to_num(drawn), len(rows))
@@ -268,6 +266,24 @@ class Query:
                     "without gradients"
                 )
         return gradient
+
+
+def _sure(drawn: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether the label's lead over the likeliest other class is more than luck: `[b]`.
+
+    Args:
+        drawn: `[draws, b, C]`.
+        logits: `[b, C]`, averaged over the draws.
+        labels: `[b]`.
+    """
+    if len(drawn) == 1:
+        return torch.ones_like(labels, dtype=torch.bool)
+    column = labels.unsqueeze(1)
+    rival = logits.scatter(1, column, -math.inf).argmax(1, keepdim=True)
+    pair = torch.cat([column, rival], 1).expand(len(drawn), -1, -1)
+    lead = drawn.softmax(-1).gather(-1, pair)
+    lead = lead[..., 0] - lead[..., 1]
+    return lead.mean(0).abs() >= 2 * lead.std(0) / len(drawn) ** 0.5
 
 
 @contextmanager

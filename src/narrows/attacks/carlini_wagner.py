@@ -21,14 +21,13 @@ image by a secant (`_nearest.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import MinimalNorm
+from narrows.attacks._base import Limits, MinimalNorm
 from narrows.attacks._nearest import Nearest
 from narrows.attacks._query import Query
 from narrows.attacks.losses import AttackLoss, margin
@@ -81,7 +80,7 @@ class CarliniWagner(MinimalNorm):
     least_fall: float = 1e-3
     approach_fall: float = 0.01
 
-    limits: ClassVar[Mapping[str, Mapping[str, float]]] = {
+    limits: ClassVar[Limits] = {
         "confidence": {"low": 0},
         "initial_c": {"above": 0},
         "learning_rate": {"above": 0},

@@ -18,14 +18,13 @@ along its line to the image by a secant (`_nearest.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import MinimalNorm
+from narrows.attacks._base import Limits, MinimalNorm
 from narrows.attacks._nearest import Nearest
 from narrows.attacks._query import Query
 from narrows.attacks.losses import AttackLoss, log_odds, margin, resolve_loss
@@ -68,7 +67,7 @@ class DDN(MinimalNorm):
     initial_radius: float = 1.0
     loss: str | None = None
 
-    limits: ClassVar[Mapping[str, Mapping[str, float]]] = {
+    limits: ClassVar[Limits] = {
         "gamma": {"above": 0},
         "initial_radius": {"above": 0},
     }

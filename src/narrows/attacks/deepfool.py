@@ -19,14 +19,13 @@ only the target's boundary counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import MinimalNorm
+from narrows.attacks._base import Limits, MinimalNorm
 from narrows.attacks._boundary import nearest_boundary, rivals_of
 from narrows.attacks._query import Query
 from narrows.attacks.norms import per_image, steepest
@@ -64,7 +63,7 @@ class DeepFool(MinimalNorm):
     steps: int = 50
     overshoot: float = 0.02
 
-    limits: ClassVar[Mapping[str, Mapping[str, float]]] = {"overshoot": {"low": 0}}
+    limits: ClassVar[Limits] = {"overshoot": {"low": 0}}
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Step until fooled; an image that never is comes back at its last step."""

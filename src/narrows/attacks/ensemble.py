@@ -143,7 +143,7 @@ class Ensemble:
                 y[rows] if goal is None else goal,
                 targeted=goal is not None,
                 verify_draws=attack.verify_draws,
-                seed=attack.seed,
+                seed=attack.seed + 1 + len(ledger.entries),
             )
             ledger.record(name, attack, result, rows)
             if file:

@@ -25,14 +25,13 @@ MNIST networks that loses no image and spares half of the passes (`benchmarks/gi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import MinimalNorm
+from narrows.attacks._base import Limits, MinimalNorm
 from narrows.attacks._boundary import nearest_boundary, rivals_of
 from narrows.attacks._entrance import check_eps
 from narrows.attacks._nearest import Nearest
@@ -86,7 +85,7 @@ class FAB(MinimalNorm):
     eta: float = 1.05
     beta: float = 0.9
 
-    limits: ClassVar[Mapping[str, Mapping[str, float]]] = {
+    limits: ClassVar[Limits] = {
         "alpha_max": {"low": 0, "high": 1},
         "eta": {"low": 1},
         "beta": {"low": 0, "high": 1},

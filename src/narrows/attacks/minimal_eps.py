@@ -78,7 +78,7 @@ class MinimalEps:
         of the attack.
         """
         x, y, target = check_case(x, y, target, model)
-        widest = self._at(self.attack, model, x, y, target)
+        widest = self._at(0, model, x, y, target)
         x_adv, success, rate = (
             part.clone() for part in (widest.x_adv, widest.success, widest.fooled_rate)
         )
@@ -91,9 +91,8 @@ class MinimalEps:
             middle = (low[rows] + high[rows]) // 2
             for number in middle.unique().tolist():
                 here = rows[middle == number]
-                attack = replace(self.attack, eps=self.grid[number - 1])
                 goal = None if target is None else target[here]
-                some = self._at(attack, model, x[here], y[here], goal)
+                some = self._at(number, model, x[here], y[here], goal)
                 forwards, backwards = forwards + some.forwards, backwards + some.backwards
                 hit, missed = here[some.success], here[~some.success]
                 low[missed] = number
@@ -103,17 +102,18 @@ class MinimalEps:
                 high[hit] = self._above(distance[hit]).clamp_max(number)
         return AttackResult(x_adv, success, distance, forwards, backwards, rate)
 
-    @staticmethod
     def _at(
-        attack: FixedEps, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None
+        self, number: int, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None
     ) -> AttackResult:
+        """The attack at a radius of the grid, counted from 1; 0 is the largest, tried first."""
+        attack = replace(self.attack, eps=self.grid[number - 1])
         return confirmed(
             model,
             attack(model, x, y, target),
             y if target is None else target,
             targeted=target is not None,
             verify_draws=attack.verify_draws,
-            seed=attack.seed,
+            seed=attack.seed + 1 + number,
         )
 
     def _above(self, distance: Tensor) -> Tensor:

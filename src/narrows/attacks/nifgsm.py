@@ -14,14 +14,13 @@ image leaves at the look that fools the model, and the best of all looks is retu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import Best, FixedEps
+from narrows.attacks._base import Best, FixedEps, Limits
 from narrows.attacks._query import Query
 from narrows.attacks.losses import resolve_loss
 from narrows.attacks.norms import dual_size, per_image, steepest
@@ -54,7 +53,7 @@ class NIFGSM(FixedEps):
     step_size: float | None = None
     loss: str = "cross_entropy"
 
-    limits: ClassVar[Mapping[str, Mapping[str, float]]] = {
+    limits: ClassVar[Limits] = {
         **FixedEps.limits,
         "decay": {"low": 0},
     }
