@@ -79,5 +79,5 @@ def test_refuses_what_means_nothing():
     with pytest.raises(ConfigError, match="must have a radius"):
         MinimalEps(attack=DDN())  # pyright: ignore[reportArgumentType]
     model, x, y = linear_case(2)
-    with pytest.raises(ConfigError, match="must not be negative"):
+    with pytest.raises(ConfigError, match="eps must be finite and at least 0"):
         accuracy_curve(FGSM(eps=0.1)(model, x, y), [0.1, math.nan])

@@ -37,7 +37,7 @@ __all__ = ["Attack", "Best", "FixedEps", "Limits", "MinimalNorm"]
 Limits = Mapping[str, Mapping[str, Any]]
 """What `check_number` is told of settings that are numbers, by their names."""
 
-_RECHECKED = 16  # attacked images on which a model without noise is looked at once more
+_RECHECKED = 8  # attacked images on which a model without noise is looked at once more
 _SEEDS = 2**63
 
 

@@ -46,7 +46,7 @@ __all__ = [
     "refuse_overwriting",
 ]
 
-_PROBES = 16  # images that a model is looked at on, and as many perturbed ones
+_PROBES = 8  # images that a model is looked at on, and as many perturbed ones
 _MOVED = 0.1  # radius of these perturbations where the attack has none, as a share of the box
 _DEPENDENT = 0.05  # change of a logit with the rest of the batch, of their spread, that is refused
 _ROUNDING = 1e-3  # that is told
@@ -137,14 +137,15 @@ def enter(model: nn.Module, x: Tensor, eps: float | None = None, norm: Norm = "l
     batch, first, passes = first_pass(model, x, probes(x, eps, norm))
     check_logits(first, len(batch))
     again, half = first, len(batch) // 2
-    stochastic = not torch.equal(first, _seeded(model, batch, 1))
+    stochastic = not torch.equal(first, _seeded(model, batch, 1)[1])
     if stochastic:
-        again = _seeded(model, batch, 0)
+        again = _seeded(model, batch, 0)[1]
     passes += 2 if stochastic else 1
     if torch.equal(first, again):  # noise of another generator cannot be held
-        # The other half of the batch goes to the opposite corner of the box.
-        strange = torch.cat([batch[:half], (batch[half:] < 0.5).to(batch.dtype)])
-        _check_alone(first[:half], _seeded(model, strange, 0)[:half], stochastic)
+        # In the place of the other half, one image as far away as the box allows, again and again.
+        far = (batch[half:][:1] < 0.5).to(batch.dtype).expand_as(batch[half:])
+        strange = torch.cat([batch[:half], far])
+        _check_alone(first[:half], _seeded(model, strange, 0)[1][:half], stochastic)
         passes += 1
     _check_single(model, batch[:1])
     precision = Precision(x.dtype, batch.dtype, norm, eps)
@@ -203,13 +204,11 @@ def refuse_overwriting(before: Tensor, now: Tensor) -> None:
         )
 
 
-def _seeded(model: nn.Module, batch: Tensor, seed: int) -> Tensor:
-    """Logits of one pass under a seed; where they are no numbers, the verdict will say so."""
+def _seeded(model: nn.Module, batch: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """What a pass under a seed leaves of the images, and logits; NaN is left to the verdict."""
     given = batch.clone()
     torch.manual_seed(seed)
-    logits = first_look(model, given)
-    refuse_overwriting(batch, given)
-    return _finite(logits)
+    return given, _finite(first_look(model, given))
 
 
 def _finite(logits: Tensor) -> Tensor:
@@ -225,23 +224,21 @@ def first_pass(model: nn.Module, x: Tensor, batch: Tensor) -> tuple[Tensor, Tens
     Raises:
         InputError: if the model cannot be run on it in either.
     """
-    batch, passes = _as_taken(model, x, batch)
-    return batch, _seeded(model, batch, 0), passes + 1
-
-
-def _as_taken(model: nn.Module, x: Tensor, batch: Tensor) -> tuple[Tensor, int]:
-    """The batch in the type that the model takes, and the passes that it took to find out."""
+    passes = 1
     try:
-        first_look(model, batch.clone())
-        return batch, 1
+        given, logits = _seeded(model, batch, 0)
     except InputError as error:
         weight = _weight(model)
-        if weight is not None and weight.dtype != batch.dtype:
-            with suppress(InputError):
-                first_look(model, batch.to(weight.dtype))
-                return batch.to(weight.dtype), 2
-        _check_size(model, x, batch, error)
-        raise
+        if weight is None or weight.dtype == batch.dtype:
+            _check_size(model, x, batch, error)
+            raise
+        batch, passes = batch.to(weight.dtype), 2
+        try:
+            given, logits = _seeded(model, batch, 0)
+        except InputError:
+            raise error from None
+    refuse_overwriting(batch, given)
+    return batch, logits, passes
 
 
 def _check_size(model: nn.Module, x: Tensor, batch: Tensor, error: InputError) -> None:

@@ -226,7 +226,8 @@ class Query:
             columns = lead.unbind(1)
         for k, column in enumerate(columns, start=1):
             retain = k < len(columns)
-            yield column.detach(), self.gradient(column, seen, retain=retain, logits=logits)
+            gradient = self.gradient(column, seen, retain=retain, logits=logits)
+            yield column.detach(), gradient.to(x.dtype)
 
     def gradient(
         self, value: Tensor, x: Tensor, *, retain: bool, logits: Tensor | None = None

@@ -200,10 +200,11 @@ class Adaptive(FixedEps):
     def _look(self, query: Query, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, bool]:
         """Uphill `[b, ...]`, logits `[b, C]`, and whether each image has a value of its own."""
         objective, labels = self._objective(), query.labels[rows]
-        x = query.given(x.detach(), rows).detach().requires_grad_()
+        kind, x = x.dtype, query.given(x.detach(), rows).detach().requires_grad_()
+        model = _hookable(query.model)
         mode = latent_mode(query.model, self.mode) if self.mode else nullcontext()
-        with torch.enable_grad(), mode, _watched(query, x) as seen:
-            drawn = [objective(query.model, x, labels) for _ in range(query.draws)]
+        with torch.enable_grad(), mode, _watched(query, model, x) as seen:
+            drawn = [objective(model, x, labels) for _ in range(query.draws)]
             value = torch.stack(drawn).mean(0)
             value = -value if query.targeted else value
         if value.shape not in ((), labels.shape) or not value.requires_grad:
@@ -213,11 +214,26 @@ class Adaptive(FixedEps):
             )
         logits = seen[0] if seen else query.logits(x.detach(), rows)
         gradient = query.gradient(value, x, retain=False, logits=logits)
-        return gradient, logits, value.dim() > 0
+        return gradient.to(kind), logits.to(kind), value.dim() > 0
+
+
+class _Scripted(nn.Module):
+    """A TorchScript module behind one that takes hooks."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Any:
+        return self.model(x)
+
+
+def _hookable(model: nn.Module) -> nn.Module:
+    return _Scripted(model) if isinstance(model, torch.jit.ScriptModule) else model
 
 
 @contextmanager
-def _watched(query: Query, x: Tensor) -> Iterator[list[Tensor]]:
+def _watched(query: Query, model: nn.Module, x: Tensor) -> Iterator[list[Tensor]]:
     """Count what an objective sends through the model, and keep the logits at `x` itself."""
     seen: list[Tensor] = []
 
@@ -227,7 +243,7 @@ def _watched(query: Query, x: Tensor) -> Iterator[list[Tensor]]:
             logits = as_output(result).logits.detach()
             seen.append(average_logits(logits.to(exact(logits.dtype))))
 
-    hook = query.model.register_forward_hook(keep)
+    hook = model.register_forward_hook(keep)
     try:
         yield seen
     finally:
