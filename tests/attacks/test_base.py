@@ -1,14 +1,17 @@
 import math
+from dataclasses import fields
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from narrows.attacks import APGD, FAB, FGSM, PGD, DeepFool
+from narrows.attacks import APGD, ATTACKS, FAB, FGSM, NIFGSM, PGD, DeepFool, MultiTargeted
 from narrows.attacks._base import Best
+from narrows.attacks._entrance import is_stochastic
 from narrows.attacks._query import Query, frozen
 from narrows.errors import ConfigError, InputError, NarrowsError
-from scenarios_attacks import NoisyInput, curved_case, linear_case
+from scenarios_attacks import Counting, NoisyInput, SignStep, curved_case, linear_case
 
 X, Y = torch.full((4, 1, 2, 2), 0.5), torch.tensor([0, 1, 2, 0])
 MODEL = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
@@ -298,3 +301,103 @@ def test_arrays_and_lists_are_images_labels_and_targets(kind):
         result = PGD(eps=0.1, restarts=1)(model, *given)
         assert torch.equal(result.success, expected.success)
         assert result.x_adv.dtype == torch.float32
+
+
+class Sometimes(nn.Module):
+    """A classifier of a linear case with noise on some images only."""
+
+    def __init__(self, model, where) -> None:
+        super().__init__()
+        self.model, self.where = model, where
+
+    def forward(self, x):
+        noise = 5 * torch.randn(len(x), 1) * torch.tensor([[1.0, -1.0]])
+        return self.model(x) + noise * self.where(x).to(x.dtype)[:, None]
+
+
+def off_the_data(x):
+    return ((x * 255 - (x * 255).round()).abs() > 1e-3).flatten(1).any(1)
+
+
+def dark(x):
+    return x.flatten(1).mean(1) < 0.47
+
+
+@pytest.mark.parametrize("where", [off_the_data, dark])
+@pytest.mark.parametrize("attack", [FGSM(eps=0.01), DeepFool(norm="linf"), FAB(eps=0.01, steps=5)])
+def test_noise_is_found_wherever_it_is_and_in_any_order(where, attack):
+    model, x, y = linear_case(2, 60)
+    x = (255 * x).round() / 255
+    order = x.flatten(1).mean(1).argsort(descending=True)
+    x = x[order]  # the dark images come last
+    y = model(x).argmax(1)
+    noisy = Sometimes(model, where)
+    with torch.no_grad():
+        assert is_stochastic(noisy.eval(), x)
+        assert is_stochastic(noisy, x.flip(0))
+    result = attack(noisy, x, y)
+    rate = result.fooled_rate
+    assert ((rate > 0) & (rate < 1)).any()  # judged on many draws
+    votes = result.fooled_rate[result.success & (result.distance > 0)]
+    assert (votes > 0.4).all()
+
+
+def test_noise_that_only_the_attack_meets_is_found_at_the_end():
+    model, x, y = linear_case(2, 60)
+    found = PGD(eps=0.02, restarts=1)(model, x, y).x_adv
+    noisy = Sometimes(model, lambda z: torch.cdist(z.flatten(1), found.flatten(1)).amin(1) < 1e-6)
+    with torch.no_grad():
+        assert not is_stochastic(noisy.eval(), x)
+    counting = Counting(noisy)
+    result = PGD(eps=0.02, restarts=1)(counting, x, y)
+    assert ((result.fooled_rate > 0) & (result.fooled_rate < 1)).any()
+    assert (result.forwards, result.backwards) == (counting.forwards, counting.backwards)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_settings_are_checked_by_their_types(name):
+    kind = ATTACKS[name]
+    given = {"call": SignStep(0.1)} if name == "backend" else {}
+    given |= {} if name in ("ddn", "deepfool", "carlini_wagner") else {"eps": 0.1}
+    for field in fields(kind):
+        wrong: list[object] = []
+        if field.type == "int":
+            wrong = [2.5, "3", True, None, [1]] + ([0, -1] if field.name != "seed" else [2**64])
+        elif field.type in ("float", "float | None"):
+            wrong = ["0.1", True, math.nan, [0.1]]
+        elif field.type == "int | None":
+            wrong = [2.5, "3", True, 0]
+        elif field.type == "bool":
+            wrong = [1, "yes", None]
+        elif field.type in ("str", "str | None"):
+            wrong = [3, "nothing"]
+        for value in wrong:
+            with pytest.raises(ConfigError, match=f"{field.name}|attack loss|objective"):
+                kind(**{**given, field.name: value})
+
+
+def test_numbers_of_numpy_are_taken_for_pythons():
+    attack = PGD(eps=np.float32(0.25), steps=np.int64(3), seed=np.uint8(1))
+    plain = PGD(eps=0.25, steps=3, seed=1)
+    assert repr(attack) == repr(plain)
+    assert repr(PGD(eps=np.float64(0.1))) == repr(PGD(eps=0.1))
+    assert eval(repr(attack)) == plain
+    assert repr(PGD(eps=1)) == repr(PGD(eps=1)).replace("1.0", "1")
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "margin", "dlr"])
+def test_every_loss_leads_to_a_target_of_any_rank(loss, norm):
+    model, x, y = linear_case(6, 60)
+    eps = 0.2 if norm == "linf" else 0.8
+    given = {"norm": norm, "eps": eps, "loss": loss}
+    for rank in (1, 2, 5):
+        target = model(x).argsort(1, descending=True)[:, rank]
+        reached = MultiTargeted(norm=norm, eps=eps, steps=40, restarts=1)(model, x, y, target)
+        enough = 0.85 * reached.success.sum()
+        for attack in (
+            PGD(steps=40, restarts=1, **given),
+            APGD(steps=40, restarts=1, **given),
+            NIFGSM(steps=20, **given),
+        ):
+            assert attack(model, x, y, target).success.sum() >= enough, (attack, rank)

@@ -189,7 +189,8 @@ class Attack(ABC):
                     return result
                 # There is noise where the attack has led, though none at the images or beside them.
                 victim = victim._replace(stochastic=True, forwards=result.forwards)
-                return self._attack(model, victim, x, y, target)
+                again = self._attack(model, victim, x, y, target)
+                return replace(again, backwards=result.backwards + again.backwards)
 
     def _attack(
         self, model: nn.Module, victim: Victim, x: Tensor, y: Tensor, target: Tensor | None

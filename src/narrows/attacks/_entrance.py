@@ -18,7 +18,6 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from contextlib import suppress
 from typing import NamedTuple
 
 import torch
