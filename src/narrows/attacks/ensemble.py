@@ -46,6 +46,8 @@ class Ensemble:
             norm.
 
     Example:
+        >>> import torch
+        >>> from narrows.attacks import PGD
         >>> model, x, y = torch.nn.Linear(4, 3), torch.rand(8, 4), torch.zeros(8, dtype=torch.int64)
         >>> result = Ensemble([("pgd", PGD(eps=0.1)), ("square", Square(eps=0.1))])(model, x, y)
     """
@@ -174,7 +176,8 @@ def standard(norm: Norm = "linf", *, eps: float, seed: int = 0, **settings: Any)
     """AutoAttack's standard ensemble; `settings` (`draws`, `chunk`, ...) are those of every attack.
 
     Example:
-        >>> model, x, y = torch.nn.Linear(4, 3), torch.rand(8, 4), torch.zeros(8, dtype=torch.int64)
+        >>> import torch
+        >>> model, x, y = torch.nn.Linear(4, 5), torch.rand(8, 4), torch.zeros(8, dtype=torch.int64)
         >>> result = standard(eps=0.1)(model, x, y)
     """
     shared: dict[str, Any] = {"norm": norm, "eps": eps, "seed": seed, **settings}

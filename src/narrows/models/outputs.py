@@ -22,14 +22,8 @@ def as_output(result: object) -> ModelOutput:
             logits are in it, as in the outputs of Hugging Face or in a tuple with those of an
             auxiliary classifier, the error shows the wrapper that picks them.
 
-    >>> as_output({"logits": torch.zeros(8, 10)})
-    Traceback (most recent call last):
-        ...
-    narrows.errors.InputError: a model must return logits [batch, classes] or a ModelOutput, got \
-dict; wrap it so that it does:
-    class Logits(torch.nn.Module):
-        def __init__(self, model): super().__init__(); self.model = model
-        def forward(self, x): return self.model(x)["logits"]
+    >>> as_output(torch.zeros(8, 10)).logits.shape
+    torch.Size([8, 10])
     """
     if isinstance(result, ModelOutput):
         return result
@@ -42,7 +36,12 @@ dict; wrap it so that it does:
 
 
 def _remedy(result: object) -> str:
-    """The wrapper that makes logits of what a model returned, where they are in it."""
+    """What to write instead, where the logits are in what a model returned."""
+    if isinstance(result, Tensor) and result.dim() == 1:
+        return (
+            "; one score an image is that of the second of two classes: return "
+            "torch.stack([torch.zeros_like(score), score], -1)"
+        )
     pick = _pick(result)
     if not pick:
         return ""
@@ -56,10 +55,6 @@ def _remedy(result: object) -> str:
 
 def _pick(result: object) -> str:
     """An expression for the logits in what a model returned as `{}`; empty without any."""
-    if isinstance(result, Tensor):
-        # One score an image is that of the second of two classes.
-        pair = "(lambda score: torch.stack([torch.zeros_like(score), score], 1))({})"
-        return pair if result.dim() == 1 else ""
     if isinstance(getattr(result, "logits", None), Tensor):
         return "{}.logits"
     if isinstance(result, Mapping):
