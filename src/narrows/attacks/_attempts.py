@@ -1,14 +1,38 @@
-"""One attempt at each of `n` images, as a ledger keeps it."""
+"""What a ledger keeps: its attacks, and one attempt at each of `n` images."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-__all__ = ["Attempts"]
+__all__ = ["Attempts", "Entry"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One attack of a ledger.
+
+    Attributes:
+        name: what the ledger calls it.
+        attack: its `repr`: the same attack is not run twice.
+        attacked: images that it was shown.
+        fooled: how many of them it fooled.
+        robust_accuracy: of all images, after this attack and those before it.
+        forwards: images sent forward.
+        backwards: images whose gradient was taken.
+    """
+
+    name: str
+    attack: str
+    attacked: int
+    fooled: int
+    robust_accuracy: float
+    forwards: int
+    backwards: int
 
 
 @dataclass
@@ -33,6 +57,15 @@ class Attempts:
         size = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
         by = torch.full((len(x),), -1, device=x.device)
         return cls(x.clone(), size, by, torch.zeros_like(size))
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], kind: str) -> Attempts:
+        """Inverse of `named`."""
+        return cls(**{field.name: tensors[f"{kind}.{field.name}"] for field in fields(cls)})
+
+    def named(self, kind: str) -> dict[str, Tensor]:
+        """All tensors by their names in a file."""
+        return {f"{kind}.{field.name}": getattr(self, field.name) for field in fields(self)}
 
     def offer(
         self,

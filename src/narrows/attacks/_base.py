@@ -122,7 +122,8 @@ class Attack(ABC):
         if self.norm not in ("linf", "l2"):
             raise ConfigError(f"norm must be 'linf' or 'l2', got {self.norm!r}")
         for field in fields(self):
-            kinds = {kind.strip() for kind in str(field.type).split("|")}
+            written = getattr(field.type, "__name__", str(field.type))
+            kinds = {kind.strip() for kind in written.split("|")}
             value = getattr(self, field.name)
             checked = self._checked(field.name, kinds, value)
             if type(checked) is not type(value) and not isinstance(value, int):

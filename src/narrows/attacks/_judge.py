@@ -15,12 +15,16 @@ from torch import Tensor, nn
 
 from narrows.attacks._entrance import enter
 from narrows.attacks._query import Query, frozen
+from narrows.attacks.losses import margin
 from narrows.attacks.norms import exact
 from narrows.types import AttackResult
 
-__all__ = ["Judgement", "confirmed", "judge"]
+__all__ = ["Judgement", "confirmed", "judge", "reproduces"]
 
 _CHUNK = 512
+_REJUDGED = 100  # draws of a stochastic model on which old verdicts are compared
+_DRIFT = 0.1  # of the mean rate of fooled draws, that is another model
+_TIE = 1e-3  # lead of a class, of the spread of all logits, that rounding may turn
 _DRAWS = 10  # times those of the vote that is judged once more
 
 
@@ -120,3 +124,24 @@ def confirmed(
         fooled_rate=rate,
         forwards=result.forwards + again.forwards,
     )
+
+
+def reproduces(
+    model: nn.Module, x: Tensor, labels: Tensor, fooled: Tensor, rate: Tensor, *, targeted: bool
+) -> bool:
+    """Whether a model judges images as it once did, but for what rounding decides.
+
+    Args:
+        model: to be judged.
+        x: `[n, ...]` images.
+        labels: `[n]`, or the targets if `targeted`.
+        fooled: `[n]` bool, the old verdicts.
+        rate: `[n]`, the old shares of fooled draws, compared in the mean if it is stochastic.
+        targeted: what `labels` are.
+    """
+    again = judge(model, x, labels, targeted=targeted, draws=_REJUDGED)
+    if again.stochastic:
+        return (rate.mean() - again.fooled_rate.mean()).abs().item() <= _DRIFT
+    spread = again.logits.amax(1) - again.logits.amin(1)
+    clear = margin(again.logits, labels).abs() > _TIE * spread
+    return not ((again.fooled != fooled) & clear).any()

@@ -307,6 +307,10 @@ def named_errors(x: Tensor) -> Iterator[None]:
                 "PyTorch and out of place, take an attack without gradients (Square), or let the "
                 "audit find a way"
             ) from error
+        if isinstance(error, MemoryError) or "out of memory" in str(error):
+            raise InputError(
+                f"the model runs out of memory on {len(x)} images ({line}); lower chunk="
+            ) from error
         raise InputError(
             f"the model cannot be run on images {list(x.shape)} of {x.dtype} on {x.device} "
             f"({line}); bring both to one device, dtype and shape, or mend the model"

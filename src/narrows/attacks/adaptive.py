@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from narrows.attacks._base import Best, FixedEps
 from narrows.attacks._query import Query
 from narrows.attacks.losses import cross_entropy, margin
-from narrows.attacks.norms import exact, steepest
+from narrows.attacks.norms import exact
+from narrows.attacks.pgd import Look, climb
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.models.bottleneck import Mode, latent_mode
 from narrows.models.gaussian import kl_to_standard_normal
@@ -169,38 +170,25 @@ class Adaptive(FixedEps):
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Climb from the images themselves, then from random starts where that did not fool."""
         best = Best(x)
+        step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         rows = torch.arange(len(x), device=x.device)
         for restart in range(self.restarts):
-            origin = x[rows]
-            start = self.starts(origin, rows.new_full((len(rows),), restart), generator)
-            self._climb(query, best, rows, origin, start)
+            start = self.starts(x[rows], rows.new_full((len(rows),), restart), generator)
+            climb(
+                *(self, query, best, x, rows, start, margin),
+                steps=self.steps,
+                step_size=step_size,
+                look=lambda x_adv, rows: self._look(query, x_adv, rows),
+            )
             rows = rows[~best.fooled[rows]]
             if not len(rows):
                 break
         return best.x
 
-    def _climb(self, query: Query, best: Best, rows: Tensor, origin: Tensor, x_adv: Tensor) -> None:
-        step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
-        for _ in range(self.steps):
-            gradient, logits, single = self._look(query, x_adv, rows)
-            if not query.stochastic:
-                fooled = query.fooled(logits, rows)
-                best.offer(rows, x_adv, query.objective(logits, rows, margin), fooled)
-                if single and fooled.any():
-                    left = (~best.fooled[rows]).nonzero().squeeze(1)
-                    rows, origin, x_adv, gradient = (
-                        part[left] for part in (rows, origin, x_adv, gradient)
-                    )
-                    if not len(rows):
-                        return
-            x_adv = self.clip(x_adv + step_size * steepest(gradient, self.norm), origin)
-        verdict = query.verdict(x_adv, rows)
-        best.offer(rows, x_adv, query.objective(verdict.logits, rows, margin), verdict.fooled)
-
-    def _look(self, query: Query, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, bool]:
-        """Uphill `[b, ...]`, logits `[b, C]`, and whether each image has a value of its own."""
+    def _look(self, query: Query, x_adv: Tensor, rows: Tensor) -> Look:
+        """Along the objective; fooled images leave if each has a value of its own."""
         objective, labels = self._objective(), query.labels[rows]
-        kind, x = x.dtype, query.given(x.detach(), rows).detach().requires_grad_()
+        x = query.given(x_adv.detach(), rows).detach().requires_grad_()
         model = _hookable(query.model)
         mode = latent_mode(query.model, self.mode) if self.mode else nullcontext()
         with torch.enable_grad(), mode, _watched(query, model, x) as seen:
@@ -214,7 +202,9 @@ class Adaptive(FixedEps):
             )
         logits = seen[0] if seen else query.logits(x.detach(), rows)
         gradient = query.gradient(value, x, retain=False, logits=logits)
-        return gradient.to(kind), logits.to(kind), value.dim() > 0
+        gradient, logits = gradient.to(x_adv.dtype), logits.to(x_adv.dtype)
+        lead = query.objective(logits, rows, margin)
+        return Look(x_adv, lead, gradient, logits, leaves=value.dim() > 0)
 
 
 class _Scripted(nn.Module):

@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from narrows.attacks import norms
-from narrows.attacks._attempts import Attempts
+from narrows.attacks._attempts import Attempts, Entry
 from narrows.attacks._entrance import check_case
 from narrows.attacks._identity import Behaviour, digest
-from narrows.attacks._judge import judge
+from narrows.attacks._judge import judge, reproduces
 from narrows.attacks._robustbench import robustbench_entry, wilson
-from narrows.attacks.losses import margin
 from narrows.attacks.minimal_eps import accuracy_curve, within
 from narrows.checks import ArrayLike, check_count, check_path
 from narrows.errors import CheckpointError, InputError
@@ -35,36 +34,10 @@ from narrows.types import AttackResult, Norm
 __all__ = ["Entry", "Ledger", "wilson"]
 
 _KIND = "ledger"
-_REJUDGED = 100  # draws of a stochastic model on which a loaded ledger is judged once more
-_DRIFT = 0.1  # of the mean rate of fooled draws, that is another model
 _FOREIGN = (
     "{source} is the ledger of other images, labels or weights; pass those it was made with, or "
     "write to another file"
 )
-_TIE = 1e-3  # lead of a class, of the spread of all logits, that rounding may turn
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One attack of a ledger.
-
-    Attributes:
-        name: what the ledger calls it.
-        attack: its `repr`: the same attack is not run twice.
-        attacked: images that it was shown.
-        fooled: how many of them it fooled.
-        robust_accuracy: of all images, after this attack and those before it.
-        forwards: images sent forward.
-        backwards: images whose gradient was taken.
-    """
-
-    name: str
-    attack: str
-    attacked: int
-    fooled: int
-    robust_accuracy: float
-    forwards: int
-    backwards: int
 
 
 class Ledger:
@@ -263,12 +236,9 @@ class Ledger:
 
     def result(self) -> AttackResult:
         """The ledger as if one attack had done it all, within `eps`."""
-        distance = self._hits.size.where(self.fooled, math.inf)
-        kind = norms.exact(self._x.dtype)
-        return AttackResult(
-            *(self.x_adv, self.fooled, distance.to(kind), self.forwards, self.backwards),
-            self.fooled_rate,
-        )
+        distance = self._hits.size.where(self.fooled, math.inf).to(norms.exact(self._x.dtype))
+        counts = self.forwards, self.backwards
+        return AttackResult(self.x_adv, self.fooled, distance, *counts, self.fooled_rate)
 
     def replay(self, model: nn.Module, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
         """Judge the worst attempts once more, on fresh draws of a stochastic model.
@@ -279,10 +249,8 @@ class Ledger:
         Returns:
             Accuracy of the expected vote, and of a single draw, on `x_adv`.
         """
-        draws = check_count(draws, "draws")
-        again = judge(
-            *(model, self.x_adv, self._labels), targeted=self._targeted, draws=draws, seed=seed
-        )
+        given = {"targeted": self._targeted, "draws": check_count(draws, "draws"), "seed": seed}
+        again = judge(model, self.x_adv, self._labels, **given)
         return 1 - again.fooled.double().mean().item(), 1 - again.fooled_rate.mean().item()
 
     def require(
@@ -322,19 +290,15 @@ class Ledger:
             )
 
     def _reproduces(self, model: nn.Module) -> bool:
-        """Whether the model judges the attempts as it did, but for what rounding decides."""
+        """Whether the model judges the attempts of any size as it did."""
         hit, tried = torch.isfinite(self._hits.size), self._misses.by >= 0
         rows = (hit | tried).nonzero().squeeze(1)
-        if not len(rows):
-            return True
-        hit, labels = hit[rows], self._labels[rows]
+        hit = hit[rows]
         worst = self._misses.x[rows].where(norms.per_image(~hit, self._x), self._hits.x[rows])
-        again = judge(model, worst, labels, targeted=self._targeted, draws=_REJUDGED)
-        if again.stochastic:
-            rate = self._misses.rate[rows].where(~hit, self._hits.rate[rows])
-            return (rate.mean() - again.fooled_rate.mean()).abs().item() <= _DRIFT
-        lead = margin(again.logits, labels).abs() / (again.logits.amax(1) - again.logits.amin(1))
-        return not ((again.fooled != hit) & (lead > _TIE)).any()
+        rate = self._misses.rate[rows].where(~hit, self._hits.rate[rows])
+        return not len(rows) or reproduces(
+            model, worst, self._labels[rows], hit, rate, targeted=self._targeted
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ledger to one safetensors file, complete or not at all.
@@ -353,17 +317,9 @@ class Ledger:
         save_tensors(check_path(path), self._tensors(), header)
 
     def _tensors(self) -> dict[str, Tensor]:
-        parts = {"hit": self._hits, "miss": self._misses}
-        named = {
-            f"{kind}.{field.name}": getattr(attempts, field.name)
-            for kind, attempts in parts.items()
-            for field in fields(attempts)
-        }
-        return {
-            **named,
-            "wrong": self.wrong,
-            **({"behaviour": self._behaviour.logits} if self._behaviour else {}),
-        }
+        seen = {"behaviour": self._behaviour.logits} if self._behaviour else {}
+        kept = self._hits.named("hit") | self._misses.named("miss")
+        return kept | {"wrong": self.wrong} | seen
 
     @classmethod
     def load(
@@ -404,10 +360,7 @@ class Ledger:
         for name, blank in self._tensors().items():
             if (tensors[name].shape, tensors[name].dtype) != (blank.shape, blank.dtype):
                 raise ValueError(f"{name} is {tensors[name].dtype} {list(tensors[name].shape)}")
-        self._hits, self._misses = (
-            Attempts(**{key: tensors[f"{kind}.{key}"] for key in Attempts.__annotations__})
-            for kind in ("hit", "miss")
-        )
+        self._hits, self._misses = (Attempts.of(tensors, kind) for kind in ("hit", "miss"))
         self.wrong, self.digest = tensors["wrong"], header["digest"]
         self.eps = None if header["eps"] is None else float(header["eps"])
         self.entries = [Entry(**entry) for entry in header["entries"]]
@@ -432,13 +385,12 @@ class Ledger:
             InputError: naming keys that the form does not have.
         """
         # Without a radius, as a minimal-norm attack has none, whatever fooled the model counts.
-        robust = self.accuracy_at(eps) if math.isfinite(eps) else self.robust_accuracy
         return robustbench_entry(
             name=name,
             eps=eps,
             norm=self.norm,
             clean=self.clean_accuracy,
-            robust=robust,
+            robust=self.accuracy_at(eps) if math.isfinite(eps) else self.robust_accuracy,
             single_draw=self.single_draw_accuracy,
             distance=self.distance,
             attacks=[asdict(entry) for entry in self.entries],

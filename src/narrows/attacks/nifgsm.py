@@ -23,7 +23,8 @@ from torch import Tensor
 from narrows.attacks._base import Best, FixedEps, Limits
 from narrows.attacks._query import Query
 from narrows.attacks.losses import resolve_loss
-from narrows.attacks.norms import dual_size, per_image, steepest
+from narrows.attacks.norms import dual_size, per_image
+from narrows.attacks.pgd import Look, climb
 
 __all__ = ["NIFGSM"]
 
@@ -66,23 +67,21 @@ class NIFGSM(FixedEps):
         """Look ahead, add to the momentum, step."""
         best, loss = Best(x), resolve_loss(self.loss, query.classes, targeted=query.targeted)
         step_size = self.eps / self.steps if self.step_size is None else self.step_size
-        rows = torch.arange(len(x), device=x.device)
-        x_adv, momentum = x, torch.zeros_like(x)
-        for _ in range(self.steps):
-            ahead = self.clip(x_adv + step_size * self.decay * momentum, x[rows])
+        momentum = torch.zeros_like(x)
+
+        def look(x_adv: Tensor, rows: Tensor) -> Look:
+            ahead = self.clip(x_adv + step_size * self.decay * momentum[rows], x[rows])
             value, gradient, logits = query.ascend(ahead, rows, loss)
-            if not query.stochastic:
-                best.offer(rows, ahead, value, query.fooled(logits, rows))
-                left = (~best.fooled[rows]).nonzero().squeeze(1)
-                if not len(left):
-                    return best.x
-                rows, x_adv, momentum, gradient = (
-                    part[left] for part in (rows, x_adv, momentum, gradient)
-                )
-            momentum = self.decay * momentum + _levelled(gradient)
-            x_adv = self.clip(x_adv + step_size * steepest(momentum, self.norm), x[rows])
-        verdict = query.verdict(x_adv, rows)
-        best.offer(rows, x_adv, query.objective(verdict.logits, rows, loss), verdict.fooled)
+            momentum[rows] = self.decay * momentum[rows] + _levelled(gradient)
+            return Look(ahead, value, momentum[rows], logits)
+
+        rows = torch.arange(len(x), device=x.device)
+        climb(
+            *(self, query, best, x, rows, x, loss),
+            steps=self.steps,
+            step_size=step_size,
+            look=look,
+        )
         return best.x
 
 

@@ -13,7 +13,9 @@ restarts, not the last.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +25,7 @@ from narrows.attacks._query import Query
 from narrows.attacks.losses import AttackLoss, TargetedLoss, aimed, resolve_loss
 from narrows.attacks.norms import steepest
 
-__all__ = ["PGD", "climb"]
+__all__ = ["PGD", "Look", "climb"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,24 @@ class PGD(FixedEps):
         return best.x
 
 
+class Look(NamedTuple):
+    """One look of a climb.
+
+    Attributes:
+        x: `[b, ...]`, where it was taken.
+        value: `[b]`, how good that is.
+        gradient: `[b, ...]`, along which the next step goes.
+        logits: `[b, C]` at `x`.
+        leaves: whether images that are fooled leave the climb.
+    """
+
+    x: Tensor
+    value: Tensor
+    gradient: Tensor
+    logits: Tensor
+    leaves: bool = True
+
+
 def climb(
     attack: FixedEps,
     query: Query,
@@ -82,6 +102,7 @@ def climb(
     *,
     steps: int,
     step_size: float,
+    look: Callable[[Tensor, Tensor], Look] | None = None,
 ) -> None:
     """Take steps of `attack`'s norm in its ball, offering each to `best`.
 
@@ -96,13 +117,19 @@ def climb(
         targets: `[b]`, classes that the loss is aimed at.
         steps: gradients taken.
         step_size: length of each step.
+        look: `(x_adv, rows) -> Look`, another way to find where to go than the gradient of the
+            loss at `x_adv`.
     """
     for _ in range(steps):
-        value, gradient, logits = query.ascend(x_adv, rows, aimed(loss, targets))
+        if look is None:
+            seen = Look(x_adv, *query.ascend(x_adv, rows, aimed(loss, targets)))
+        else:
+            seen = look(x_adv, rows)
+        gradient = seen.gradient
         if not query.stochastic:
-            fooled = query.fooled(logits, rows)
-            best.offer(rows, x_adv, value, fooled)
-            if fooled.any():
+            fooled = query.fooled(seen.logits, rows)
+            best.offer(rows, seen.x, seen.value, fooled)
+            if seen.leaves and fooled.any():
                 left = (~best.fooled[rows]).nonzero().squeeze(1)
                 rows, x_adv, gradient = rows[left], x_adv[left], gradient[left]
                 targets = None if targets is None else targets[left]
