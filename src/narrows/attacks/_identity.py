@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks._entrance import differs, first_pass, probes
+from narrows.attacks._entrance import first_pass, probes
 from narrows.attacks._query import frozen
 
 __all__ = ["Behaviour", "digest"]
@@ -75,7 +75,7 @@ class Behaviour(NamedTuple):
         """Whether a model answers like this; `None` where its noise cannot be held to tell."""
         with _undisturbed(model, x):
             batch, logits, _ = first_pass(model, x, probes(x))
-            stochastic = differs(model, batch)
+            _, again, _ = first_pass(model, batch, batch)
         before, now = (part.double().clamp(-1e30, 1e30) for part in (self.logits, logits))
         if before.shape != now.shape:
             return False
@@ -83,7 +83,7 @@ class Behaviour(NamedTuple):
         tolerance = max(_TOLERANCE, _GRAINS * torch.finfo(logits.dtype).eps) * spread
         if (before - now).abs().max().item() <= tolerance:
             return True
-        return None if stochastic else False
+        return False if torch.equal(logits, again) else None
 
 
 @contextmanager

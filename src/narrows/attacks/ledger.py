@@ -283,22 +283,21 @@ class Ledger:
 
     def _require_behaviour(self, model: nn.Module, x: Tensor, source: str) -> None:
         same = self._behaviour and self._behaviour.is_that_of(model, x)
-        if same is False or not self._reproduces(model):
+        if same is False or not self._reproduces(model, noise_held=same is True):
             raise InputError(
                 f"{source} is the ledger of a model that answered otherwise with the same weights "
                 "(another temperature, quantisation or mode, or other code); write to another file"
             )
 
-    def _reproduces(self, model: nn.Module) -> bool:
+    def _reproduces(self, model: nn.Module, *, noise_held: bool) -> bool:
         """Whether the model judges the attempts of any size as it did."""
         hit, tried = torch.isfinite(self._hits.size), self._misses.by >= 0
         rows = (hit | tried).nonzero().squeeze(1)
         hit = hit[rows]
         worst = self._misses.x[rows].where(norms.per_image(~hit, self._x), self._hits.x[rows])
         rate = self._misses.rate[rows].where(~hit, self._hits.rate[rows])
-        return not len(rows) or reproduces(
-            model, worst, self._labels[rows], hit, rate, targeted=self._targeted
-        )
+        given = {"targeted": self._targeted, "noise_held": noise_held}
+        return not len(rows) or reproduces(model, worst, self._labels[rows], hit, rate, **given)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ledger to one safetensors file, complete or not at all.
