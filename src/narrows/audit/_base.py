@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from narrows.attacks import Attack, FixedEps, Ledger
 from narrows.attacks import norms as geometry
-from narrows.attacks._base import first_look
+from narrows.attacks._entrance import first_look
 from narrows.attacks._query import Verdict, frozen
 from narrows.audit._claim import Budget, Claim
 from narrows.audit.views import build_view

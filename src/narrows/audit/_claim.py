@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks import PGD, Query
-from narrows.attacks._base import check_images, check_reach, is_stochastic
+from narrows.attacks._entrance import check_case, check_reach, is_stochastic
 from narrows.attacks._query import Verdict, frozen
 from narrows.attacks._suspicions import are_probabilities, drift
 from narrows.errors import ConfigError, unknown_name
@@ -111,7 +111,7 @@ class Claim:
         PGD(norm=norm, eps=eps)  # refuses a norm or an eps that there is not
         if eps == 0:
             raise ConfigError("eps must be positive: nothing can be attacked within eps = 0")
-        labels = check_images(x, y)
+        x, labels, _ = check_case(x, y, model=model)
         check_reach(eps, norm, x)
         self.model, self.eps, self.seed = model, eps, seed
         self.norm: Norm = norm
