@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.models.bottleneck import Mode, Stochastic, check_mode
 from narrows.models.noise import standard_normal
+from narrows.models.precision import at_least_float32
 from narrows.types import Latent, ModelOutput
 
 __all__ = ["BinaryStochasticNet", "Gradient", "Tree", "tree"]
@@ -211,11 +212,14 @@ def _draw(a: Tensor, samples: int | None) -> Tensor:
 
 
 def _affine(layer: nn.Linear, draws: Tensor, surrogate: Tensor | None) -> Tensor:
-    """`layer(draws)`, with the derivative by `surrogate: [parents, ...]` in the draws' place."""
-    out = layer(draws)
+    """`layer(draws)`, with the derivative by `surrogate: [parents, ...]` in the draws' place.
+
+    Log-odds are float32 at least: the inverse of the normal distribution function needs them so.
+    """
+    out = at_least_float32(layer(draws.to(layer.weight.dtype)))
     if surrogate is None:
         return out
-    slope = F.linear(surrogate, layer.weight.detach())
+    slope = at_least_float32(F.linear(surrogate.to(layer.weight.dtype), layer.weight.detach()))
     nothing = slope - slope.detach()
     if out.dim() == nothing.dim() and len(out) != len(nothing):
         return (out.unflatten(0, (-1, len(nothing))) + nothing).flatten(0, 1)
