@@ -44,7 +44,13 @@ if TYPE_CHECKING:
         LabelSmoothing,
     )
     from narrows.methods.adversarial import MART, TRADES, PGDTraining
-    from narrows.models import BinaryStochasticNet, Bottleneck, as_classifier, tap
+    from narrows.models import (
+        BinaryStochasticNet,
+        Bottleneck,
+        as_classifier,
+        insert_bottleneck,
+        tap,
+    )
     from narrows.types import AttackResult, Batch, Estimate, ModelOutput
 
 __all__ = [
@@ -84,6 +90,7 @@ __all__ = [
     "PGDTraining",
     "Square",
     "as_classifier",
+    "insert_bottleneck",
     "load",
     "load_member",
     "tap",
@@ -126,7 +133,8 @@ _HOME = {
     **dict.fromkeys(_METHODS, "narrows.methods"),
     **dict.fromkeys(("MART", "TRADES", "PGDTraining"), "narrows.methods.adversarial"),
     **dict.fromkeys(
-        ("BinaryStochasticNet", "Bottleneck", "as_classifier", "tap"), "narrows.models"
+        ("BinaryStochasticNet", "Bottleneck", "as_classifier", "insert_bottleneck", "tap"),
+        "narrows.models",
     ),
     **dict.fromkeys(("AttackResult", "Batch", "Estimate", "ModelOutput"), "narrows.types"),
 }

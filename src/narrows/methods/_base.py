@@ -25,6 +25,7 @@ from narrows.methods._entrance import (
     finite_total,
     in_full_precision,
 )
+from narrows.methods._parallel import equalise
 from narrows.models.outputs import as_output
 from narrows.models.precision import full_precision
 from narrows.types import Batch, Latent, LossTerms, ModelOutput, Term
@@ -82,7 +83,8 @@ class Method(nn.Module, ABC):
         """Scalar loss of `model`, for a training loop of your own.
 
         The model runs in the precision of the loop, under autocast too; the loss is computed in
-        float32 at least.
+        float32 at least. Where the model is a `DistributedDataParallel`, what the method itself
+        trains is kept equal in all processes.
 
         Args:
             model: any classifier that has what the method needs.
@@ -95,6 +97,7 @@ class Method(nn.Module, ABC):
             DivergedError: for a loss that is not finite, naming the term that is not.
         """
         batch = self.check(model, x, y)
+        equalise(self, model)
         with classes_checked(model, batch):
             output = self.observe(model, batch)
         with full_precision(batch.x.device):

@@ -95,7 +95,8 @@ def classes_checked(model: nn.Module, batch: Batch) -> Iterator[None]:
         check_logits(torch.empty(logits.shape, dtype=logits.dtype, device="meta"), len(batch.y))
         compare(logits.shape[-1])
 
-    inner = unwrapped(model.model if isinstance(model, Tap) else model)
+    inner = unwrapped(model)
+    inner = unwrapped(inner.model) if isinstance(inner, Tap) else inner
     if isinstance(inner, BinaryStochasticNet):
         compare(inner.linear_layers()[-1].out_features)
     plain = isinstance(inner, (BinaryStochasticNet, torch.jit.ScriptModule))

@@ -37,6 +37,7 @@ from narrows.checks import ArrayLike
 from narrows.errors import ConfigError, InputError
 from narrows.methods._base import Method, Sizes
 from narrows.methods._entrance import classes_checked, in_full_precision
+from narrows.methods._parallel import equalise
 from narrows.models.mlp import mlp
 from narrows.models.outputs import as_output, pack, unpack
 from narrows.models.precision import full_precision
@@ -150,6 +151,7 @@ class AIB(Method):
     ) -> Tensor:
         """Steps 3 to 5 of Algorithm 1, for a training loop of your own; returns the loss of T."""
         batch = self.check(model, x, y)
+        equalise(self, model)
         with classes_checked(model, batch):
             output = in_full_precision(self.observe(model, batch))
         latent = self._latent(output)
