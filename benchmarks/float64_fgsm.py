@@ -23,7 +23,7 @@ from narrows.experiments.config import load_config
 from narrows.experiments.engine import build_members
 from narrows.experiments.store import read_json
 from narrows.models import as_classifier
-from narrows.training.checkpoint import load_tensors
+from narrows.storage import load_tensors
 
 
 def zero_gradients(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:

@@ -14,6 +14,7 @@ from torch import nn
 from narrows import BinaryStochasticNet, Bottleneck
 from narrows.errors import CheckpointError, StoreError
 from narrows.methods import METHODS, Sizes
+from narrows.storage import load_tensors, save_tensors
 from narrows.training import (
     Looped,
     Members,
@@ -24,7 +25,6 @@ from narrows.training import (
     Trainer,
     fit,
 )
-from narrows.training.checkpoint import load_tensors, save_tensors
 from scenarios_training import prototypes
 
 SIZES = Sizes(inputs=20, latent=3, classes=4, hidden=(8, 3))

@@ -16,8 +16,8 @@ from narrows.experiments.members import Member, build_members, build_objective, 
 from narrows.experiments.progress import Progress
 from narrows.experiments.store import Folder, open_run
 from narrows.experiments.summary import chosen_beta, summarise
+from narrows.storage import save_tensors
 from narrows.training import Looped, Members, Trainer, fit
-from narrows.training.checkpoint import save_tensors
 
 __all__ = ["build_members", "run"]
 

@@ -22,8 +22,8 @@ from narrows.methods import METHODS, Sizes
 from narrows.methods.adversarial import WRAPPERS
 from narrows.models import BinaryStochasticNet
 from narrows.models.networks import build_network
+from narrows.storage import load_tensors
 from narrows.training import Looped, Members, Objective, Solo, Stacked
-from narrows.training.checkpoint import load_tensors
 
 __all__ = [
     "Member",

@@ -37,7 +37,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from narrows.errors import StoreError
-from narrows.training.checkpoint import write_atomically
+from narrows.storage import write_atomically
 
 __all__ = ["Folder", "environment", "open_run", "read_json"]
 

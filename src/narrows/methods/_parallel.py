@@ -1,8 +1,8 @@
 """Keep what a method trains equal in all processes that train one model together.
 
-`DistributedDataParallel` averages the gradients of the model that it wraps. Class means, critics and
-learned priors belong to the method, which it does not see: here their values come from the first
-process once, and their gradients are averaged whenever they are computed.
+`DistributedDataParallel` averages the gradients of the model that it wraps. Class means, critics
+and learned priors belong to the method, which it does not see: here their values come from the
+first process once, and their gradients are averaged whenever they are computed.
 """
 
 from __future__ import annotations

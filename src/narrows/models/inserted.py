@@ -2,8 +2,8 @@
 
     h = layer(x),   z ~ p(z|h),   what goes on = reshape(W z + b)
 
-The layer's output `[batch, ...]` is flattened, mapped linearly to the latent's means and scales, and
-a draw is mapped linearly back to the same width and shape; the rest of the network goes on from
+The layer's output `[batch, ...]` is flattened and mapped linearly to the latent's means and scales,
+and a draw is mapped linearly back to the same width and shape; the rest of the network goes on from
 there. What goes around the layer, a skip connection say, goes around the latent too: behind the
 average pooling of a residual network nothing does.
 """
@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedParameter
 
 from narrows.checks import ArrayLike, as_tensor, check_count
@@ -88,7 +87,7 @@ class InsertedBottleneck(nn.Module):
                     "a latent belongs behind one that it runs once"
                 )
             decoder = self.bottleneck.decoder
-            if isinstance(decoder, _Back):
+            if isinstance(decoder, _Lazy):
                 decoder.out_features = result[0].numel()
             features, latent, _ = self.bottleneck(result)
             passed.append(latent)
@@ -105,44 +104,13 @@ class InsertedBottleneck(nn.Module):
         return f"at={self.at!r}"
 
 
-class _Forth(nn.LazyLinear):
-    """From the features of a layer to a code; it starts as the dense layers of `mlp` do."""
+class _Lazy(nn.LazyLinear):
+    """A linear map of widths that the first pass tells; it starts as the dense layers of `mlp`."""
 
     def reset_parameters(self) -> None:
-        if self.in_features:
-            _start(self)
-
-
-class _Back(LazyModuleMixin, nn.Linear):
-    """From a draw back to the features, whose number is set before the first pass."""
-
-    cls_to_become = nn.Linear  # pyright: ignore[reportAssignmentType]
-
-    def __init__(self, wide: int) -> None:
-        super().__init__(0, 0, bias=False)
-        self.in_features = wide
-        self.weight = UninitializedParameter()
-        self.bias = UninitializedParameter()
-
-    def reset_parameters(self) -> None:
-        if self.in_features:
-            _start(self)
-
-    def initialize_parameters(self, z: Tensor) -> None:
-        if self.has_uninitialized_params():
-            with torch.no_grad():
-                for parameter, shape in (
-                    (self.weight, (self.out_features, self.in_features)),
-                    (self.bias, (self.out_features,)),
-                ):
-                    if isinstance(parameter, UninitializedParameter):
-                        parameter.materialize(shape)
-                self.reset_parameters()
-
-
-def _start(layer: nn.Linear) -> None:
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+        if self.in_features and not isinstance(self.weight, UninitializedParameter):
+            nn.init.xavier_uniform_(self.weight)
+            nn.init.zeros_(self.bias)
 
 
 def insert_bottleneck(
@@ -183,9 +151,9 @@ def insert_bottleneck(
     """
     layer_of(module, at)
     width = check_count(width, "width")
-    forth, back = _Forth(code_width(latent, width)), _Back(width)
+    encoder = nn.Sequential(nn.Flatten(), _Lazy(code_width(latent, width)))
+    inserted = Bottleneck(encoder, _Lazy(0), latent=latent)
     weight = next(module.parameters(), None)
-    inserted = Bottleneck(nn.Sequential(nn.Flatten(), forth), back, latent=latent)
     if weight is not None:
         inserted = inserted.to(weight.device, weight.dtype)
     model = InsertedBottleneck(module, at, inserted)

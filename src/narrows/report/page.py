@@ -13,7 +13,7 @@ import jinja2
 import vl_convert
 
 from narrows.report.tables import ResultTable
-from narrows.training.checkpoint import write_atomically
+from narrows.storage import write_atomically
 
 __all__ = ["Section", "render", "write_page", "write_pictures"]
 

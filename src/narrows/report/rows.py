@@ -10,7 +10,7 @@ from typing import Any
 from narrows.errors import StoreError
 from narrows.experiments.store import read_json
 from narrows.experiments.summary import curve_point, has_latent
-from narrows.training.checkpoint import load_tensors
+from narrows.storage import load_tensors
 
 __all__ = ["CHOSEN", "KNEE", "Run", "load_run"]
 

@@ -1,7 +1,7 @@
 """What a training run must remember beside its weights: its optimisers and every random state.
 
 A run that goes on from a checkpoint gives the numbers of one that was never broken, to the last
-bit. Everything here is a flat dict of named tensors, which `checkpoint.py` writes and reads.
+bit. Everything here is a flat dict of named tensors, which `narrows.storage` writes and reads.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def check_tensors(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Non
     """Refuse saved values that do not fit live tensors.
 
     Raises:
-        CheckpointError: naming the first tensor that is missing or has another shape.
+        CheckpointError: naming the first tensor that is missing or has another shape or type.
     """
     if differing := sorted(own.keys() ^ saved.keys()):
         where = "model" if differing[0] in saved else "checkpoint"
@@ -54,6 +54,11 @@ def check_tensors(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Non
             raise CheckpointError(
                 f"tensor {name!r} has shape {tuple(saved[name].shape)} in the checkpoint and "
                 f"{tuple(tensor.shape)} in the model"
+            )
+        if tensor.dtype != saved[name].dtype:
+            raise CheckpointError(
+                f"tensor {name!r} is {saved[name].dtype} in the checkpoint and {tensor.dtype} in "
+                "the model"
             )
 
 

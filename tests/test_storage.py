@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from narrows.errors import CheckpointError, StoreError
-from narrows.training.checkpoint import load_tensors, save_tensors, write_atomically
+from narrows.storage import load_tensors, save_tensors, write_atomically
 
 TENSORS = {
     "matrix": torch.arange(6.0).view(2, 3),
