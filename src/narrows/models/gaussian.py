@@ -24,6 +24,7 @@ from torch import Tensor
 
 from narrows.errors import InputError
 from narrows.models.noise import standard_normal
+from narrows.models.precision import at_least_float32
 from narrows.types import Latent
 
 __all__ = [
@@ -66,7 +67,8 @@ def root_softplus(t: Tensor) -> Tensor:
     """The square root of softplus(t), whose gradient stays finite where softplus(t) becomes 0."""
     small = t < _SMALL
     root = F.softplus(t.masked_fill(small, 0)).sqrt()
-    return torch.where(small, (t / 2).exp(), root)
+    # Clamped, so that what is not chosen stays finite, and its gradient with it.
+    return torch.where(small, (t.clamp_max(_SMALL) / 2).exp(), root)
 
 
 def split_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,7 +140,7 @@ def kl_to_standard_normal(latent: Latent) -> Tensor:
     """
     if latent.scale is None:
         raise InputError("a deterministic latent has no KL divergence to a prior: it is infinite")
-    mean, scale = latent.mean, latent.scale
+    mean, scale = at_least_float32(latent.mean), at_least_float32(latent.scale)
     full = scale.dim() > mean.dim()
     variance = scale.square().sum(-1) if full else scale.square()
     log_scale = latent.log_scale
