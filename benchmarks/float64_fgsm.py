@@ -17,13 +17,7 @@ from statistics import fmean
 import torch
 from _timing import save
 
-from narrows.attacks import FGSM
-from narrows.data import load
-from narrows.experiments.config import load_config
-from narrows.experiments.engine import build_members
-from narrows.experiments.store import read_json
-from narrows.models import as_classifier
-from narrows.storage import load_tensors
+from narrows import FGSM, Run, as_classifier
 
 
 def zero_gradients(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
@@ -41,32 +35,26 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    config = load_config(values=read_json(given.run / "config.json"))
-    splits = load(config.data, validation_share=config.validation_share)
-    members = build_members(config, given.method, splits)
-    tensors, header = load_tensors(given.run / given.method / "models.safetensors")
-    members.load(tensors)
-    x, y = splits.test.batch(slice(0, given.images))
+    run = Run.open(given.run)
+    x, y = run.splits.test.batch(slice(0, given.images))
     rows = defaultdict(list)
-    for index, about in enumerate(header["members"]):
-        model = as_classifier(members.member(index).model, mode="mean")
+    for member in run.members([given.method]):
+        model = as_classifier(run.model(member), mode="mean")
         measured = {"zero": zero_gradients(model, x, y)}
-        for eps in config.evaluate.eps:
+        for eps in run.config.evaluate.eps:
             measured[f"float32 {eps:g}"] = FGSM(eps=eps)(model, x, y).robust_accuracy
             margin = FGSM(eps=eps, loss="margin")(model, x, y)
             measured[f"margin {eps:g}"] = margin.robust_accuracy
         model.double()
-        for eps in config.evaluate.eps:
+        for eps in run.config.evaluate.eps:
             measured[f"float64 {eps:g}"] = FGSM(eps=eps)(model, x.double(), y).robust_accuracy
-        rows[about["beta"]].append(measured)
+        rows[member.beta].append(measured)
     table = {
-        beta: {name: fmean(one[name] for one in found) for name in sorted(found[0])}
-        for beta, found in rows.items()
+        beta: {name: fmean(row[name] for row in group) for name in sorted(group[0])}
+        for beta, group in rows.items()
     }
-    for beta, found in table.items():
-        print(
-            f"beta {beta:g}: " + ", ".join(f"{name} {value:.3f}" for name, value in found.items())
-        )
+    for beta, means in table.items():
+        print(f"beta {beta:g}: " + ", ".join(f"{name} {mean:.3f}" for name, mean in means.items()))
     save(given.out, {"run": given.run.name, "method": given.method, "rows": table})
 
 

@@ -20,7 +20,9 @@ TESTS = Path(__file__).parent
 
 # A module may import from its own layer and from those before it.
 LAYERS = [
+    "registry",
     "errors",
+    "streams",
     "types",
     "checks",
     "storage",
@@ -31,7 +33,9 @@ LAYERS = [
     "audit",
     "methods",
     "training",
+    "runs",
     "experiments",
+    "papers",
     "recipes",
     "report",
     "commands",

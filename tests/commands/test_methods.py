@@ -1,7 +1,7 @@
 import pytest
 
 from narrows.cli import main
-from narrows.experiments.catalogue import catalogue
+from narrows.runs.catalogue import catalogue
 from narrows.methods import METHODS
 from narrows.methods.adversarial import WRAPPERS
 

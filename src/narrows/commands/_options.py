@@ -8,25 +8,40 @@ from typing import Any
 
 import click
 
-__all__ = ["ANY_FILE", "names", "numbers", "run_options", "run_values", "target_options"]
+from narrows.registry import literal_names
+
+__all__ = [
+    "ANY_FILE",
+    "listed",
+    "names",
+    "numbers",
+    "run_options",
+    "run_values",
+    "target_options",
+]
 
 ANY_FILE = click.Path(path_type=Path)
 
 
+def listed(module: str, variable: str, *others: str) -> str:
+    """The names of a registry for a help text, read without importing it."""
+    return ", ".join([*literal_names(module, variable), *others])
+
+
 def numbers(context: click.Context, option: click.Parameter, value: str | None) -> Any:
-    """Numbers with commas between them."""
+    """Comma-separated numbers."""
     if value is None:
         return None
     try:
         return [float(part) for part in value.split(",")]
     except ValueError as error:
         raise click.BadParameter(
-            f"expected numbers with commas between them, like 0.01,0.1, got {value!r}"
+            f"expected comma-separated numbers, like 0.01,0.1, got {value!r}"
         ) from error
 
 
 def names(context: click.Context, option: click.Parameter, value: str | None) -> Any:
-    """Words with commas between them."""
+    """Comma-separated words."""
     return None if value is None else [part.strip() for part in value.split(",")]
 
 
@@ -56,25 +71,24 @@ def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
             click.argument("config", required=False, type=ANY_FILE),
             click.option(
                 "--data",
-                help="Data set: digits (embedded), mnist, fashion-mnist, cifar10, cifar100, svhn, "
-                "tiny-imagenet, twelve-bit, toy1, toy2.  [default: digits]",
+                help=f"Data set: {listed('narrows.data', 'DATASETS')}.  "
+                "[default: digits, which is embedded]",
             ),
             *own,
             click.option(
                 "--network",
-                help="Network: mlp, cnn, lenet, carlini, vgg16, resnet18, preact_resnet18, "
-                "wide_resnet, binary.  [default: the data set's own]",
+                help=f"Network: {listed('narrows.models.networks', 'NETWORKS', 'binary')}.  "
+                "[default: each method's natural one on the data set]",
             ),
             click.option(
                 "--adversarial",
-                help="Adversarial training around the method: pgd_training, trades or mart.  "
-                "[default: none]",
+                help="Adversarial training around the method: "
+                f"{listed('narrows.methods.adversarial', 'WRAPPERS')}.  [default: none]",
             ),
             click.option(
                 "--recipe",
-                help="Published training recipe: vib, vib-cifar10, ceb-cifar10, aib, hbar-mnist, "
-                "hbar-cifar10, ib-rar, ib-rar-adversarial, imb, imb-cifar10, imb-as-coded.  "
-                "[default: the data set's own]",
+                help="Published training settings: "
+                f"{listed('narrows.training.recipes', 'RECIPES')}.  [default: the data set's own]",
             ),
             click.option(
                 "--epochs",

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from narrows.commands._options import ANY_FILE, target_options
+from narrows.commands._options import ANY_FILE, listed, target_options
 
 __all__ = ["command"]
 
@@ -19,8 +19,9 @@ __all__ = ["command"]
     "name",
     default="standard",
     show_default=True,
-    help="standard or reevaluation (ensembles), or one attack: fgsm, tgs, pgd, nifgsm, apgd, "
-    "multi_targeted, square, adaptive (--set objective=rate), deepfool, fab, ddn, carlini_wagner.",
+    help="standard or reevaluation (ensembles), or one attack: "
+    f"{listed('narrows.attacks', 'ATTACKS')}. adaptive takes --set objective=rate, for example; "
+    "backend is for Python only.",
 )
 @click.option("--eps", type=float, help="Radius, in units of the [0, 1] range, where there is one.")
 @click.option("--norm", help="linf or l2.  [default: the attack's own]")
@@ -31,7 +32,13 @@ __all__ = ["command"]
     show_default=True,
     help="Whether a stochastic code is drawn, or decoded at its mean.",
 )
-@click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="Attacked.")
+@click.option(
+    "--images",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Number of test images, the first ones.",
+)
 @click.option(
     "--set",
     "overrides",
@@ -68,14 +75,14 @@ def command(
     """
     from rich.console import Console
 
-    from narrows.experiments.attacking import attack_victim, build_attack
-    from narrows.experiments.progress import Progress
-    from narrows.experiments.victims import load_victim
+    from narrows.experiments.attacking import attack_target, build_attack
+    from narrows.experiments.targets import load_target
     from narrows.report.attack import attack_table
+    from narrows.runs import Progress
 
     attack = build_attack(name, eps, norm, overrides)
-    victim = load_victim(target, data, method, beta, seed).to(device)
+    model = load_target(target, data, method, beta, seed).to(device)
     console = Console()
-    found = attack_victim(victim, name, attack, mode, images, out, Progress(console))
-    console.print(attack_table(victim.name, found.record))
-    click.echo(f"Ledger and record.json: {found.folder}")
+    report, folder = attack_target(model, name, attack, mode, images, out, Progress(console))
+    console.print(attack_table(report))
+    click.echo(f"Ledger and record.json: {folder}")

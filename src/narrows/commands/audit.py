@@ -23,7 +23,11 @@ __all__ = ["command"]
     help="The same model without its defence.  [default: a run's cross_entropy of the same seed]",
 )
 @click.option("--claimed", type=float, help="Robust accuracy that somebody claims, in [0, 1].")
-@click.option("--images", type=click.IntRange(1), help="Test images.  [default: the budget's]")
+@click.option(
+    "--images",
+    type=click.IntRange(1),
+    help="Number of test images.  [default: the budget's]",
+)
 @click.option(
     "--out",
     type=ANY_FILE,
@@ -53,16 +57,16 @@ def command(
     """
     from rich.console import Console
 
-    from narrows.experiments.auditing import audit_victim
-    from narrows.experiments.progress import Progress
-    from narrows.experiments.victims import load_relatives, load_victim
+    from narrows.experiments.auditing import audit_target
+    from narrows.experiments.targets import load_relatives, load_target
     from narrows.report.audit import write_audit
+    from narrows.runs import Progress
 
-    victim = load_victim(target, data, method, beta, seed).to(device)
-    relatives = load_relatives(victim, twin).to(device)
+    model = load_target(target, data, method, beta, seed).to(device)
+    relatives = load_relatives(model, twin).to(device)
     console = Console()
-    found = audit_victim(
-        victim,
+    record, surfaces, folder = audit_target(
+        model,
         relatives,
         eps=eps,
         norm=norm,
@@ -72,9 +76,10 @@ def command(
         out=out,
         progress=Progress(console),
     )
-    for finding in found.record["findings"]:
-        if not finding["passed"]:
-            console.print(f"{finding['check']}: {finding['evidence']}", highlight=False)
-    console.print(found.record["verdict"]["sentence"], highlight=False, style="bold")
-    page = write_audit(found.folder / "audit.html", victim.name, found.record, found.surfaces)
+    page = write_audit(folder / "audit.html", record, surfaces)
+    for finding in record.findings:
+        if not finding.passed:
+            text = f"{finding.check}: {finding.evidence}"
+            console.print(text, highlight=False, markup=False)
+    console.print(record.verdict.sentence, highlight=False, markup=False, style="bold")
     click.echo(f"Report: {page}")

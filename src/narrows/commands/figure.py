@@ -24,18 +24,18 @@ def command(name: str, folder: Path, png: bool, quiet: bool) -> None:
     vib-1: error and information over beta; vib-2: posteriors of two units; aib-4: IB curves, on
     twelve-bit data under the exact bound; aib-5: codes at three betas; aib-6: information and
     robustness over beta, with the knee; imb-1: layers of binary networks as they learn, from the
-    folder of narrows.experiments.imb_plane. The recipes say which run they were drawn from.
+    folder of python -m narrows.papers.imb. The recipes say which run they were drawn from.
     """
     from rich.console import Console
 
-    from narrows.experiments.progress import Progress
-    from narrows.experiments.store import Folder
     from narrows.report.figures import FIGURES
     from narrows.report.page import write_page, write_pictures
+    from narrows.runs import Progress
+    from narrows.runs.files import make_folder
 
     figure = FIGURES[name]
-    sections = figure.draw(folder, Progress(Console(quiet=quiet)))
-    path = Folder(folder).sub("figures").file(f"{name}.html")
+    sections = figure.make(folder, Progress(Console(quiet=quiet)))
+    path = make_folder(folder / "figures") / f"{name}.html"
     page = write_page(path, figure.title, f"After {figure.source}. {folder}", sections)
     if png:
         for picture in write_pictures(path.with_suffix(""), sections):

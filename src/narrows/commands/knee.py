@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -31,12 +32,15 @@ def command(folder: Path, split: str, as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from narrows.report.knees import find_knees, knee_table
-    from narrows.report.rows import load_run
+    from narrows.report.knees import knee_table
     from narrows.report.tables import markdown
+    from narrows.runs import Run
+    from narrows.runs.knees import find_knee
 
-    found = find_knees(load_run(folder), split)
+    run = Run.open(folder).require_complete()
+    knees = {method: find_knee(run.records([method]), split) for method in run.config.methods}
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps({name: asdict(knee) for name, knee in knees.items()}, indent=1))
     else:
-        Console().print(markdown(knee_table(found)), soft_wrap=True, highlight=False)
+        text = markdown(knee_table(knees))
+        Console().print(text, soft_wrap=True, highlight=False, markup=False)

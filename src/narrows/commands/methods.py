@@ -17,9 +17,9 @@ def command(markdown: bool) -> None:
     Stackable are those of which many models train in one vectorised step. The betas are those of a
     sweep that names none. The last rows are adversarial training, which wraps any of the others.
     """
-    from narrows.experiments.catalogue import catalogue
     from narrows.report.tables import ResultTable
     from narrows.report.tables import markdown as in_markdown
+    from narrows.runs.catalogue import catalogue
 
     columns = ["method", "what it is", "source", "needs", "stackable", "betas"]
     rows = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -14,9 +15,9 @@ __all__ = ["command"]
 
 @click.command("plane")
 @click.argument("sources", type=ANY_FILE, nargs=-1, required=True)
-@click.option("--methods", callback=names, help="Of a run; with commas between them.")
-@click.option("--betas", callback=numbers, help="Of a run; with commas between them.")
-@click.option("--layers", callback=names, help="With commas between them.  [default: all]")
+@click.option("--methods", callback=names, help="Comma-separated methods of a run.  [default: all]")
+@click.option("--betas", callback=numbers, help="Comma-separated betas.  [default: all]")
+@click.option("--layers", callback=names, help="Comma-separated layers.  [default: all]")
 @click.option(
     "--measure",
     type=click.Choice(["pairwise", "binned", "exact"]),
@@ -24,9 +25,11 @@ __all__ = ["command"]
     show_default=True,
     help="Bounds with noise added, counts after binning, or enumeration of binary layers.",
 )
-@click.option("--noise", default=1.0, show_default=True, help="Standard deviation, for pairwise.")
-@click.option("--bins", default=30, show_default=True, help="A coordinate, for binned.")
-@click.option("--samples", default=1000, show_default=True, help="Inputs at most.")
+@click.option(
+    "--noise", default=1.0, show_default=True, help="Standard deviation of the noise, for pairwise."
+)
+@click.option("--bins", default=30, show_default=True, help="Bins per coordinate, for binned.")
+@click.option("--samples", default=1000, show_default=True, help="Number of inputs, at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--out", type=ANY_FILE, help="HTML page to write.  [default: plane.html beside it]")
 def command(
@@ -44,21 +47,25 @@ def command(
     """Draw the information plane of a run's folder, or of recorded planes.
 
     SOURCES is the folder of a run, whose stored models are measured on its training data, or files
-    that a PlaneRecorder has saved, one a seed.
+    that a PlaneRecorder has saved, one per seed.
     """
     from rich.console import Console
 
-    from narrows.report.planes import measure_run, plane_table, read_planes, write_plane
+    from narrows.experiments.planes import measure_layers, read_planes
+    from narrows.report.planes import plane_table, write_plane
     from narrows.report.tables import markdown
+    from narrows.runs import Run
 
     if sources[0].is_dir():
         options = {"pairwise": {"noise_std": noise}, "binned": {"bins": bins}, "exact": {}}[measure]
-        rows = measure_run(sources[0], methods, betas, layers, measure, samples, options)
+        run = Run.open(sources[0])
+        rows = measure_layers(run, methods, betas, layers, measure, samples, options)
     else:
         rows = read_planes(sources)
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
         return
-    Console().print(markdown(plane_table(rows)), soft_wrap=True, highlight=False)
+    text = markdown(plane_table(rows))
+    Console().print(text, soft_wrap=True, highlight=False, markup=False)
     beside = sources[0] if sources[0].is_dir() else sources[0].parent
     click.echo(f"Page: {write_plane(rows, out or beside / 'plane.html')}")

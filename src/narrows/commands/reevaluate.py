@@ -13,9 +13,15 @@ __all__ = ["command"]
 
 @click.command("reevaluate")
 @click.argument("folder", type=ANY_FILE)
-@click.option("--methods", callback=names, help="Of the run, with commas.  [default: all]")
-@click.option("--betas", callback=numbers, help="Of those methods, with commas.  [default: all]")
-@click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="Attacked.")
+@click.option("--methods", callback=names, help="Comma-separated methods.  [default: all]")
+@click.option("--betas", callback=numbers, help="Comma-separated betas.  [default: all]")
+@click.option(
+    "--images",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Number of test images, the first ones.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--png", is_flag=True, help="Write each chart as a picture beside the page, too.")
 @click.option("--quiet", is_flag=True, help="Show errors and the path of the page only.")
@@ -31,18 +37,20 @@ def command(
     """Attack every model of a run's FOLDER with one step and with many restarts.
 
     This is the test that took the robustness of VIB away (Korshunova et al. 2021, Figures 1, 2 and
-    8). Results go to FOLDER/reevaluation, a file a model: what is there is not repeated.
+    8). Results go to FOLDER/reevaluation, one file for each model; what is there is not repeated.
     """
     from rich.console import Console
 
-    from narrows.experiments.progress import Progress
     from narrows.experiments.reevaluation import reevaluate_run
     from narrows.report.page import write_pictures
     from narrows.report.reevaluation import reevaluation_sections, write_reevaluation
+    from narrows.runs import Progress, Run
 
-    found = reevaluate_run(folder, methods, betas, images, device, Progress(Console(quiet=quiet)))
+    run, progress = Run.open(folder), Progress(Console(quiet=quiet))
+    result = reevaluate_run(run, methods, betas, images, device, progress)
     path = folder / "reevaluation" / "reevaluation.html"
+    page = write_reevaluation(path, result)
     if png:
-        for picture in write_pictures(path.with_suffix(""), reevaluation_sections(found.rows)):
+        for picture in write_pictures(path.with_suffix(""), reevaluation_sections(result)):
             click.echo(f"Picture: {picture}")
-    click.echo(f"Report: {write_reevaluation(path, found.rows, found.data, found.images)}")
+    click.echo(f"Report: {page}")

@@ -21,9 +21,12 @@ def command(folder: Path, markdown: bool) -> None:
     from rich.console import Console
 
     from narrows.report import show_markdown, show_table, write_report
+    from narrows.runs import Run
 
+    run = Run.open(folder).require_complete()
     if markdown:
-        show_markdown(folder, Console())
+        show_markdown(run, Console())
         return
-    show_table(folder, Console())
-    click.echo(f"Report: {write_report(folder)}")
+    page = write_report(run)
+    show_table(run, Console())
+    click.echo(f"Report: {page}")

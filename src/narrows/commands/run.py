@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from narrows.commands._options import names, numbers, run_options, run_values
+from narrows.commands._options import listed, names, numbers, run_options, run_values
 
 __all__ = ["command"]
 
@@ -17,17 +17,16 @@ __all__ = ["command"]
     click.option(
         "--methods",
         callback=names,
-        help="Methods, with commas between them: cross_entropy, dropout, label_smoothing, "
-        "confidence_penalty, vib, ceb, nib, aib, hbar, ib_rar, sfnn, joint_imb, greedy_imb.  "
+        help=f"Comma-separated methods: {listed('narrows.methods', 'METHODS')}.  "
         "[default: cross_entropy,vib,aib]",
     ),
     click.option(
         "--betas",
         callback=numbers,
-        help="Weights of the compression I(X;Z), in nats of loss a nat, with commas between them.  "
+        help="Comma-separated weights of the compression I(X;Z), in nats of loss per nat.  "
         "[default: each method's own six]",
     ),
-    click.option("--seeds", type=int, help="Seeds a beta, counted from 0.  [default: 3]"),
+    click.option("--seeds", type=int, help="Seeds per beta, counted from 0.  [default: 3]"),
     click.option(
         "--eps",
         callback=numbers,
@@ -40,20 +39,21 @@ def command(
 ) -> None:
     """Train, measure, attack and report: the whole way, on one data set.
 
-    CONFIG is a TOML file with the same keys; options go over it. Everything is written to
-    OUT/<data>-<hash of the configuration>: a finished run is not repeated, a broken one goes on.
+    CONFIG is a TOML file with the same keys, or the config.json of a run; options go over it.
+    Everything is written to OUT/<data>-<hash of configuration and data>: a finished run is not
+    repeated, and a broken one continues.
     Without arguments it trains cross-entropy, VIB and AIB on the embedded digits in about two
     minutes on two cores.
     """
     from rich.console import Console
 
-    from narrows.experiments.config import load_config
-    from narrows.experiments.engine import run as run_experiment
-    from narrows.experiments.progress import Progress
     from narrows.report import show_table, write_report
+    from narrows.runs import Progress, load_config
+    from narrows.runs import run as carry_out
 
     console = Console(quiet=quiet)
     resolved = load_config(config, run_values(given), overrides)
-    folder = run_experiment(resolved, out, Progress(console))
-    show_table(folder, console)
-    click.echo(f"Report: {write_report(folder)}")
+    finished = carry_out(resolved, out, Progress(console))
+    page = write_report(finished)
+    show_table(finished, console)
+    click.echo(f"Report: {page}")

@@ -40,20 +40,17 @@ def command(
     """
     from rich.console import Console
 
-    from narrows.experiments.config import load_config
-    from narrows.experiments.engine import run as run_experiment
-    from narrows.experiments.progress import Progress
-    from narrows.experiments.store import read_json
+    from narrows.runs import Progress, load_config
+    from narrows.runs import run as carry_out
 
     values = run_values(given) | {"evaluate": {"attack": False}}
     if method is not None:
         values["methods"] = [method]
     resolved = load_config(config, values, overrides).only(beta, seed)
-    folder = run_experiment(resolved, out, Progress(Console(quiet=quiet)))
-    (name,) = resolved.methods
-    (record,) = read_json(folder / name / "results.json")
+    finished = carry_out(resolved, out, Progress(Console(quiet=quiet)))
+    (record,) = finished.records()
     click.echo(
-        f"Accuracy: {record['accuracy']['test']:.2%} on test data, "
-        f"{record['accuracy']['validation']:.2%} on validation data (epoch {record['best_epoch']})"
+        f"Accuracy: {record.accuracy.test:.2%} on test data, "
+        f"{record.accuracy.validation:.2%} on validation data (epoch {record.best_epoch})"
     )
-    click.echo(f"Weights: {folder / name / 'models.safetensors'}")
+    click.echo(f"Weights: {finished.files(record.method).models}")

@@ -1,37 +1,95 @@
-"""One attack or an ensemble on one model, with a ledger that a broken one goes on from."""
+"""One attack or an ensemble on one model, with a ledger from which a broken one continues."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import torch
 
 from narrows.attacks import ATTACKS, Adaptive, Ensemble, FixedEps, Ledger, reevaluation, standard
 from narrows.attacks._identity import digest as fingerprint
 from narrows.attacks._suspicions import warn_of_suspicions
+from narrows.attacks.ledger import Entry
 from narrows.errors import ConfigError, unknown_name
-from narrows.experiments.identity import identity_of
-from narrows.experiments.options import check_values
-from narrows.experiments.overrides import parse_overrides
-from narrows.experiments.progress import Progress
-from narrows.experiments.store import open_run
-from narrows.experiments.victims import Victim
+from narrows.experiments.folders import request_folder
+from narrows.experiments.targets import Target
 from narrows.models.bottleneck import as_classifier, latent_mode
+from narrows.runs import Progress
+from narrows.runs.files import write_json
+from narrows.runs.options import check_values
+from narrows.runs.overrides import parse_overrides
+from narrows.runs.records import finite
 
-__all__ = ["Attacked", "attack_victim", "build_attack"]
+__all__ = ["AttackReport", "AttackRequest", "attack_target", "build_attack"]
 
 _ENSEMBLES = {"standard": standard, "reevaluation": reevaluation}
+_SHARED = {"norm", "eps", "seed", "draws", "verify_draws", "chunk", "common_noise"}
+_REPORT = "record.json"
 
 
-class Attacked(NamedTuple):
-    """The worst case over the attacks, and the record of it, in RobustBench's form and more."""
+@dataclass(frozen=True)
+class AttackRequest:
+    """Everything that the result of `narrows attack` depends on.
 
-    ledger: Ledger
-    record: dict[str, Any]
-    folder: Path
+    Attributes:
+        name: of the model.
+        data: name of the data set.
+        attack: as it was named.
+        settings: each attack with its arguments.
+        mode: whether a stochastic code was drawn or decoded at its mean.
+        images: number of images.
+        device: where it was computed.
+        source: SHA-256 of the file that a user's model came from.
+        weights: SHA-256 of images, labels and weights.
+    """
+
+    name: str
+    data: str
+    attack: str
+    settings: list[str]
+    mode: str
+    images: int
+    device: str
+    source: str
+    weights: str
+
+
+@dataclass(frozen=True)
+class AttackReport:
+    """The worst case over the attacks of a request.
+
+    Attributes:
+        request: what was attacked, and how.
+        norm: in which `eps` is measured.
+        eps: radius; `None` where the smallest perturbation was looked for.
+        clean_accuracy: without an attack.
+        robust_accuracy: what is left; for a stochastic model by the vote of `verify_draws` draws.
+        interval: of 95 %, of that share as an estimate for all images of the kind.
+        single_draw_accuracy: expected accuracy of one draw.
+        replayed_vote: robust accuracy once more, on new draws that did not select the images.
+        replayed_single_draw: likewise, of one draw.
+        verify_draws: number of draws that decide on success.
+        median_distance: of the perturbations; `None` if fewer than half of the images were fooled.
+        attacks: one entry for each attack.
+        robustbench: the same in the form of RobustBench, extended by what the noise means.
+    """
+
+    request: AttackRequest
+    norm: str
+    eps: float | None
+    clean_accuracy: float
+    robust_accuracy: float
+    interval: tuple[float, float]
+    single_draw_accuracy: float
+    replayed_vote: float
+    replayed_single_draw: float
+    verify_draws: int
+    median_distance: float | None
+    attacks: list[Entry]
+    robustbench: dict[str, Any]
 
 
 def build_attack(
@@ -60,66 +118,98 @@ def build_attack(
     if eps is not None:
         options["eps"] = eps
     if name in _ENSEMBLES:
-        allowed = {"norm", "eps", "seed", "draws", "verify_draws", "chunk", "common_noise"}
-        hints = {k: v for k, v in get_type_hints(FixedEps).items() if k in allowed}
+        hints = {key: hint for key, hint in get_type_hints(FixedEps).items() if key in _SHARED}
         check_values(name, hints, options)
         return _ENSEMBLES[name](**options)
-    own = {field.name for field in fields(single[name])}
-    hints = {key: hint for key, hint in get_type_hints(single[name]).items() if key in own}
+    declared = {field.name for field in fields(single[name])}
+    hints = {key: hint for key, hint in get_type_hints(single[name]).items() if key in declared}
     check_values(name, hints, options)
     return Ensemble([(name, single[name](**options))])
 
 
-def attack_victim(
-    victim: Victim,
+def attack_target(
+    target: Target,
     name: str,
     attack: Ensemble,
     mode: Literal["mean", "sample"],
     images: int,
     out: Path | None,
     progress: Progress,
-) -> Attacked:
-    """Attack a model on its first test images; what a broken attempt has finished is kept."""
-    x, y = victim.test.batch(slice(0, images))
-    asked = {
-        "name": victim.name,
-        "data": victim.test.name,
-        "attack": name,
-        "settings": [repr(one) for _, one in attack.attacks],
-        "mode": mode,
-        "images": len(x),
-        "device": str(x.device),
-        "source": victim.source,
-        "weights": fingerprint(x, y, victim.model),
-    }
-    path = out or Path("attacks") / f"{victim.test.name}-{name}-{identity_of(asked)}"
-    # An adaptive attack looks for the latent, which a plain classifier does not return.
-    adaptive = any(isinstance(one, Adaptive) for _, one in attack.attacks)
-    model = victim.model if adaptive else as_classifier(victim.model, mode=mode)
-    eps = getattr(attack.attacks[0][1], "eps", None)
+) -> tuple[AttackReport, Path]:
+    """Attack a model on its first test images; what a broken attempt has finished is kept.
+
+    Returns:
+        The report, and the folder that holds it and the ledger.
+    """
+    x, y = target.test.batch(slice(0, images))
+    request = AttackRequest(
+        name=target.name,
+        data=target.test.name,
+        attack=name,
+        settings=[repr(part) for _, part in attack.attacks],
+        mode=mode,
+        images=len(x),
+        device=str(x.device),
+        source=target.source,
+        weights=fingerprint(x, y, target.model),
+    )
+    # An adaptive attack needs the latent, which a plain classifier does not return.
+    adaptive = any(isinstance(part, Adaptive) for _, part in attack.attacks)
+    model = target.model if adaptive else as_classifier(target.model, mode=mode)
+    first = attack.attacks[0][1]
+    eps: float | None = getattr(first, "eps", None)
     warn_of_suspicions(model, x, y, eps, attack.norm)
     devices = [x.device] if x.is_cuda else []
-    with open_run(path, asked) as folder, progress.bar(name, len(attack.attacks)) as bar:
-        with torch.random.fork_rng(devices), latent_mode(victim.model, mode):
+    prefix = f"attacks/{target.test.name}-{name}"
+    with request_folder(request, out, prefix, request.device, _REPORT) as folder:
+        with (
+            progress.bar(name, len(attack.attacks)) as bar,
+            torch.random.fork_rng(devices),
+            latent_mode(target.model, mode),
+        ):
             ledger = attack.run(
                 model,
                 x,
                 y,
-                path=folder.file("ledger.safetensors"),
+                path=folder / "ledger.safetensors",
                 progress=lambda which, done, total: bar.show(done, which),
             )
-        first = attack.attacks[0][1]
-        record = ledger.to_robustbench(
-            name=victim.name,
-            eps=float("inf") if eps is None else eps,
-            dataset=victim.test.name,
-            draws=first.draws,
-            verify_draws=first.verify_draws,
-            mode=mode,
-        )
-        # The worst of many looks at a stochastic model is luck too; these draws picked nothing.
-        with latent_mode(victim.model, mode):
-            vote, single = ledger.replay(model, first.verify_draws, first.seed + 1)
-        record["replayed"] = {"vote": vote, "single_draw": single}
-        folder.write("record.json", {**record, "asked": asked})
-    return Attacked(ledger, record, path)
+        # Draws of a stochastic model may have selected the worst images; new ones have not.
+        with latent_mode(target.model, mode):
+            replayed = ledger.replay(model, first.verify_draws, first.seed + 1)
+        report = _report(request, ledger, attack, eps, replayed)
+        write_json(folder / _REPORT, "report of an attack", report)
+    return report, folder
+
+
+def _report(
+    request: AttackRequest,
+    ledger: Ledger,
+    attack: Ensemble,
+    eps: float | None,
+    replayed: tuple[float, float],
+) -> AttackReport:
+    first = attack.attacks[0][1]
+    robustbench = ledger.to_robustbench(
+        name=request.name,
+        eps=float("inf") if eps is None else eps,
+        dataset=request.data,
+        draws=first.draws,
+        verify_draws=first.verify_draws,
+        mode=request.mode,
+    )
+    return AttackReport(
+        request=request,
+        norm=attack.norm,
+        eps=eps,
+        clean_accuracy=ledger.clean_accuracy,
+        robust_accuracy=ledger.robust_accuracy if eps is None else ledger.accuracy_at(eps),
+        interval=ledger.interval,
+        single_draw_accuracy=ledger.single_draw_accuracy,
+        replayed_vote=replayed[0],
+        replayed_single_draw=replayed[1],
+        verify_draws=first.verify_draws,
+        median_distance=finite(ledger.distance.median().item()),
+        attacks=list(ledger.entries),
+        robustbench=robustbench,
+    )

@@ -1,35 +1,126 @@
-"""An audit with a folder: what is asked, what was found, and the surfaces that are drawn."""
+"""An audit with a folder: what was requested, what came out, and the surfaces that are drawn."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from narrows.attacks._identity import digest as fingerprint
+from narrows.attacks.ledger import Entry
 from narrows.audit import CHECKS, REMEDIES, Case, audit, loss_surface, resolve_budget
-from narrows.experiments.identity import identity_of
-from narrows.experiments.progress import Progress
-from narrows.experiments.store import open_run
-from narrows.experiments.victims import Relatives, Victim
+from narrows.experiments.folders import request_folder
+from narrows.experiments.targets import Relatives, Target
 from narrows.models.bottleneck import as_classifier
+from narrows.runs import Member, Progress
+from narrows.runs.files import read_json, write_json
 from narrows.types import Norm
 
-__all__ = ["Found", "audit_victim"]
+__all__ = [
+    "AuditRecord",
+    "AuditRequest",
+    "FindingRecord",
+    "SurfacePoint",
+    "VerdictRecord",
+    "audit_target",
+    "read_audit",
+]
 
-_DRAWN = 3  # images whose loss surface is drawn
+_SURFACES = 3  # images whose loss surface is drawn
 _PARTS = len(CHECKS) + len(REMEDIES)  # of the remedies, only those that a check asks for
+_RECORD, _KIND = "record.json", "record of an audit"
 
 
-class Found(NamedTuple):
-    """The record of an audit (`Audit.to_json` and what was asked), and rows of loss surfaces."""
+@dataclass(frozen=True)
+class AuditRequest:
+    """Everything that the result of `narrows audit` depends on; see `narrows.audit.audit`.
 
-    record: dict[str, Any]
-    surfaces: list[dict[str, Any]]
-    folder: Path
+    Attributes:
+        name: of the model.
+        run: hash of the run that the model is of; `None` for a model from a user's file.
+        member: which of the run's models it is.
+        weights: SHA-256 of images, labels and weights; likewise `twin` and `siblings`.
+    """
+
+    name: str
+    data: str
+    eps: float
+    norm: Norm
+    budget: str
+    images: int
+    claimed: float | None
+    device: str
+    source: str
+    weights: str
+    twin: str | None
+    siblings: list[str]
+    run: str | None = None
+    member: Member | None = None
 
 
-def audit_victim(
-    victim: Victim,
+@dataclass(frozen=True)
+class VerdictRecord:
+    """A `narrows.audit.Verdict`, as it is stored."""
+
+    outcome: str
+    claimed: float
+    reached: float
+    low: float
+    high: float
+    images: int
+    clean: float
+    sentence: str
+    attack: str | None = None
+
+
+@dataclass(frozen=True)
+class FindingRecord:
+    """A `narrows.types.Finding`, as it is stored."""
+
+    check: str
+    passed: bool
+    evidence: str
+    remedy: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    examined: bool = True
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """The result of an audit.
+
+    Attributes:
+        request: what was audited, and how.
+        verdict: what may be claimed.
+        findings: one for each check.
+        attacks: one entry for each attack, in the order in which they were run.
+        remedies: names of those that were applied.
+        about: the settings of the audit.
+    """
+
+    request: AuditRequest
+    verdict: VerdictRecord
+    findings: list[FindingRecord]
+    attacks: list[Entry]
+    remedies: list[str]
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SurfacePoint:
+    """The loss near an image: `a` radii towards the attack and `b` in a random direction."""
+
+    image: int
+    a: float
+    b: float
+    loss: float
+    correct: bool
+
+
+def audit_target(
+    target: Target,
     relatives: Relatives,
     *,
     eps: float,
@@ -39,56 +130,66 @@ def audit_victim(
     images: int | None,
     out: Path | None,
     progress: Progress,
-) -> Found:
-    """Audit a model on the first test images; a broken audit goes on, a finished one is kept.
+) -> tuple[AuditRecord, list[SurfacePoint], Path]:
+    """Audit a model on the first test images; a broken audit continues, a finished one is kept.
 
     Returns:
-        What was found, stored as `record.json` beside the ledger of all attacks.
+        The record, points of the loss surfaces of some images, and the folder that holds both
+        beside the ledger of all attacks.
     """
     spend = resolve_budget(budget)
-    x, y = victim.test.batch(slice(0, images or spend.images))
-    asked = {
-        "name": victim.name,
-        "data": victim.test.name,
-        "eps": eps,
-        "norm": norm,
-        "budget": budget,
-        "images": len(x),
-        "claimed": claimed,
-        "device": str(x.device),
-        "source": victim.source,
-        "weights": fingerprint(x, y, victim.model),
-        "twin": relatives.twin and fingerprint(x, y, relatives.twin),
-        "siblings": [fingerprint(x, y, sibling) for sibling in relatives.siblings],
-    }
-    path = out or Path("audits") / f"{victim.test.name}-{identity_of(asked)}"
-    model = as_classifier(victim.model)
-    twin = relatives.twin and as_classifier(relatives.twin)
-    siblings = [as_classifier(sibling) for sibling in relatives.siblings]
-    with open_run(path, asked) as folder:
-        if folder.file("surfaces.json").exists():
-            kept = Found(folder.read("record.json"), folder.read("surfaces.json"), path)
-            progress.note(_kept(kept))
-            return kept
+    x, y = target.test.batch(slice(0, images or spend.images))
+    request = AuditRequest(
+        name=target.name,
+        data=target.test.name,
+        eps=eps,
+        norm=norm,
+        budget=budget,
+        images=len(x),
+        claimed=claimed,
+        device=str(x.device),
+        source=target.source,
+        weights=fingerprint(x, y, target.model),
+        twin=None if relatives.twin is None else fingerprint(x, y, relatives.twin),
+        siblings=[fingerprint(x, y, sibling) for sibling in relatives.siblings],
+        run=None if target.run is None else target.run.config.identity(),
+        member=target.member,
+    )
+    prefix = f"audits/{target.test.name}"
+    with request_folder(request, out, prefix, request.device, _RECORD) as folder:
+        surfaces_file = folder / "surfaces.json"
+        if surfaces_file.exists():
+            record = read_audit(folder)
+            progress.note(_kept(record, folder))
+            return record, read_json(surfaces_file, "loss surfaces", list[SurfacePoint]), folder
         with progress.bar("audit", _PARTS) as bar:
-            found = audit(
-                model,
+            result = audit(
+                as_classifier(target.model),
                 x,
                 y,
                 eps=eps,
                 norm=norm,
                 budget=spend.with_images(len(x)),
                 claimed=claimed,
-                twin=twin,
-                siblings=siblings,
-                folder=folder.sub("state").path,
+                twin=None if relatives.twin is None else as_classifier(relatives.twin),
+                siblings=[as_classifier(sibling) for sibling in relatives.siblings],
+                folder=folder / "state",
                 progress=lambda name, done, total: bar.show(_place(name, done), name),
             )
-        record = {**found.to_json(), "asked": asked}
-        surfaces = _surfaces(found.case)
-        folder.write("record.json", record)
-        folder.write("surfaces.json", surfaces)
-    return Found(record, surfaces, path)
+        plain = {**result.to_json(), "request": request}
+        write_json(folder / _RECORD, _KIND, plain)
+        surfaces = _surfaces(result.case)
+        write_json(surfaces_file, "loss surfaces", surfaces)
+    return msgspec.convert(msgspec.to_builtins(plain), AuditRecord), surfaces, folder
+
+
+def read_audit(folder: Path) -> AuditRecord:
+    """The record of a finished audit.
+
+    Raises:
+        StoreError: if there is none, or it is damaged.
+    """
+    return read_json(folder / _RECORD, _KIND, AuditRecord)
 
 
 def _place(name: str, done: int) -> int:
@@ -98,33 +199,31 @@ def _place(name: str, done: int) -> int:
     return done if name in CHECKS else len(CHECKS) + done
 
 
-def _kept(found: Found) -> str:
-    """What a finished audit consists of, in one line."""
-    record = found.record
+def _kept(record: AuditRecord, folder: Path) -> str:
     return (
-        f"audit: kept what was found before, by {len(record['findings'])} checks, "
-        f"{len(record['remedies'])} remedies and {len(record['attacks'])} attacks; delete "
-        f"{found.folder} to audit anew"
+        f"audit: finished before and kept, with {len(record.findings)} checks, "
+        f"{len(record.remedies)} remedies and {len(record.attacks)} attacks; delete {folder} to "
+        "audit anew"
     )
 
 
-def _surfaces(case: Case) -> list[dict[str, Any]]:
-    """The loss around the first images that are classified correctly, as rows for a chart."""
-    rows = case.clean.nonzero().squeeze(1)[:_DRAWN]
+def _surfaces(case: Case) -> list[SurfacePoint]:
+    """The loss around the first images that are classified correctly."""
+    rows = case.clean.nonzero().squeeze(1)[:_SURFACES]
     if not len(rows):
         return []
-    found = loss_surface(case, rows, points=31)
-    steps = [round(step, 4) for step in found.steps.tolist()]
+    surface = loss_surface(case, rows, points=31)
+    steps = [round(step, 4) for step in surface.steps.tolist()]
     return [
-        {
-            "image": int(row),
-            "a": a,
-            "b": b,
-            "loss": round(found.loss[image, i, j].item(), 4),
-            "correct": bool(found.correct[image, i, j]),
-        }
+        SurfacePoint(
+            image=int(row),
+            a=a,
+            b=b,
+            loss=round(surface.loss[image, i, j].item(), 4),
+            correct=bool(surface.correct[image, i, j]),
+        )
         for image, row in enumerate(rows.tolist())
         for i, a in enumerate(steps)
         for j, b in enumerate(steps)
-        if found.inside[i, j]
+        if surface.inside[i, j]
     ]

@@ -1,38 +1,71 @@
-"""One step, and then more and more restarts: what is left of a robustness that was read off FGSM.
+"""Accuracy under one step (FGSM), and under PGD with more and more restarts.
 
 Source: Korshunova, Stutz, Alemi, Wiles & Gowal (2021), arXiv 2107.05712: Figure 1 (FGSM at eps .2,
 .35 and .5, a stochastic code both drawn and at its mean), Figures 2 and 8 (PGD of 40 steps of .01
 at eps .2 and .1 against the number of restarts).
 
-Deviations: the first climb begins at the image, all others at random points. The ladder of restarts
-is one experiment: an image that one rung fooled stays fooled on the next, which attacks only those
-that are left, from other points. Success against a drawn code is decided by the vote of fresh
-draws; the paper does not say on which.
+Deviations: the first start of PGD is the image, all others are random points. The numbers of
+restarts are one experiment: an image that was fooled after two starts stays fooled after five, and
+only the other images are attacked further, from new points. Success against a drawn code is decided
+by the vote of fresh draws; the paper does not say on which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from narrows.attacks import FGSM, PGD
 from narrows.attacks._base import is_stochastic
-from narrows.data import load
 from narrows.errors import ConfigError
-from narrows.experiments.members import list_members, load_member
-from narrows.experiments.progress import Bar, Progress
-from narrows.experiments.store import Folder, read_json
 from narrows.models.bottleneck import Mode, as_classifier, resting_mode
 from narrows.models.evaluating import evaluating
+from narrows.runs import Member, Progress, Run
+from narrows.runs.engine import check_device
+from narrows.runs.files import locked_folder, read_json, write_json
+from narrows.runs.progress import Bar
 
-__all__ = ["Found", "Reevaluation", "reevaluate", "reevaluate_run"]
+__all__ = [
+    "MemberRow",
+    "Reevaluated",
+    "Reevaluation",
+    "Row",
+    "StoredReevaluation",
+    "reevaluate",
+    "reevaluate_run",
+]
 
-Row = dict[str, Any]
+_KIND = "re-evaluation of a model"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one attack left of a model.
+
+    Attributes:
+        mode: `"deterministic"`, `"mean"` or `"sample"`: how the code of the model was passed on.
+        attack: `"fgsm"` or `"pgd"`.
+        eps: Linf radius; 0 for clean images.
+        restarts: number of starts of PGD; `None` for FGSM.
+        accuracy: share of images that are still classified correctly.
+    """
+
+    mode: str
+    attack: str
+    eps: float
+    restarts: int | None
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class MemberRow:
+    """A row, and the model that it is of."""
+
+    member: Member
+    row: Row
 
 
 @dataclass(frozen=True)
@@ -41,9 +74,9 @@ class Reevaluation:
 
     Args:
         fgsm_eps: radii of the single step.
-        pgd_eps: radii of the climbs with restarts.
-        restarts: rungs of the ladder, counted in climbs, rising.
-        steps: of a climb.
+        pgd_eps: radii of PGD.
+        restarts: numbers of starts after which accuracy is noted, rising.
+        steps: of PGD.
         step_size: of one, in units of the [0, 1] image range.
         samples: draws of a stochastic code that are averaged in a pass.
         verify_draws: such passes that decide on success.
@@ -58,9 +91,33 @@ class Reevaluation:
     verify_draws: int = 20
 
     def __post_init__(self) -> None:
-        rungs = list(self.restarts)
-        if not rungs or rungs[0] < 1 or sorted(set(rungs)) != rungs:
-            raise ConfigError(f"restarts must be rising numbers from 1 on, got {rungs}")
+        counts = list(self.restarts)
+        if not counts or counts[0] < 1 or sorted(set(counts)) != counts:
+            raise ConfigError(f"restarts must be rising numbers from 1 on, got {counts}")
+
+
+@dataclass(frozen=True)
+class StoredReevaluation:
+    """What is stored for one model."""
+
+    settings: Reevaluation
+    images: int
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Reevaluated:
+    """What was measured on a run.
+
+    Attributes:
+        rows: of all its models.
+        data: name of the data set.
+        images: number of test images that were attacked.
+    """
+
+    rows: list[MemberRow]
+    data: str
+    images: int
 
 
 def reevaluate(
@@ -78,16 +135,14 @@ def reevaluate(
         y: `[n]` labels.
         settings: which attacks.
         on_row: called with each row as it is measured, for progress.
-
-    Returns:
-        Rows with `mode`, `attack`, `eps`, `restarts` (None for FGSM) and `accuracy`.
     """
     rows = []
-    for named, mode in _modes(model, x).items():
+    for name, mode in _modes(model, x).items():
         victim = as_classifier(model, settings.samples if mode == "sample" else None, mode)
-        for row in [*_one_step(victim, x, y, settings), *_ladders(victim, x, y, settings)]:
-            rows.append({"mode": named, **row})
-            on_row(rows[-1])
+        for attacks in (_one_step, _restarts):
+            for row in attacks(name, victim, x, y, settings):
+                rows.append(row)
+                on_row(row)
     return rows
 
 
@@ -100,88 +155,76 @@ def _modes(model: nn.Module, x: Tensor) -> dict[str, Mode]:
     return {"mean": "mean", "sample": "sample"} if rest == "mean" else {"sample": "sample"}
 
 
-def _one_step(victim: nn.Module, x: Tensor, y: Tensor, settings: Reevaluation) -> Sequence[Row]:
-    found = []
+def _one_step(
+    mode: str, victim: nn.Module, x: Tensor, y: Tensor, settings: Reevaluation
+) -> Iterator[Row]:
     for eps in [0.0, *settings.fgsm_eps]:
         result = FGSM(eps=eps, verify_draws=settings.verify_draws)(victim, x, y)
-        about = {"attack": "fgsm", "eps": eps, "restarts": None}
-        found.append({**about, "accuracy": result.robust_accuracy})
-    return found
+        yield Row(mode, "fgsm", eps, None, result.robust_accuracy)
 
 
-def _ladders(victim: nn.Module, x: Tensor, y: Tensor, settings: Reevaluation) -> Sequence[Row]:
-    found = []
+def _restarts(
+    mode: str, victim: nn.Module, x: Tensor, y: Tensor, settings: Reevaluation
+) -> Iterator[Row]:
     for eps in settings.pgd_eps:
-        left, done = torch.arange(len(x), device=x.device), 0
+        standing, done = torch.arange(len(x), device=x.device), 0
         for total in settings.restarts:
-            # Each rung climbs from the images too, since PGD does; only the first one counts it.
-            more = total - done + (done > 0)
+            # PGD begins each time at the images themselves; only the first start counts that one.
             attack = PGD(
                 eps=eps,
                 steps=settings.steps,
                 step_size=settings.step_size,
-                restarts=more,
+                restarts=total - done + (done > 0),
                 verify_draws=settings.verify_draws,
                 seed=done,
             )
-            if len(left):
-                left = left[~attack(victim, x[left], y[left]).success]
+            if len(standing):
+                standing = standing[~attack(victim, x[standing], y[standing]).success]
             done = total
-            about = {"attack": "pgd", "eps": eps, "restarts": total}
-            found.append({**about, "accuracy": len(left) / len(x)})
-    return found
-
-
-class Found(NamedTuple):
-    """What was measured on a run: the rows of all its models, with method, beta and seed."""
-
-    rows: list[Row]
-    data: str
-    images: int
+            yield Row(mode, "pgd", eps, total, len(standing) / len(x))
 
 
 def reevaluate_run(
-    folder: Path,
+    run: Run,
     methods: Sequence[str] | None,
     betas: Sequence[float] | None,
     images: int,
     device: str,
     progress: Progress,
     settings: Reevaluation | None = None,
-) -> Found:
-    """Attack the models of a run's folder, each once: its file in `reevaluation/` is kept.
+) -> Reevaluated:
+    """Attack the models of a run, each once: its file in the folder `reevaluation` is kept.
 
     Raises:
-        StoreError: if the folder is not one of a run, or cannot be written.
-        ConfigError: for methods or betas that the run does not have.
+        StoreError: if the folder cannot be written, or another process is writing to it.
+        ConfigError: for methods or betas that the run does not have, or data without images.
     """
     settings = settings or Reevaluation()
-    listed = list_members(folder, methods, betas)
-    config = read_json(folder / "config.json")
-    test = load(config["data"], validation_share=config["validation_share"]).test
-    x, y = test.to(device).batch(slice(0, images))
-    store = Folder(folder / "reevaluation")
-    asked = {**asdict(settings), "images": len(x)}
+    check_device(device)
+    members = run.members(methods, betas)
+    if not run.splits.test.image:
+        raise ConfigError(f"{run.config.data} has no images that could be attacked")
+    x, y = run.splits.test.to(device).batch(slice(0, images))
     rows = []
-    for method, beta, seed in listed:
-        name = f"{method}-{beta:g}-{seed}.json"
-        kept = store.read(name) if store.file(name).exists() else None
-        if kept is None or kept["settings"] != asked:
-            model = load_member(folder, method, beta, seed).to(device)
-            count = len(_modes(model, x)) * _rows(settings)
-            with progress.bar(f"{method}, beta {beta:g}, seed {seed}", count) as bar:
-
-                def show(row: Row, bar: Bar = bar) -> None:
-                    bar.advance()
-
-                found = reevaluate(model, x, y, settings, show)
-            kept = {"settings": asked, "rows": found}
-            store.write(name, kept)
-        rows += [{"method": method, "beta": beta, "seed": seed, **row} for row in kept["rows"]]
-    return Found(rows, config["data"], len(x))
+    with locked_folder(run.path / "reevaluation") as folder:
+        for member in members:
+            path = folder / f"{member.key}.json"
+            stored = read_json(path, _KIND, StoredReevaluation) if path.exists() else None
+            if stored is None or (stored.settings, stored.images) != (settings, len(x)):
+                measured = _reevaluate_member(run, member, x, y, settings, progress)
+                write_json(path, _KIND, stored := StoredReevaluation(settings, len(x), measured))
+            rows += [MemberRow(member, row) for row in stored.rows]
+    return Reevaluated(rows, run.config.data, len(x))
 
 
-def _rows(settings: Reevaluation) -> int:
-    """Rows of one mode."""
-    ladders = len(settings.pgd_eps) * len(settings.restarts)
-    return 1 + len(settings.fgsm_eps) + ladders
+def _reevaluate_member(
+    run: Run, member: Member, x: Tensor, y: Tensor, settings: Reevaluation, progress: Progress
+) -> list[Row]:
+    model = run.model(member).to(x.device)
+    per_mode = 1 + len(settings.fgsm_eps) + len(settings.pgd_eps) * len(settings.restarts)
+    with progress.bar(str(member), len(_modes(model, x)) * per_mode) as bar:
+
+        def on_row(row: Row, bar: Bar = bar) -> None:
+            bar.advance()
+
+        return reevaluate(model, x, y, settings, on_row)

@@ -23,7 +23,7 @@ The text and what produced its numbers differ, so both are here:
   the images go as well as those that depend least on the labels. Never at evaluation.
 
 Which layers are robust is found by training one network for each layer, with `layers=[that one]`,
-and attacking it (`narrows.experiments.robust_layers`); published for VGG16 are the fifth block of
+and attacking it (`narrows.papers.ib_rar`); published for VGG16 are the fifth block of
 convolutions and the first two dense layers.
 
 Deviations: as coded, every epoch counts its batches anew; here they are counted through. A stack

@@ -1,4 +1,4 @@
-"""Reports: the table on the terminal and one HTML file, both from the files of a run's folder."""
+"""Reports: tables, charts and pages, drawn from records; nothing is loaded, solved or measured."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from pathlib import Path
 
 from rich.console import Console
 
-from narrows.report.rows import load_run
+from narrows.runs import Run
 
-__all__ = ["load_run", "show_markdown", "show_table", "write_report"]
+__all__ = ["show_markdown", "show_table", "write_report"]
 
 
-def show_table(folder: Path, console: Console) -> None:
-    """Print the short table of a finished run."""
+def show_table(run: Run, console: Console) -> None:
+    """Print the short table of a complete run."""
     from narrows.report.tables import console_table
 
-    console_table(load_run(folder), console)
+    console_table(run, console)
 
 
-def show_markdown(folder: Path, console: Console) -> None:
-    """Print the long table of a finished run in Markdown."""
+def show_markdown(run: Run, console: Console) -> None:
+    """Print the long table of a complete run in Markdown."""
     from narrows.report.tables import full_table, markdown
 
-    console.print(markdown(full_table(load_run(folder))), soft_wrap=True, highlight=False)
+    console.print(markdown(full_table(run)), soft_wrap=True, highlight=False, markup=False)
 
 
-def write_report(folder: Path) -> Path:
-    """Write the HTML report of a finished run into its folder and return its path.
+def write_report(run: Run) -> Path:
+    """Write the HTML report of a complete run into its folder and return its path.
 
     Raises:
-        StoreError: if the folder is not one of a finished run, or cannot be written.
+        StoreError: if the run is not complete, or the page cannot be written.
     """
     from narrows.report.html import write_html
 
-    return write_html(load_run(folder))
+    return write_html(run)

@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich import box
 from rich.table import Table
+from rich.text import Text
+
+from narrows.experiments.attacking import AttackReport
 
 __all__ = ["attack_table"]
 
 
-def attack_table(name: str, record: Mapping[str, Any]) -> Table:
-    """One row an attack: how many images it saw and fooled, what is left, what it cost.
-
-    Args:
-        name: of the model.
-        record: of `Ledger.to_robustbench`, and `replayed`, what the worst images leave on draws
-            that did not pick them.
-    """
-    low, high = record["interval_95"]
-    size = record["median_distance"]
-    within = record["eps"] if size is None else f"{record['eps']}, median size {size:.4g}"
+def attack_table(report: AttackReport) -> Table:
+    """One row for each attack: images, how many it fooled, what is left, what it cost."""
+    low, high = report.interval
+    radius = "no radius" if report.eps is None else f"eps = {report.eps:g}"
+    if report.median_distance is not None:
+        radius += f", median size {report.median_distance:.4g}"
     table = Table(
-        title=f"{name}: {record['clean_acc']} % clean, {record['autoattack_acc']} % left "
-        f"({low} to {high}, 95 %) on {record['images']} images",
-        caption=f"{record['norm']}, eps = {within}; by the vote of "
-        f"{record['noise']['verify_draws']} fresh draws where the model is stochastic, "
-        f"single draws {record['noise']['single_draw_acc']} %; judged once more, on draws that "
-        f"picked nothing, {100 * record['replayed']['vote']:.2f} % and "
-        f"{100 * record['replayed']['single_draw']:.2f} %",
+        title=Text(
+            f"{report.request.name}: {report.clean_accuracy:.2%} clean, "
+            f"{report.robust_accuracy:.2%} left (95 % interval {low:.2%} to {high:.2%}) on "
+            f"{report.request.images} images"
+        ),
+        caption=Text(
+            f"{report.norm}, {radius}; a stochastic model by the vote of {report.verify_draws} "
+            f"draws, a single draw {report.single_draw_accuracy:.2%}; re-evaluated on independent "
+            f"draws {report.replayed_vote:.2%}, a single one {report.replayed_single_draw:.2%}"
+        ),
         box=box.SIMPLE_HEAD,
     )
     table.add_column("attack")
     for title in ("images", "fooled", "left, %", "forwards", "backwards"):
         table.add_column(title, justify="right")
-    for entry in record["attacks"]:
+    for entry in report.attacks:
         table.add_row(
-            entry["name"],
-            f"{entry['attacked']:,}",
-            f"{entry['fooled']:,}",
-            f"{100 * entry['robust_accuracy']:.1f}",
-            f"{entry['forwards']:,}",
-            f"{entry['backwards']:,}",
+            Text(entry.name),
+            f"{entry.attacked:,}",
+            f"{entry.fooled:,}",
+            f"{100 * entry.robust_accuracy:.1f}",
+            f"{entry.forwards:,}",
+            f"{entry.backwards:,}",
         )
     return table

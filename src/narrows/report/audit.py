@@ -8,6 +8,8 @@ from typing import Any
 
 import altair as alt
 
+from narrows.attacks.ledger import Entry
+from narrows.experiments.auditing import AuditRecord, FindingRecord, SurfacePoint
 from narrows.report.page import Section, write_page
 from narrows.report.tables import ResultTable
 
@@ -19,25 +21,16 @@ _BLUE, _RED = "#0072B2", "#D55E00"
 _WIDTH, _HEIGHT = 420, 260
 
 
-def write_audit(
-    path: Path, name: str, found: Mapping[str, Any], surfaces: Sequence[Row] = ()
-) -> Path:
-    """Write the page to `path`.
-
-    Args:
-        path: of the HTML file.
-        name: of the model.
-        found: `Audit.to_json()`.
-        surfaces: rows of the loss surfaces of some images: `image`, `a`, `b`, `loss`, `correct`.
-    """
-    verdict, about = found["verdict"], found["about"]
-    data = {finding["check"]: finding["data"] for finding in found["findings"]}
+def write_audit(path: Path, record: AuditRecord, surfaces: Sequence[SurfacePoint] = ()) -> Path:
+    """Write the page of an audit to `path`, with the loss surfaces of some images."""
+    verdict, request = record.verdict, record.request
+    chance = next((f.data for f in record.findings if f.check == "chance"), {})
     sections = [
-        Section("", [verdict["sentence"]], verdict=True),
+        Section("", [verdict.sentence], verdict=True),
         Section(
             "What the checks found",
             ["A check that objects says that an attack may have failed, not that the model has."],
-            table=_findings(found["findings"]),
+            table=_findings(record.findings),
             wordy=True,
         ),
         Section(
@@ -46,42 +39,44 @@ def write_audit(
                 "Share of images that nothing so far has fooled, attack after attack; only those "
                 "that fooled a new one are drawn."
             ],
-            descent(found["attacks"], verdict["clean"]),
+            descent(record.attacks, verdict.clean),
         ),
     ]
-    if curve := data.get("chance", {}).get("curve"):
-        said = "PGD against its radius. At the largest one here no honest accuracy exceeds chance."
-        chart = radii(curve, data["chance"]["chance"], about["norm"])
-        sections.append(Section("Larger radii", [said], chart))
+    if curve := chance.get("curve"):
+        text = "PGD against its radius. At the largest one here no honest accuracy exceeds chance."
+        sections.append(
+            Section("Larger radii", [text], radii(curve, chance["chance"], request.norm))
+        )
     if surfaces:
-        said = (
-            "Cross-entropy around three images, from the image (centre) towards the attack (right) "
+        text = (
+            "Cross-entropy around some images, from the image (centre) towards the attack (right) "
             "and a random corner of the ball (up), in units of the radius. A plain says that no "
             "gradient can be followed there."
         )
-        sections.append(Section("Loss surfaces", [said], loss_surfaces(surfaces)))
-    sections.append(Section("Every attack", table=_attacks(found["attacks"])))
+        sections.append(Section("Loss surfaces", [text], loss_surfaces(surfaces)))
+    sections.append(Section("Every attack", table=_attacks(record.attacks)))
     lead = (
-        f"{name}. {verdict['images']} images, {about['norm']}, eps = {about['eps']:g}, "
-        f"seed {about['seed']}; {sum(one['forwards'] for one in found['attacks']):,} images "
-        f"forward, {sum(one['backwards'] for one in found['attacks']):,} backward."
+        f"{request.name}. {verdict.images} images, {request.norm}, eps = {request.eps:g}, "
+        f"seed {record.about.get('seed', 0)}; "
+        f"{sum(entry.forwards for entry in record.attacks):,} images forward, "
+        f"{sum(entry.backwards for entry in record.attacks):,} backward."
     )
     return write_page(path, "Is this robustness real?", lead, sections)
 
 
-def descent(attacks: Sequence[Row], clean: float) -> Any:
+def descent(attacks: Sequence[Entry], clean: float) -> Any:
     """Accuracy that is left after each attack that fooled another image.
 
     Args:
-        attacks: entries of a ledger, with `name` and `robust_accuracy`.
+        attacks: entries of a ledger.
         clean: accuracy without an attack.
     """
     rows: list[Row] = [{"attack": "no attack", "of": "", "left": clean}]
     for entry in attacks:
-        if entry["robust_accuracy"] < rows[-1]["left"] - 1e-9:
-            before = sum(row["of"] == entry["name"] for row in rows)
-            name = f"{entry['name']} ({before + 1})" if before else entry["name"]
-            rows.append({"attack": name, "of": entry["name"], "left": entry["robust_accuracy"]})
+        if entry.robust_accuracy < rows[-1]["left"] - 1e-9:
+            before = sum(row["of"] == entry.name for row in rows)
+            name = f"{entry.name} ({before + 1})" if before else entry.name
+            rows.append({"attack": name, "of": entry.name, "left": entry.robust_accuracy})
     rows = [{**row, "turn": turn} for turn, row in enumerate(rows)]
     base = alt.Chart(alt.Data(values=rows)).encode(
         alt.Y("attack:N", sort=alt.SortField("turn"), title=None, axis=alt.Axis(labelLimit=360))
@@ -124,15 +119,11 @@ def radii(curve: Mapping[str, float], chance: float, norm: str) -> Any:
     return (line + rule + label).properties(width=_WIDTH, height=_HEIGHT)
 
 
-def loss_surfaces(rows: Sequence[Row]) -> Any:
-    """A heat map an image, with a white line where the model begins to err.
-
-    Args:
-        rows: with `image`, `a`, `b`, `loss`, `correct`.
-    """
-    steps = sorted({row["a"] for row in rows})
+def loss_surfaces(points: Sequence[SurfacePoint]) -> Any:
+    """A heat map for each image, with white lines where the model is wrong."""
+    steps = sorted({point.a for point in points})
     step = steps[1] - steps[0]
-    data = [{**row, "a1": row["a"] + step, "b1": row["b"] + step} for row in rows]
+    data = [{**vars(point), "a1": point.a + step, "b1": point.b + step} for point in points]
     base = alt.Chart().encode(
         alt.X("a:Q", title="towards the attack", scale=alt.Scale(nice=False)),
         alt.X2("a1:Q"),
@@ -155,27 +146,27 @@ def loss_surfaces(rows: Sequence[Row]) -> Any:
     return chart.resolve_scale(color="independent")
 
 
-def _findings(findings: Sequence[Row]) -> ResultTable:
-    def word(finding: Row) -> str:
-        if not finding["examined"]:
+def _findings(findings: Sequence[FindingRecord]) -> ResultTable:
+    def word(finding: FindingRecord) -> str:
+        if not finding.examined:
             return "not examined"
-        return "passes" if finding["passed"] else "objects"
+        return "passes" if finding.passed else "objects"
 
-    rows = [[one["check"], word(one), one["evidence"], one["remedy"]] for one in findings]
+    rows = [[row.check, word(row), row.evidence, row.remedy] for row in findings]
     return ResultTable(["check", "", "evidence", "what to do"], rows)
 
 
-def _attacks(attacks: Sequence[Row]) -> ResultTable:
+def _attacks(attacks: Sequence[Entry]) -> ResultTable:
     rows = [
         [
-            one["name"],
-            f"{one['attacked']:,}",
-            f"{one['fooled']:,}",
-            f"{one['robust_accuracy']:.1%}",
-            f"{one['forwards']:,}",
-            f"{one['backwards']:,}",
+            entry.name,
+            f"{entry.attacked:,}",
+            f"{entry.fooled:,}",
+            f"{entry.robust_accuracy:.1%}",
+            f"{entry.forwards:,}",
+            f"{entry.backwards:,}",
         ]
-        for one in attacks
+        for entry in attacks
     ]
     titles = ["attack", "images", "fooled", "accuracy left", "forwards", "backwards"]
     return ResultTable(titles, rows)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
-from narrows.errors import StoreError
-from narrows.experiments.summary import has_latent
-from narrows.report import plots
+import msgspec
+
+from narrows.report import plots, rows
 from narrows.report.images import data_uri
 from narrows.report.page import render
 from narrows.report.remarks import remarks
-from narrows.report.rows import Run
 from narrows.report.tables import full_table
+from narrows.runs import Run
 
 __all__ = ["write_html"]
 
@@ -26,14 +25,14 @@ def write_html(run: Run) -> Path:
     render(
         path,
         "report.html.j2",
-        title=f"narrows: {run.config['data']}",
+        title=f"narrows: {run.config.data}",
         charts=charts,
         run=run,
         remarks=remarks(run),
         table=full_table(run),
         gallery=_gallery(run),
-        middle_eps=_middle(run.config["evaluate"]["eps"]),
-        config=json.dumps(run.config, indent=1),
+        middle_eps=run.config.evaluate.middle_eps,
+        config=json.dumps(msgspec.to_builtins(run.config), indent=1),
         environment=run.environment,
     )
     return path
@@ -41,48 +40,33 @@ def write_html(run: Run) -> Path:
 
 def _charts(run: Run) -> dict[str, Any]:
     charts: dict[str, Any] = {}
-    if members := run.members():
-        charts["curves"] = plots.ib_curves(members, run.knees(), label_bits(run))
-        charts["projection"] = plots.projections(run.projection())
-    if run.attacked:
-        charts["eps"] = plots.accuracy_against_eps(run.against_eps())
-        if swept := run.against_beta():
-            charts["beta"] = plots.accuracy_against_beta(swept, run.config["evaluate"]["eps"])
+    if members := rows.model_rows(run):
+        bits = rows.label_bits(run)
+        charts["curves"] = plots.ib_curves(members, rows.knee_rows(run), bits)
+        charts["projection"] = plots.projections(rows.projection_rows(run))
+    if rows.attacked(run):
+        charts["eps"] = plots.accuracy_against_eps(rows.accuracy_against_eps(run))
+        if swept := rows.accuracy_against_beta(run):
+            charts["beta"] = plots.accuracy_against_beta(swept, run.config.evaluate.eps)
     return charts
 
 
-def label_bits(run: Run) -> float:
-    """H(Y) of the labels of the test set's measured part, in bits.
-
-    Raises:
-        StoreError: if no model of the run has a latent, which it is measured beside.
-    """
-    measured = [r for records in run.records.values() for r in records if has_latent(r)]
-    if not measured:
-        raise StoreError(f"no model of {run.path} has a latent whose I(X;Z) was measured")
-    diagnostics = measured[0]["information"]["test"]["kde_relevance_upper"]["diagnostics"]
-    return diagnostics["label_entropy"] / math.log(2)
-
-
 def _gallery(run: Run) -> list[dict[str, Any]]:
-    """Clean and attacked images of each method's chosen beta, with what the model says."""
+    """Clean and attacked images of each method's chosen beta, with the predicted classes."""
     gallery = []
-    for method, pictures in run.pictures.items():
+    for method in rows.trained_methods(run):
+        pictures = run.pictures(method)
         if "clean" not in pictures or pictures["clean"].dim() != 4:
             continue
         labels = pictures["label"].tolist()
-        rows = []
+        lines = []
         for name in ("clean", "pgd", "deepfool"):
-            said = pictures[f"{name}_says"].tolist()
+            predicted = pictures[f"{name}_predicted"].tolist()
             cells = [
                 {"source": data_uri(image), "says": says, "right": says == label}
-                for image, says, label in zip(pictures[name], said, labels, strict=True)
+                for image, says, label in zip(pictures[name], predicted, labels, strict=True)
             ]
-            rows.append({"name": name, "cells": cells})
-        beta = run.summary[method]["chosen_beta"]
-        gallery.append({"method": method, "beta": beta, "rows": rows})
+            lines.append({"name": name, "cells": cells})
+        beta = run.summary[method].chosen_beta
+        gallery.append({"method": method, "beta": beta, "rows": lines})
     return gallery
-
-
-def _middle(values: list[float]) -> float:
-    return values[len(values) // 2]

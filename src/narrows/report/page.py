@@ -85,7 +85,8 @@ def render(path: Path, template: str, title: str, charts: Mapping[str, Any], **v
 
 def _embeddable(chart: Any) -> str:
     """The chart as JSON that may stand inside a script element."""
-    return json.dumps(_spec(chart)).replace("</", "<\\/")
+    # Neither an end tag nor a comment may begin in there, whatever a name in the data says.
+    return json.dumps(_spec(chart)).replace("<", "\\u003c")
 
 
 def _spec(chart: Any) -> dict[str, Any]:

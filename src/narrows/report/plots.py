@@ -79,7 +79,7 @@ def ib_curves(members: Rows, knees: Rows, label_bits: float) -> Chart:
 
 
 def accuracy_against_eps(rows: Rows) -> Chart:
-    """Accuracy under FGSM and PGD against eps, one line a method, at a beta that can be chosen.
+    """Accuracy under FGSM and PGD against eps, one line per method, at a beta that can be chosen.
 
     Args:
         rows: with `method`, `choice`, `attack`, `eps`, `mean`, `low`, `high`.

@@ -9,6 +9,7 @@ from typing import Any
 
 import altair as alt
 
+from narrows.experiments.reevaluation import Reevaluated
 from narrows.report.page import Section, write_page
 from narrows.report.tables import ResultTable
 
@@ -20,7 +21,7 @@ __all__ = [
     "write_reevaluation",
 ]
 
-Rows = Sequence[dict[str, Any]]
+Rows = Sequence[dict[str, Any]]  # what a chart is made of
 
 _MODES = {"deterministic": "#000000", "mean": "#0072B2", "sample": "#D55E00"}
 _ACCURACY = alt.Y(
@@ -31,22 +32,22 @@ _ACCURACY = alt.Y(
 )
 
 
-def write_reevaluation(path: Path, rows: Rows, data: str, images: int) -> Path:
-    """Write the page to `path`.
-
-    Args:
-        path: of the HTML file.
-        rows: of `narrows.experiments.reevaluation`, with `method`, `beta` and `seed` beside.
-        data: name of the data set.
-        images: how many test images were attacked.
-    """
-    lead = f"The first {images} test images of {data}, Linf. One dot or line a trained model."
-    title = f"{data}: one step, and many restarts"
-    return write_page(path, title, lead, reevaluation_sections(rows))
+def write_reevaluation(path: Path, result: Reevaluated) -> Path:
+    """Write the page to `path`."""
+    lead = (
+        f"The first {result.images} test images of {result.data}, Linf. Each dot or line is a "
+        "trained model."
+    )
+    title = f"{result.data}: one step, and many restarts"
+    return write_page(path, title, lead, reevaluation_sections(result))
 
 
-def reevaluation_sections(rows: Rows) -> list[Section]:
+def reevaluation_sections(result: Reevaluated) -> list[Section]:
     """Both charts with what they show, and the table."""
+    rows = [
+        {"method": of.member.method, "beta": of.member.beta, "seed": of.member.seed, **vars(of.row)}
+        for of in result.rows
+    ]
     return [
         Section(
             "One step",
@@ -69,7 +70,7 @@ def reevaluation_sections(rows: Rows) -> list[Section]:
 
 
 def one_step(rows: Rows) -> Any:
-    """Accuracy under FGSM against beta: a panel an eps, a dot a model; the twin without as a line.
+    """Accuracy under FGSM against beta: a panel for each eps, a dot for each model.
 
     Args:
         rows: with `method`, `beta`, `seed`, `mode`, `attack`, `eps`, `accuracy`.
@@ -97,7 +98,7 @@ def one_step(rows: Rows) -> Any:
 
 
 def against_restarts(rows: Rows) -> Any:
-    """Accuracy under PGD against its restarts: a panel an eps and beta, a line a model.
+    """Accuracy under PGD against its restarts: a panel for each eps and beta.
 
     Args:
         rows: with `method`, `beta`, `seed`, `mode`, `attack`, `eps`, `restarts`, `accuracy`.
@@ -131,7 +132,7 @@ def against_restarts(rows: Rows) -> Any:
 
 
 def reevaluation_table(rows: Rows) -> ResultTable:
-    """Mean and spread over seeds: a row a method, beta and mode, a column an attack."""
+    """Mean and spread over seeds: a row for each method, beta and mode."""
     attacks = list(dict.fromkeys((r["attack"], r["eps"], r["restarts"]) for r in rows))
     titles = [
         ("clean" if not eps else f"FGSM {eps:g}") if n is None else f"PGD {eps:g} x {n}"

@@ -1,172 +1,169 @@
-"""From the files of a run folder to the rows that tables and charts are made of."""
+"""From the records of a run to the rows that tables and charts are made of."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from narrows.errors import StoreError
-from narrows.experiments.store import read_json
-from narrows.experiments.summary import curve_point, has_latent
-from narrows.storage import load_tensors
+from narrows.runs import Run
+from narrows.runs.records import MemberRecord
+from narrows.runs.summary import BetaSummary, Spread
 
-__all__ = ["CHOSEN", "KNEE", "Run", "load_run"]
+__all__ = [
+    "CHOSEN",
+    "KNEE",
+    "accuracy_against_beta",
+    "accuracy_against_eps",
+    "attacked",
+    "choices",
+    "knee_rows",
+    "label_bits",
+    "model_rows",
+    "projection_rows",
+    "summary_row",
+    "trained_methods",
+]
 
 CHOSEN = "chosen on validation data"
 KNEE = "knee of the IB curve"
 
 _SPLITS = {"train": "training data", "test": "test data"}
+_ATTACKS = ("fgsm", "pgd")
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run, read back."""
-
-    path: Path
-    config: Row
-    environment: Row
-    summary: dict[str, Row]
-    records: dict[str, list[Row]]
-    pictures: dict[str, dict[str, Any]]
-    classes: int
-
-    @property
-    def attacked(self) -> bool:
-        """Whether the data are images, which attacks were run on."""
-        return all("attacks" in record for records in self.records.values() for record in records)
-
-    def row_of(self, method: str, beta: float) -> Row:
-        """The summary row of one beta.
-
-        Raises:
-            StoreError: if there is none, because the files of the run do not belong together.
-        """
-        for row in self.summary[method]["rows"]:
-            if row["beta"] == beta:
-                return row
-        raise StoreError(f"{self.path / 'summary.json'} has no {method} at beta = {beta:g}")
-
-    def choices(self, method: str) -> dict[str, float]:
-        """The betas that the report speaks of: chosen on validation data, and the knee."""
-        summary = self.summary[method]
-        found = {CHOSEN: summary["chosen_beta"]}
-        if summary["knee"]["beta"] is not None:
-            found[KNEE] = summary["knee"]["beta"]
-        return found
-
-    def members(self) -> list[Row]:
-        """Each member's place in the information plane, in bits."""
-        return [
-            {"method": method, "beta": record["beta"], "seed": record["seed"], "split": name}
-            | dict(zip(("rate", "relevance"), _bits(curve_point(record, split)), strict=True))
-            for method, records in self.records.items()
-            for record in records
-            if has_latent(record)
-            for split, name in _SPLITS.items()
-        ]
-
-    def knees(self) -> list[Row]:
-        """The knee of each method, on the mean curves."""
-        rows = []
-        for method, summary in self.summary.items():
-            beta = summary["knee"]["beta"]
-            if beta is None:
-                continue
-            for split, name in _SPLITS.items():
-                rate, relevance = self.row_of(method, beta)["information_bits"][split]
-                place = {"rate": rate["mean"], "relevance": relevance["mean"]}
-                rows.append({"method": method, "beta": beta, "split": name, **place})
-        return rows
-
-    def against_eps(self) -> list[Row]:
-        """Accuracy of each method at its chosen and its knee beta, eps = 0 being clean."""
-        rows = []
-        for method in self.summary:
-            own = self.choices(method)
-            for choice in (CHOSEN, KNEE):
-                beta = own.get(choice, own[CHOSEN])
-                row = self.row_of(method, beta)
-                for attack in ("fgsm", "pgd"):
-                    about = {"method": method, "beta": beta, "choice": choice, "attack": attack}
-                    rows.append(about | {"eps": 0.0} | _band(row["accuracy"]["test"]))
-                    rows += [
-                        about | {"eps": found["eps"]} | _band(found["accuracy"])
-                        for found in row["attacks"]
-                        if found["attack"] == attack
-                    ]
-        return rows
-
-    def against_beta(self) -> list[Row]:
-        """Accuracy at every beta of the methods that have several, clean and attacked."""
-        rows = []
-        for method, summary in self.summary.items():
-            if len(summary["rows"]) < 2:
-                continue
-            for row in summary["rows"]:
-                about = {"method": method, "beta": row["beta"]}
-                clean = {"attack": "clean", "eps": None} | _band(row["accuracy"]["test"])
-                rows.append(about | clean)
-                rows += [
-                    about
-                    | {"attack": found["attack"], "eps": found["eps"]}
-                    | _band(found["accuracy"])
-                    for found in row["attacks"]
-                    if found["eps"] is not None
-                ]
-        return rows
-
-    def projection(self, count: int = 300) -> list[Row]:
-        """Points of the latent's projection for the first seed at every beta."""
-        rows = []
-        for method, summary in self.summary.items():
-            betas = [row["beta"] for row in summary["rows"]]
-            for rank, beta in enumerate(betas):
-                pictures = self.pictures[method]
-                if f"{beta:g}/projection" not in pictures:
-                    continue
-                points = pictures[f"{beta:g}/projection"][:count].tolist()
-                labels = pictures[f"{beta:g}/projection_label"][:count].tolist()
-                about = {"method": method, "beta": beta, "rank": rank, "only": len(betas) == 1}
-                rows += [
-                    about | {"x": round(x, 4), "y": round(y, 4), "label": label}
-                    for (x, y), label in zip(points, labels, strict=True)
-                ]
-        return rows
+def trained_methods(run: Run) -> list[str]:
+    """The methods of which a model is left."""
+    return [method for method, summary in run.summary.items() if summary.rows]
 
 
-def load_run(path: Path) -> Run:
-    """Read a run folder.
+def attacked(run: Run) -> bool:
+    """Whether the data are images, and every model was attacked on them."""
+    records = run.records()
+    return bool(records) and all(record.attacks for record in records)
+
+
+def summary_row(run: Run, method: str, beta: float) -> BetaSummary:
+    """The summary of one beta.
 
     Raises:
-        StoreError: if it is not one, or not finished.
+        StoreError: if there is none.
     """
-    if not path.is_dir():
-        raise StoreError(f"there is no folder {path}")
-    config = read_json(path / "config.json")
-    if not (path / "summary.json").exists():
-        raise StoreError(f"{path} is not finished; run the same command again to go on")
-    methods = config["methods"]
-    return Run(
-        path=path,
-        config=config,
-        environment=read_json(path / "environment.json"),
-        summary=read_json(path / "summary.json"),
-        records={method: read_json(path / method / "results.json") for method in methods},
-        classes=read_json(path / "done.json")["classes"],
-        pictures={
-            method: load_tensors(path / method / "pictures.safetensors")[0] for method in methods
-        },
-    )
+    for row in run.summary[method].rows:
+        if row.beta == beta:
+            return row
+    raise StoreError(f"{run.path} has no {method} at beta = {beta!r}")
 
 
-def _bits(nats: tuple[float, float]) -> tuple[float, float]:
-    return nats[0] / math.log(2), nats[1] / math.log(2)
+def choices(run: Run, method: str) -> dict[str, float]:
+    """The betas that the report speaks of: chosen on validation data, and the knee."""
+    summary = run.summary[method]
+    both = {CHOSEN: summary.chosen_beta, KNEE: summary.knee.beta}
+    return {name: beta for name, beta in both.items() if beta is not None}
 
 
-def _band(spread: Row) -> Row:
-    std = spread["std"] or 0.0
-    mean = spread["mean"]
-    return {"mean": mean, "low": max(0.0, mean - std), "high": min(1.0, mean + std)}
+def model_rows(run: Run) -> list[Row]:
+    """Each model's place in the information plane, in bits."""
+    return [
+        {"method": record.method, "beta": record.beta, "seed": record.seed, "split": name}
+        | _place(record, split)
+        for record in run.records()
+        if record.has_latent
+        for split, name in _SPLITS.items()
+    ]
+
+
+def knee_rows(run: Run) -> list[Row]:
+    """The knee of each method, on the mean curves."""
+    rows = []
+    for method in trained_methods(run):
+        beta = run.summary[method].knee.beta
+        if beta is None:
+            continue
+        for split, name in _SPLITS.items():
+            rate, relevance = summary_row(run, method, beta).information_bits[split]
+            place = {"rate": rate.mean, "relevance": relevance.mean}
+            rows.append({"method": method, "beta": beta, "split": name, **place})
+    return rows
+
+
+def label_bits(run: Run) -> float:
+    """H(Y) of the test inputs that information was measured on, in bits.
+
+    Raises:
+        StoreError: if no model of the run has a latent, beside which it is measured.
+    """
+    for record in run.records():
+        estimate = record.information.get("test", {}).get("kde_relevance_upper")
+        if estimate is not None:
+            return float(estimate.diagnostics["label_entropy"]) / math.log(2)
+    raise StoreError(f"no model of {run.path} has a latent whose I(X;Z) was measured")
+
+
+def accuracy_against_eps(run: Run) -> list[Row]:
+    """Accuracy of each method at its chosen and its knee beta, eps = 0 being clean."""
+    rows = []
+    for method in trained_methods(run):
+        betas = choices(run, method)
+        for choice in (CHOSEN, KNEE):
+            beta = betas.get(choice, betas[CHOSEN])
+            summary = summary_row(run, method, beta)
+            for attack in _ATTACKS:
+                series = {"method": method, "beta": beta, "choice": choice, "attack": attack}
+                rows.append(series | {"eps": 0.0} | _band(summary.accuracy["test"]))
+                rows += [
+                    series | {"eps": result.eps} | _band(result.accuracy)
+                    for result in summary.attacks
+                    if result.attack == attack and result.accuracy is not None
+                ]
+    return rows
+
+
+def accuracy_against_beta(run: Run) -> list[Row]:
+    """Accuracy at every beta of the methods that have several, clean and attacked."""
+    rows = []
+    for method in trained_methods(run):
+        summaries = run.summary[method].rows
+        if len(summaries) < 2:
+            continue
+        for summary in summaries:
+            series = {"method": method, "beta": summary.beta}
+            clean = _band(summary.accuracy["test"])
+            rows.append(series | {"attack": "clean", "eps": None} | clean)
+            rows += [
+                series | {"attack": result.attack, "eps": result.eps} | _band(result.accuracy)
+                for result in summary.attacks
+                if result.eps is not None and result.accuracy is not None
+            ]
+    return rows
+
+
+def projection_rows(run: Run, count: int = 300) -> list[Row]:
+    """Points of the latent's projection for the first seed at every beta."""
+    rows = []
+    for method in trained_methods(run):
+        pictures = run.pictures(method)
+        betas = [summary.beta for summary in run.summary[method].rows]
+        for rank, beta in enumerate(betas):
+            if f"{beta!r}/projection" not in pictures:
+                continue
+            points = pictures[f"{beta!r}/projection"][:count].tolist()
+            labels = pictures[f"{beta!r}/projection_label"][:count].tolist()
+            series = {"method": method, "beta": beta, "rank": rank, "only": len(betas) == 1}
+            rows += [
+                series | {"x": round(x, 4), "y": round(y, 4), "label": label}
+                for (x, y), label in zip(points, labels, strict=True)
+            ]
+    return rows
+
+
+def _place(record: MemberRecord, split: str) -> Row:
+    rate, relevance = (nats / math.log(2) for nats in record.curve_point(split))
+    return {"rate": rate, "relevance": relevance}
+
+
+def _band(spread: Spread) -> Row:
+    std = spread.std or 0.0
+    low, high = max(0.0, spread.mean - std), min(1.0, spread.mean + std)
+    return {"mean": spread.mean, "low": low, "high": high}

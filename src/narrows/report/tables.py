@@ -1,14 +1,17 @@
-"""The table of a run: one row a method and beta that the report speaks of, mean and spread."""
+"""The table of a run: one row per method and reported beta, mean and spread."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from narrows.report.rows import CHOSEN, KNEE, Run
+from narrows.report.rows import CHOSEN, KNEE, attacked, choices, summary_row, trained_methods
+from narrows.runs import Run
+from narrows.runs.summary import BetaSummary, Spread
 
 __all__ = ["ResultTable", "console_table", "full_table", "markdown", "result_table"]
 
@@ -26,61 +29,91 @@ class ResultTable(NamedTuple):
 
 def result_table(run: Run) -> ResultTable:
     """The table of the terminal: the chosen and the knee beta of each method, one eps."""
-    eps = _radii(run)[len(_radii(run)) // 2]
     columns = ["method", "beta", "by", "I(X;Z)", "I(Z;Y)", "clean"]
-    columns += ["FGSM", "PGD", "L2"] if run.attacked else []
+    columns += ["FGSM", "PGD", "L2"] if attacked(run) else []
+    radii = [run.config.evaluate.middle_eps]
     rows = []
-    for method in run.summary:
-        labels = _labels(run, method)
-        for beta, names in labels.items():
+    for method in trained_methods(run):
+        for beta, names in _labels(run, method).items():
             label = _SHORT[names[0]] if len(names) == 1 else "both"
-            rows.append(_cells(run, method, beta, label, [eps], digits=1, compact=True))
+            summary = summary_row(run, method, beta)
+            rates = [text.split()[0] for text in _information(summary, digits=1)]
+            numbers = [text.replace(" ", "") for text in _accuracies(run, summary, radii)]
+            rows.append([method, f"{beta:g}", label, *rates, *numbers])
     return ResultTable(columns, rows)
 
 
 def full_table(run: Run) -> ResultTable:
     """The table of the page: every method and beta, every eps."""
-    radii = _radii(run)
+    radii = run.config.evaluate.eps
     columns = ["method", "beta", "chosen by", "I(X;Z) bits", "I(Z;Y) bits", "clean %"]
-    if run.attacked:
+    if attacked(run):
         columns += [f"{name.upper()} {eps:g} %" for eps in radii for name in ("fgsm", "pgd")]
         columns.append("DeepFool median L2")
     rows = []
-    for method, summary in run.summary.items():
+    for method in trained_methods(run):
         labels = _labels(run, method)
-        for row in summary["rows"]:
-            label = ", ".join(_LONG[name] for name in labels.get(row["beta"], []))
-            rows.append(_cells(run, method, row["beta"], label, radii, digits=2))
+        for summary in run.summary[method].rows:
+            label = ", ".join(_LONG[name] for name in labels.get(summary.beta, []))
+            numbers = [*_information(summary, digits=2), *_accuracies(run, summary, radii)]
+            rows.append([method, f"{summary.beta:g}", label, *numbers])
     return ResultTable(columns, rows)
 
 
 def _labels(run: Run, method: str) -> dict[float, list[str]]:
     """What chose each beta that something chose, smallest beta first."""
     labels: dict[float, list[str]] = {}
-    for choice, beta in run.choices(method).items():
+    for choice, beta in choices(run, method).items():
         labels.setdefault(beta, []).append(choice)
     return dict(sorted(labels.items()))
+
+
+def _information(summary: BetaSummary, digits: int) -> list[str]:
+    points = summary.information_bits.get("test", (None, None))
+    return [_spread(point, 1, digits) for point in points]
+
+
+def _accuracies(run: Run, summary: BetaSummary, radii: list[float]) -> list[str]:
+    """Clean and attacked accuracy in percent, and the median size of DeepFool's perturbation."""
+    cells = [_spread(summary.accuracy["test"], 100, 1)]
+    if attacked(run):
+        for eps in radii:
+            for name in ("fgsm", "pgd"):
+                result = summary.attack(name, eps)
+                cells.append(_spread(result and result.accuracy, 100, 1))
+        smallest = summary.attack("deepfool", None)
+        cells.append(_spread(smallest and smallest.median_distance, 1, 2))
+    return cells
+
+
+def _spread(spread: Spread | None, factor: float, digits: int) -> str:
+    if spread is None:
+        return "-"
+    text = f"{spread.mean * factor:.{digits}f}"
+    return text if spread.std is None else f"{text} ± {spread.std * factor:.{digits}f}"
 
 
 def console_table(run: Run, console: Console) -> None:
     """Print `result_table`."""
     columns, rows = result_table(run)
-    eps = _radii(run)[len(_radii(run)) // 2]
     caption = "I in bits, accuracy in %"
-    if run.attacked:
+    if attacked(run):
+        eps = run.config.evaluate.middle_eps
         caption += f", FGSM and PGD at eps = {eps:g}, L2: DeepFool's median"
+    title = f"{run.config.data}, test data, mean ± std over seeds ({run.config.seeds})"
     table = Table(
-        title=f"{run.config['data']}, test data, mean ± std over seeds ({run.config['seeds']})",
-        caption=caption,
+        title=Text(title),
+        caption=Text(caption),
         box=box.SIMPLE_HEAD,
         padding=0,
         pad_edge=False,
         show_edge=False,
     )
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index in (0, 2) else "right", no_wrap=True)
+        justify = "left" if index in (0, 2) else "right"
+        table.add_column(Text(column), justify=justify, no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     console.print(table)
 
 
@@ -88,42 +121,3 @@ def markdown(table: ResultTable) -> str:
     """The table in Markdown, for documents."""
     lines = [table.columns, ["---"] * len(table.columns), *table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cells(
-    run: Run,
-    method: str,
-    beta: float,
-    choice: str,
-    radii: list[float],
-    digits: int,
-    compact: bool = False,
-) -> list[str]:
-    def show(spread: dict[str, Any] | None, factor: float, digits: int) -> str:
-        text = _spread(spread, factor, digits)
-        return text.replace(" ", "") if compact else text
-
-    row = run.row_of(method, beta)
-    cells = [method, f"{beta:g}", choice]
-    cells += [
-        show({**value, "std": None} if compact and value else value, 1, digits)
-        for value in row["information_bits"]["test"]
-    ]
-    cells.append(show(row["accuracy"]["test"], 100, 1))
-    found = {(one["attack"], one["eps"]): one for one in row["attacks"]}
-    if found:
-        for eps in radii:
-            cells += [show(found[name, eps]["accuracy"], 100, 1) for name in ("fgsm", "pgd")]
-        cells.append(show(found["deepfool", None]["median_distance"], 1, 2))
-    return cells
-
-
-def _radii(run: Run) -> list[float]:
-    return list(run.config["evaluate"]["eps"])
-
-
-def _spread(spread: dict[str, Any] | None, factor: float, digits: int) -> str:
-    if spread is None:
-        return "-"
-    text = f"{spread['mean'] * factor:.{digits}f}"
-    return text if spread["std"] is None else f"{text} ± {spread['std'] * factor:.{digits}f}"

@@ -8,70 +8,73 @@ audit RUN ... --out RUN/audits/NAME`), so does what the audit left.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import altair as alt
 import torch
 
-from narrows.data.twelve_bit import joint
 from narrows.errors import StoreError
-from narrows.experiments.figures import exact_curve
-from narrows.experiments.progress import Progress
-from narrows.experiments.store import read_json
-from narrows.information import Region, achievable_region
-from narrows.report.figures._charts import against_beta
-from narrows.report.html import label_bits
+from narrows.experiments.auditing import AuditRecord
+from narrows.information import Region
+from narrows.papers.aib import ExactPoint
+from narrows.report import rows as run_rows
+from narrows.report.figures.charts import against_beta
 from narrows.report.page import Section
-from narrows.report.planes import centre, spread
 from narrows.report.plots import PALETTE, ib_curves
-from narrows.report.rows import Run, load_run
+from narrows.report.spreads import centre, spread_text
 from narrows.report.tables import ResultTable
+from narrows.runs import Run
 
-__all__ = ["beta_sections", "curve_sections", "exact_chart", "projection_sections"]
+__all__ = [
+    "beta_sections",
+    "curve_sections",
+    "exact_chart",
+    "exact_sections",
+    "projection_sections",
+]
 
-_SHOWN = {"fgsm": "FGS", "pgd": "PGD"}
-_NAMED = re.compile(r"(?P<method>\w+), beta = (?P<beta>\S+), seed (?P<seed>\d+), of (?P<run>.+)")
+_NAMES = {"fgsm": "FGS", "pgd": "PGD"}
 _AXES = ("rate", "relevance")
 Row = dict[str, Any]
 
 
-def curve_sections(folder: Path, progress: Progress) -> list[Section]:
-    """The IB curve of every method; under the exact bound, where the data are the twelve bits."""
-    run = load_run(folder)
-    if run.config["data"] != "twelve-bit":
-        text = "Both axes by pairwise distances on training data and on test data, with what noise "
-        text += "the code has, or one of standard deviation "
-        text += f"{run.config['evaluate']['noise_std']:g}. Diamonds are knees."
-        chart = ib_curves(run.members(), run.knees(), label_bits(run))
-        return [Section("IB curves", [text], chart)]
-    rows = exact_curve(folder, progress)
-    region = achievable_region(joint())
+def curve_sections(run: Run) -> list[Section]:
+    """The IB curve of every method, by pairwise distances."""
+    text = (
+        "Both axes by pairwise distances on training data and on test data, with what noise the "
+        "code has, or one of standard deviation "
+        f"{run.config.evaluate.noise_std:g}. Diamonds are knees."
+    )
+    models, knees = run_rows.model_rows(run), run_rows.knee_rows(run)
+    return [Section("IB curves", [text], ib_curves(models, knees, run_rows.label_bits(run)))]
+
+
+def exact_sections(points: Sequence[ExactPoint], region: Region) -> list[Section]:
+    """The IB curve of every method under the exact bound, on the twelve-bit data."""
     text = (
         "Both axes over all 4,096 patterns, from the known densities of the codes: no estimator's "
-        f"bias, and a standard error below {max(row['error'] for row in rows):.0e} bits. The "
+        f"bias, and a standard error below {max(point.error for point in points):.0e} bits. The "
         "dashed line is the solved bottleneck of "
         f"I(X;Y) = {region.information / math.log(2):.2f} bits; what is shaded cannot be reached. "
         "Crosses are one standard deviation over seeds."
     )
-    table = _distance_table(rows, region)
+    table = _distance_table(points, region)
     return [
-        Section("IB curves under the exact bound", [text], exact_chart(rows, region)),
+        Section("IB curves under the exact bound", [text], exact_chart(points, region)),
         Section("Distance to the bound", table=table),
     ]
 
 
-def exact_chart(rows: Sequence[Row], region: Region) -> Any:
+def exact_chart(points: Sequence[ExactPoint], region: Region) -> Any:
     """Means over seeds of every method and beta, below the exact curve.
 
     Args:
-        rows: with `method`, `beta`, `seed`, `rate`, `relevance` in bits.
+        points: in bits.
         region: of the same joint distribution, in nats.
     """
     top = 1.06 * region.information / math.log(2)
-    longest = 1.02 * max(row["rate"] for row in rows)
+    longest = 1.02 * max(point.rate for point in points)
     rates = torch.linspace(0, longest, 400, dtype=torch.float64)
     bound = region.bound(rates * math.log(2)) / math.log(2)
     limit = [
@@ -79,10 +82,11 @@ def exact_chart(rows: Sequence[Row], region: Region) -> Any:
         for rate, relevance in zip(rates.tolist(), bound.tolist(), strict=True)
     ]
     means = [
-        {"method": method, "beta": beta} | centre(group)
-        for (method, beta), group in _groups(rows).items()
+        {"method": method, "beta": beta}
+        | centre([(point.rate, point.relevance) for point in group])
+        for (method, beta), group in _groups(points).items()
     ]
-    methods = list(dict.fromkeys(row["method"] for row in rows))
+    methods = list(dict.fromkeys(point.member.method for point in points))
     scale = alt.Scale(domain=methods, range=PALETTE[: len(methods)])
     colour = alt.Color("method:N", title="Method", scale=scale, legend=alt.Legend(symbolOpacity=1))
     x = alt.X(
@@ -108,48 +112,47 @@ def exact_chart(rows: Sequence[Row], region: Region) -> Any:
     ).properties(width=620, height=360)
 
 
-def _groups(rows: Sequence[Row]) -> dict[tuple[str, float], list[Row]]:
-    groups: dict[tuple[str, float], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row["method"], row["beta"]), []).append(row)
+def _groups(points: Sequence[ExactPoint]) -> dict[tuple[str, float], list[ExactPoint]]:
+    groups: dict[tuple[str, float], list[ExactPoint]] = {}
+    for point in points:
+        groups.setdefault((point.member.method, point.member.beta), []).append(point)
     return groups
 
 
-def _distance_table(rows: Sequence[Row], region: Region) -> ResultTable:
-    """How far each model stays below what its own rate allows, and the best of each method."""
+def _distance_table(points: Sequence[ExactPoint], region: Region) -> ResultTable:
+    """How far each model stays below what its own rate allows."""
     body = []
-    for (method, beta), group in _groups(rows).items():
-        rates = torch.tensor([row["rate"] for row in group], dtype=torch.float64)
-        allowed = region.bound(rates * math.log(2)) / math.log(2)
-        below = [one - row["relevance"] for one, row in zip(allowed.tolist(), group, strict=True)]
-        cells = [spread([row[axis] for row in group]) for axis in _AXES]
-        body.append([method, f"{beta:g}", *cells, spread(below), str(len(group))])
+    for (method, beta), group in _groups(points).items():
+        rates = torch.tensor([point.rate for point in group], dtype=torch.float64)
+        allowed = (region.bound(rates * math.log(2)) / math.log(2)).tolist()
+        below = [limit - point.relevance for limit, point in zip(allowed, group, strict=True)]
+        cells = [spread_text([getattr(point, axis) for point in group]) for axis in _AXES]
+        body.append([method, f"{beta:g}", *cells, spread_text(below), str(len(group))])
     columns = ["method", "beta", "I(X;Z) bits", "I(Z;Y) bits", "below the bound, bits", "seeds"]
     return ResultTable(columns, body)
 
 
-def projection_sections(folder: Path, progress: Progress) -> list[Section]:
+def projection_sections(run: Run) -> list[Section]:
     """Principal components of the codes at the weakest beta, the knee and the strongest."""
-    run = load_run(folder)
-    points = run.projection()
-    rows = [_panels(run, method, points) for method in run.summary]
+    points = run_rows.projection_rows(run)
     if not points:
-        raise StoreError(f"no model of {folder} has a latent to project")
+        raise StoreError(f"no model of {run.path} has a latent to project")
+    panels = [_panels(run, method, points) for method in run_rows.trained_methods(run)]
     text = (
         "First two principal components of the codes of test images, first seed. The knee is that "
         "of the curve on training data, or the beta chosen on validation data where there is none."
     )
-    return [Section("Codes", [text], alt.vconcat(*(alt.hconcat(*row) for row in rows if row)))]
+    return [Section("Codes", [text], alt.vconcat(*(alt.hconcat(*row) for row in panels if row)))]
 
 
 def _panels(run: Run, method: str, points: Sequence[Row]) -> list[alt.Chart]:
     """A method's codes at its weakest beta, its knee and its strongest, where there are so many."""
-    own = [row for row in points if row["method"] == method]
-    betas = sorted({row["beta"] for row in own})
-    (*_, chosen) = run.choices(method).values()
+    of_method = [row for row in points if row["method"] == method]
+    betas = sorted({row["beta"] for row in of_method})
+    (*_, chosen) = run_rows.choices(run, method).values()
     wanted = dict.fromkeys([*betas[:1], chosen, *betas[-1:]])
     return [
-        _codes([row for row in own if row["beta"] == beta], f"{method}, beta = {beta:g}")
+        _codes([row for row in of_method if row["beta"] == beta], f"{method}, beta = {beta:g}")
         for beta in wanted
         if beta in betas
     ]
@@ -169,32 +172,33 @@ def _codes(rows: Sequence[Row], title: str) -> alt.Chart:
     )
 
 
-def beta_sections(folder: Path, progress: Progress) -> list[Section]:
-    """Information, robustness and clean accuracy against beta, a column a method."""
-    run = load_run(folder)
-    swept = [method for method, found in run.summary.items() if len(found["rows"]) > 1]
+def beta_sections(run: Run, audits: Sequence[AuditRecord]) -> list[Section]:
+    """Information, robustness and clean accuracy against beta, a column for each method."""
+    swept = [method for method, summary in run.summary.items() if len(summary.rows) > 1]
     if not swept:
-        raise StoreError(f"no method of {folder} was trained at more than one beta")
+        raise StoreError(f"no method of {run.path} was trained at more than one beta")
     column = alt.Column("method:N", title=None, sort=swept)
-    knees = [knee for knee in run.knees() if knee["split"] == "training data"]
-    members = [
-        row for row in run.members() if row["method"] in swept and row["split"] == "training data"
+    knees = [knee for knee in run_rows.knee_rows(run) if knee["split"] == "training data"]
+    models = [
+        row
+        for row in run_rows.model_rows(run)
+        if row["method"] in swept and row["split"] == "training data"
     ]
     plain = alt.value(PALETTE[1])
     panels = [
         against_beta(
-            [{**row, "value": row[axis]} for row in members], title, plain, column, knees=knees
+            [{**row, "value": row[axis]} for row in models], title, plain, column, knees=knees
         )
         for axis, title in (("relevance", "I(Z;Y), bits"), ("rate", "I(X;Z), bits"))
     ]
-    text = "Dashed: the knee of the IB curve. A dot is a model, the line goes through the means."
+    text = "Dashed: the knee of the IB curve. Dots are models, lines go through the means."
     sections = [Section("Information on training data", [text], alt.vconcat(*panels))]
-    if run.attacked:
-        attacked = [*_attacked(run, swept), *_audited(folder, swept)]
+    if run_rows.attacked(run):
+        attacked = [*_attacked(run, swept), *_audited(run, audits, swept)]
         names = list(dict.fromkeys(row["attack"] for row in attacked))
         colours = {"clean": PALETTE[3], "FGS": PALETTE[5], "PGD": PALETTE[4], "audit": PALETTE[0]}
         scale = alt.Scale(domain=names, range=[colours[name] for name in names])
-        for eps in run.config["evaluate"]["eps"]:
+        for eps in run.config.evaluate.eps:
             rows = [row for row in attacked if row["eps"] in (None, eps)]
             colour = alt.Color("attack:N", title="Images", scale=scale)
             chart = against_beta(rows, "accuracy", colour, column, percent=True, knees=knees)
@@ -204,34 +208,26 @@ def beta_sections(folder: Path, progress: Progress) -> list[Section]:
 
 def _attacked(run: Run, methods: Sequence[str]) -> list[Row]:
     rows = []
-    for method in methods:
-        for record in run.records[method]:
-            about = {"method": method, "beta": record["beta"], "seed": record["seed"]}
-            clean = {"attack": "clean", "eps": None, "value": record["accuracy"]["test"]}
-            rows.append(about | clean)
-            rows += [
-                {**about, "attack": _SHOWN[one["attack"]], "eps": one["eps"]}
-                | {"value": one["accuracy"]}
-                for one in record["attacks"]
-                if one["eps"] is not None
-            ]
+    for record in run.records(methods):
+        series = {"method": record.method, "beta": record.beta, "seed": record.seed}
+        clean = {"attack": "clean", "eps": None, "value": record.accuracy.test}
+        rows.append(series | clean)
+        rows += [
+            {**series, "attack": _NAMES[attack.attack], "eps": attack.eps, "value": attack.accuracy}
+            for attack in record.attacks or []
+            if attack.eps is not None
+        ]
     return rows
 
 
-def _audited(folder: Path, methods: Sequence[str]) -> list[Row]:
-    """What the audits in the run's folder left of its models, by the names that they give them."""
+def _audited(run: Run, audits: Sequence[AuditRecord], methods: Sequence[str]) -> list[Row]:
+    """What audits left of the run's models."""
     rows = []
-    for path in sorted(folder.glob("audits/*/record.json")):
-        record = read_json(path)
-        asked = record["asked"]
-        named = _NAMED.fullmatch(asked["name"])
-        if named is None or named["run"] != folder.resolve().name or asked["norm"] != "linf":
+    for record in audits:
+        request, member = record.request, record.request.member
+        if member is None or request.norm != "linf" or request.run != run.config.identity():
             continue
-        about = {
-            "method": named["method"],
-            "beta": float(named["beta"]),
-            "seed": int(named["seed"]),
-        }
-        left = record["verdict"]["reached"]
-        rows.append(about | {"attack": "audit", "eps": asked["eps"], "value": left})
+        series = {"method": member.method, "beta": member.beta, "seed": member.seed}
+        left = record.verdict.reached
+        rows.append(series | {"attack": "audit", "eps": request.eps, "value": left})
     return [row for row in rows if row["method"] in methods]

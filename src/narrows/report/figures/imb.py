@@ -1,20 +1,18 @@
 """Figures 1 and 2 of information multi-bottlenecks: the exact plane of every layer as it learns.
 
 Source: Nguyen & Choi (2017), arXiv 1712.01272. The folder is that of
-`python -m narrows.experiments.imb_plane`.
+`python -m narrows.papers.imb`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
 import altair as alt
 
-from narrows.experiments.progress import Progress
-from narrows.experiments.store import read_json
+from narrows.papers.imb import PlanePoint, TrainingPlane
 from narrows.report.page import Section
 from narrows.report.plots import PALETTE
 from narrows.report.tables import ResultTable
@@ -25,15 +23,13 @@ _WIDTH, _HEIGHT = 300, 250
 Row = dict[str, Any]
 
 
-def dynamics_sections(folder: Path, progress: Progress) -> list[Section]:
+def dynamics_sections(plane: TrainingPlane) -> list[Section]:
     """The plane of each method, coloured by epoch; relevance against epochs; epochs to reach."""
-    plane = read_json(folder / "plane.json")
-    methods = plane["config"]["methods"]
-    rows = layer_rows(plane, methods)
-    about = plane["config"]
+    methods = plane.config.methods
+    rows = layer_rows(plane.points)
     text = (
-        f"Exact, by enumeration of all codes; means over {about['seeds']} seeds. A line joins the "
-        "layers of one epoch, the first layer on the right."
+        f"Exact, by enumeration of all codes; means over {plane.config.seeds} seeds. A line joins "
+        "the layers of one epoch, the first layer on the right."
     )
     return [
         Section("Information plane", [text], _plane(rows, methods)),
@@ -46,21 +42,21 @@ def dynamics_sections(folder: Path, progress: Progress) -> list[Section]:
     ]
 
 
-def layer_rows(plane: Row, methods: Sequence[str]) -> list[Row]:
-    """One row a method, measured epoch and layer: means over seeds, in bits."""
+def layer_rows(planes: Mapping[str, Sequence[PlanePoint]]) -> list[Row]:
+    """One row for each method, measured epoch and layer: means over seeds, in bits."""
     rows = []
-    for method in methods:
-        for point in plane[method]:
+    for method, points in planes.items():
+        for point in points:
             layers = zip(
-                zip(*point["rate"], strict=True), zip(*point["relevance"], strict=True), strict=True
+                zip(*point.rate, strict=True), zip(*point.relevance, strict=True), strict=True
             )
             for layer, (rates, relevances) in enumerate(layers, start=1):
                 spread = stdev(relevances) if len(relevances) > 1 else 0.0
                 mean = fmean(relevances)
                 place = {"rate": fmean(rates), "relevance": mean}
                 band = {"low": max(0.0, mean - spread), "high": mean + spread}
-                about = {"method": method, "epoch": point["epoch"], "layer": layer}
-                rows.append(about | place | band)
+                series = {"method": method, "epoch": point.epoch, "layer": layer}
+                rows.append(series | place | band)
     return rows
 
 
@@ -120,17 +116,16 @@ def _relevance(rows: Sequence[Row], methods: Sequence[str]) -> Any:
     return chart.facet(column=alt.Column("layer:O", title="Layer", sort=layers))
 
 
-def _table(plane: Row) -> ResultTable:
+def _table(plane: TrainingPlane) -> ResultTable:
     body = []
-    for method, found in plane["reached"].items():
-        share = found["layer_1"]
-        last = [fmean(layer) for layer in zip(*plane[method][-1]["relevance"], strict=True)]
+    for method, reached in plane.reached.items():
+        share = reached.layer_1
         body.append(
             [
                 method,
                 "never" if share is None else f"{share:.2%} of SFNN's epochs",
-                *(f"{bits:.3f}" for bits in last),
-                f"{max(found['highest']):.3f}",
+                *(f"{bits:.3f}" for bits in plane.points[method][-1].mean_relevance()),
+                f"{max(reached.highest):.3f}",
             ]
         )
     layers = [f"I(Z{i};Y) at the end" for i in range(1, len(body[0]) - 2)] if body else []

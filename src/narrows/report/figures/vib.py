@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import altair as alt
 import torch
 
 from narrows.errors import StoreError
-from narrows.experiments.figures import embeddings, shot_errors
-from narrows.experiments.progress import Progress
-from narrows.report.figures._charts import PERCENT, log_beta
+from narrows.papers.vib import Embedding, ShotError
+from narrows.report.figures.charts import PERCENT, log_beta
 from narrows.report.images import data_uri
 from narrows.report.page import Section
 from narrows.report.plots import PALETTE
-from narrows.report.rows import Run, load_run
+from narrows.runs import Member, Run
 
 __all__ = ["embedding_sections", "error_sections"]
 
@@ -38,42 +36,48 @@ _DRAWN, _CORNERS = 500, 17
 Row = dict[str, Any]
 
 
-def error_sections(folder: Path, progress: Progress) -> list[Section]:
+def error_sections(run: Run, measured: Sequence[ShotError]) -> list[Section]:
     """Error against beta from one draw and from twelve, the IB curve, and the rate against beta."""
-    run = load_run(folder)
     points = _information(run)
     if not points:
-        raise StoreError(f"no model of {folder} has a variational rate; train vib")
+        raise StoreError(f"no model of {run.path} has a variational rate; train vib")
     errors = [
-        {**row, "split": _SPLITS[row["split"]], "from": _shots(row["shots"])}
-        for row in shot_errors(folder, progress)
+        _series(row.member)
+        | {"split": _SPLITS[row.split], "from": _shots(row.shots), "error": row.error}
+        for row in measured
     ]
     text = "Error of z drawn once, and of the probabilities of twelve draws averaged. "
     text += "Dots are models, lines go through the means."
-    said = "I(X;Z) is the variational upper bound, I(Z;Y) the lower one. The dotted line is "
-    said += "log2 of the number of classes: with less, a code cannot tell all of them apart."
+    reading = "I(X;Z) is the variational upper bound, I(Z;Y) the lower one. The dotted line is "
+    reading += "log2 of the number of classes: with less, a code cannot tell all of them apart."
     sections = []
     for method in dict.fromkeys(row["method"] for row in points):
-        own = [[row for row in rows if row["method"] == method] for rows in (errors, points)]
+        of_method = [[row for row in rows if row["method"] == method] for rows in (errors, points)]
+        information = _information_chart(of_method[1], run.classes)
         sections += [
-            Section(f"Error of {method}", [text], _error_chart(own[0])),
-            Section(f"Information of {method}", [said], _information_chart(own[1], run.classes)),
+            Section(f"Error of {method}", [text], _error_chart(of_method[0])),
+            Section(f"Information of {method}", [reading], information),
         ]
     return sections
 
 
+def _series(member: Member) -> Row:
+    return {"method": member.method, "beta": member.beta, "seed": member.seed}
+
+
 def _information(run: Run) -> list[Row]:
-    return [
-        {"method": method, "beta": record["beta"], "seed": record["seed"], "split": name}
-        | {
-            axis: record["information"][split][f"variational_{axis}"]["nats"] / math.log(2)
-            for axis in ("rate", "relevance")
-        }
-        for method, records in run.records.items()
-        for record in records
-        for split, name in _SPLITS.items()
-        if "variational_rate" in record["information"][split]
-    ]
+    rows = []
+    for record in run.records():
+        for split, name in _SPLITS.items():
+            estimates = record.information.get(split, {})
+            bits = {
+                axis: estimates[f"variational_{axis}"].bits
+                for axis in ("rate", "relevance")
+                if f"variational_{axis}" in estimates
+            }
+            if len(bits) == 2 and None not in bits.values():
+                rows.append(_series(record.member) | {"split": name} | bits)
+    return rows
 
 
 def _shots(count: int) -> str:
@@ -126,38 +130,35 @@ def _information_chart(rows: Sequence[Row], classes: int) -> Any:
     return alt.hconcat(curve.properties(**size), (seen + needed).properties(**size))
 
 
-def embedding_sections(folder: Path, progress: Progress) -> list[Section]:
-    """95 % ellipses of p(z|x) over the entropy of the decoder, a panel a beta; first seed."""
-    run = load_run(folder)
-    found = embeddings(folder, progress)
-    first = min(row["seed"] for row in found)
-    errors = {
-        (row["method"], row["beta"], row["shots"]): row["error"]
-        for row in shot_errors(folder, progress)
-        if row["seed"] == first and row["split"] == "test"
-    }
+def embedding_sections(
+    run: Run, measured: Sequence[Embedding], errors: Sequence[ShotError]
+) -> list[Section]:
+    """95 % ellipses of p(z|x) over the decoder's entropy; a panel for each beta, first seed."""
+    first = min(row.member.seed for row in measured)
+    shots = {(row.member, row.shots): row.error for row in errors if row.split == "test"}
     panels = [
-        _ellipses(row, errors, run.classes)
-        for row in sorted(found, key=lambda row: (row["method"], row["beta"]))
-        if row["seed"] == first
+        _ellipses(row, [shots[row.member, count] for count in (1, 12)], run.classes)
+        for row in sorted(measured, key=lambda row: row.member)
+        if row.member.seed == first
     ]
     text = (
         f"Ellipses hold 95 % of p(z|x) of the first {_DRAWN} test images, coloured by class. Grey "
-        "is the entropy of q(y|z): the darker, the less the decoder knows there. Errors are those "
-        "of one draw of z and of the average of twelve, on all test images."
+        "is the entropy of q(y|z): the darker, the less certain the decoder is there. Errors are "
+        "those of one draw of z and of the average of twelve, on all test images."
     )
     return [Section("Posteriors", [text], alt.concat(*panels, columns=3))]
 
 
-def _ellipses(row: Row, errors: dict[tuple[str, float, int], float], classes: int) -> Any:
-    low = [centre - row["half"] for centre in row["centre"]]
-    high = [centre + row["half"] for centre in row["centre"]]
+def _ellipses(row: Embedding, errors: Sequence[float], classes: int) -> Any:
+    low = [centre - row.half for centre in row.centre]
+    high = [centre + row.half for centre in row.centre]
     x, y = (
         alt.X("x:Q", title=None, scale=alt.Scale(domain=[low[0], high[0]], nice=False)),
         alt.Y("y:Q", title=None, scale=alt.Scale(domain=[low[1], high[1]], nice=False)),
     )
-    one, twelve = (errors[row["method"], row["beta"], shots] for shots in (1, 12))
-    title = f"{row['method']}, beta = {row['beta']:g}: {one:.1%}, of 12 draws {twelve:.1%}"
+    single, average = errors
+    member = row.member
+    title = f"{member.method}, beta = {member.beta:g}: {single:.1%}, of 12 draws {average:.1%}"
     back = alt.Chart(alt.Data(values=[{"url": _background(row, classes)}])).mark_image(
         width=_PANEL, height=_PANEL, aspect=False
     )
@@ -178,24 +179,24 @@ def _ellipses(row: Row, errors: dict[tuple[str, float, int], float], classes: in
 _PANEL = 270
 
 
-def _background(row: Row, classes: int) -> str:
+def _background(row: Embedding, classes: int) -> str:
     """Entropy as a picture, white for none; the second coordinate of z points up."""
-    entropy = torch.tensor(row["entropy"])
+    entropy = torch.tensor(row.entropy)
     side = math.isqrt(len(entropy))
     shade = 1 - 0.6 * entropy.reshape(side, side).T.flip(0) / math.log2(classes)
     return data_uri(shade.clamp(0, 1)[None])
 
 
-def _corners(row: Row) -> str:
+def _corners(row: Embedding) -> str:
     """The ellipses as CSV: Altair copies and checks rows one by one, and here are thousands."""
     angles = torch.linspace(0, 2 * math.pi, _CORNERS)
     circle = _ELLIPSE * torch.stack([angles.cos(), angles.sin()])
-    factor = torch.tensor(row["factor"][:_DRAWN]).reshape(-1, 2, 2)
-    mean = torch.tensor(row["mean"][:_DRAWN])
-    found = (mean[:, :, None] + factor @ circle).transpose(1, 2).tolist()
+    factor = torch.tensor(row.factor[:_DRAWN]).reshape(-1, 2, 2)
+    mean = torch.tensor(row.mean[:_DRAWN])
+    ellipses = (mean[:, :, None] + factor @ circle).transpose(1, 2).tolist()
     lines = [
         f"{image},{corner},{x:.3f},{y:.3f},{label}"
-        for image, (corners, label) in enumerate(zip(found, row["label"][:_DRAWN], strict=True))
+        for image, (corners, label) in enumerate(zip(ellipses, row.label[:_DRAWN], strict=True))
         for corner, (x, y) in enumerate(corners)
     ]
     return "\n".join(["image,corner,x,y,label", *lines])

@@ -8,7 +8,7 @@ from torch import nn
 from narrows import PGD, HBaR
 from narrows.data import Dataset
 from narrows.errors import ConfigError, InputError
-from narrows.experiments.robust_layers import _row, select_robust_layers
+from narrows.papers.ib_rar import _row, select_robust_layers
 from narrows.training import TrainConfig
 from scenarios_training import prototypes
 

@@ -9,7 +9,7 @@ import torch
 from narrows.data import DATASETS
 from narrows.errors import ConfigError
 from narrows.experiments.config import DEFAULTS, RunConfig, load_config
-from narrows.experiments.options import check_options, declared_options
+from narrows.runs.options import check_options, declared_options
 from narrows.methods import AIB, METHODS, VIB
 from narrows.models import NetworkConfig
 

@@ -29,7 +29,7 @@ def against_beta(
     percent: bool = False,
     knees: Rows = (),
 ) -> Any:
-    """A panel a method: every model, the mean over seeds, and a rule at the knee.
+    """A panel for each method: every model, the mean over seeds, and a rule at the knee.
 
     Args:
         rows: with `method`, `beta`, `seed`, `value`, and the field of `colour`.

@@ -1,20 +1,15 @@
-"""What is measured on a trained member: accuracy, attacks, information; and the pictures of it.
+"""What is measured on a trained model: accuracy, attacks, information; and the pictures of it.
 
-Nothing here chooses anything: the member was chosen on validation data before it came here.
+Nothing here chooses anything: the model was chosen on validation data before it came here.
 """
 
 from __future__ import annotations
-
-import math
-from dataclasses import asdict
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from narrows.attacks import FGSM, PGD, Attack, DeepFool
 from narrows.data import Dataset, Splits
-from narrows.experiments.config import EvaluateConfig
 from narrows.information import (
     kde_bounds,
     kde_relevance,
@@ -24,21 +19,29 @@ from narrows.information import (
 from narrows.models.bottleneck import Stochastic, as_classifier, latent_mode, resting_mode
 from narrows.models.evaluating import evaluating
 from narrows.models.outputs import as_output, logits_of
+from narrows.runs.config import EvaluateConfig
+from narrows.runs.records import (
+    Accuracy,
+    AttackRecord,
+    EstimateRecord,
+    Measurements,
+    finite,
+)
 from narrows.types import Batch, Estimate, Latent
 
-__all__ = ["attacked_pictures", "evaluate_member", "project"]
+__all__ = ["accuracy", "attacked_pictures", "encode", "evaluate_model", "project"]
 
 _BLOCK = 2048
 _SEED = 0
 
 
-def evaluate_member(model: nn.Module, splits: Splits, config: EvaluateConfig) -> dict[str, Any]:
-    """Accuracy, robust accuracy and information of one trained model, ready for JSON.
+def evaluate_model(model: nn.Module, splits: Splits, config: EvaluateConfig) -> Measurements:
+    """Accuracy, robust accuracy and information of one trained model.
 
     Draws of a stochastic latent come from a fixed seed, so the same model gives the same numbers.
 
     Args:
-        model: in any mode; it is left as it was found.
+        model: in any mode, which is restored at the end.
         splits: train, validation and test set on the model's device.
         config: which attacks, how many images, which noise.
     """
@@ -48,24 +51,26 @@ def evaluate_member(model: nn.Module, splits: Splits, config: EvaluateConfig) ->
         return _evaluate(model, splits, config)
 
 
-def _evaluate(model: nn.Module, splits: Splits, config: EvaluateConfig) -> dict[str, Any]:
+def _evaluate(model: nn.Module, splits: Splits, config: EvaluateConfig) -> Measurements:
     stochastic = is_stochastic(model)
-    record: dict[str, Any] = {
-        "accuracy": {
-            name: accuracy(_at_rest(model, config.samples), data)
-            for name, data in splits._asdict().items()
-        },
-        "information": {
-            name: information(model, data, config)
-            for name, data in (("train", splits.train), ("test", splits.test))
-        },
+    at_rest = _at_rest(model, config.samples)
+    accuracies = Accuracy(*(accuracy(at_rest, data) for data in splits))
+    estimates = {
+        "train": information(model, splits.train, config),
+        "test": information(model, splits.test, config),
     }
+    sampled = None
     if stochastic:
-        sampled = as_classifier(model, samples=config.samples)
-        record["sampled_test_accuracy"] = accuracy(sampled, splits.test)
+        sampled = accuracy(as_classifier(model, samples=config.samples), splits.test)
+    attacks = None
     if splits.test.image and config.attack:
-        record["attacks"] = attack_all(model, splits.test, config, stochastic)
-    return record
+        attacks = attack_all(model, splits.test, config, stochastic)
+    return Measurements(
+        accuracy=accuracies,
+        information=estimates,
+        sampled_test_accuracy=sampled,
+        attacks=attacks,
+    )
 
 
 def accuracy(model: nn.Module, data: Dataset) -> float:
@@ -73,37 +78,39 @@ def accuracy(model: nn.Module, data: Dataset) -> float:
     return (_logits(model, data).argmax(1) == data.y).double().mean().item()
 
 
-def information(model: nn.Module, data: Dataset, config: EvaluateConfig) -> dict[str, Any]:
+def information(
+    model: nn.Module, data: Dataset, config: EvaluateConfig
+) -> dict[str, EstimateRecord]:
     """Every measure of I(X;Z) and I(Z;Y) that applies to the model, in nats.
 
     Pairwise bounds see the posterior's own noise, or `noise_std` added to a deterministic code, and
     are for diagonal covariance. Without a latent there is only what the prediction says of y.
     """
-    few = data.take(slice(0, config.information_samples))
-    batch = few.all()
-    found: dict[str, Estimate] = {}
+    measured = data.take(slice(0, config.information_samples))
+    batch = measured.all()
+    estimates: dict[str, Estimate] = {}
     latent = encode(model, batch.x)
     if latent is not None and (latent.scale is None or latent.scale.dim() == 2):
         scale = config.noise_std if latent.scale is None else latent.scale
-        found["kde_lower"], found["kde_upper"] = kde_bounds(latent.mean, scale)
+        estimates["kde_lower"], estimates["kde_upper"] = kde_bounds(latent.mean, scale)
         relevance = kde_relevance(latent.mean, scale, batch.y)
-        found["kde_relevance_lower"], found["kde_relevance_upper"] = relevance
-    logits = _logits(as_classifier(model, config.samples), few)
-    found["variational_relevance"] = variational_relevance(logits, batch.y)
+        estimates["kde_relevance_lower"], estimates["kde_relevance_upper"] = relevance
+    logits = _logits(as_classifier(model, config.samples), measured)
+    estimates["variational_relevance"] = variational_relevance(logits, batch.y)
     if latent is not None and latent.scale is not None:
-        found["variational_rate"] = variational_rate(latent.mean, latent.scale)
-    return {name: _plain(estimate) for name, estimate in found.items()}
+        estimates["variational_rate"] = variational_rate(latent.mean, latent.scale)
+    return {name: _record(estimate) for name, estimate in estimates.items()}
 
 
 def attack_all(
     model: nn.Module, data: Dataset, config: EvaluateConfig, stochastic: bool
-) -> list[dict[str, Any]]:
+) -> list[AttackRecord]:
     """FGSM and PGD at every eps, and DeepFool, on the first test images."""
     x, y = _attacked(data, config)
     mode = "sample" if resting_mode(model)[0] == "sample" else config.mode
     sampling = stochastic and mode == "sample"
-    victim = as_classifier(model, config.samples if sampling else None, mode)
     draws = config.samples if sampling else 1
+    victim = as_classifier(model, config.samples if sampling else None, mode)
     attacks: list[tuple[str, float | None, Attack]] = []
     for eps in config.eps:
         attacks.append(("fgsm", eps, FGSM(eps=eps)))
@@ -112,21 +119,21 @@ def attack_all(
     records = []
     for name, eps, attack in attacks:
         result = attack(victim, x, y)
-        found = result.distance[torch.isfinite(result.distance)]
+        distances = result.distance[torch.isfinite(result.distance)]
         records.append(
-            {
-                "attack": name,
-                "norm": attack.norm,
-                "eps": eps,
-                "accuracy": result.robust_accuracy if eps is not None else None,
-                "mean_distance": found.mean().item() if len(found) else None,
-                "median_distance": found.median().item() if len(found) else None,
-                "images": len(x),
-                "mode": mode if stochastic else "deterministic",
-                "draws": draws,
-                "forwards": result.forwards,
-                "backwards": result.backwards,
-            }
+            AttackRecord(
+                attack=name,
+                norm=attack.norm,
+                eps=eps,
+                accuracy=result.robust_accuracy if eps is not None else None,
+                mean_distance=distances.mean().item() if len(distances) else None,
+                median_distance=distances.median().item() if len(distances) else None,
+                images=len(x),
+                mode=mode if stochastic else "deterministic",
+                draws=draws,
+                forwards=result.forwards,
+                backwards=result.backwards,
+            )
         )
     return records
 
@@ -134,18 +141,17 @@ def attack_all(
 def attacked_pictures(
     model: nn.Module, data: Dataset, config: EvaluateConfig, count: int = 8
 ) -> dict[str, Tensor]:
-    """A few test images, what PGD and DeepFool make of them, and what the model then says."""
+    """The first test images, what PGD and DeepFool make of them, and the predictions there."""
     x, y = (part[:count] for part in _attacked(data, config))
     victim = _at_rest(model, config.samples)
-    eps = config.eps[len(config.eps) // 2]
-    pgd = _pgd(eps, config)(victim, x, y).x_adv
+    pgd = _pgd(config.middle_eps, config)(victim, x, y).x_adv
     deepfool = DeepFool(norm="l2")(victim, x, y).x_adv
     with torch.no_grad():
-        said = {
-            f"{name}_says": logits_of(victim, images).argmax(1)
+        predictions = {
+            f"{name}_predicted": logits_of(victim, images).argmax(1)
             for name, images in (("clean", x), ("pgd", pgd), ("deepfool", deepfool))
         }
-    return {"clean": x, "label": y, "pgd": pgd, "deepfool": deepfool, **said}
+    return {"clean": x, "label": y, "pgd": pgd, "deepfool": deepfool, **predictions}
 
 
 def project(model: nn.Module, data: Dataset, count: int = 600) -> dict[str, Tensor]:
@@ -212,12 +218,11 @@ def _pgd(eps: float, config: EvaluateConfig) -> PGD:
     return PGD(eps=eps, steps=config.pgd_steps, restarts=config.pgd_restarts)
 
 
-def _plain(estimate: Estimate) -> dict[str, Any]:
-    """For JSON, which has no infinity and no NaN: they become null."""
-    return {name: _finite(value) for name, value in asdict(estimate).items()}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _record(estimate: Estimate) -> EstimateRecord:
+    return EstimateRecord(
+        nats=finite(estimate.nats),
+        std_error=finite(estimate.std_error),
+        n=estimate.n,
+        ceiling=finite(estimate.ceiling),
+        diagnostics=finite(estimate.diagnostics),
+    )

@@ -1,6 +1,6 @@
 """The exact information plane of binary networks as they learn, and how soon a layer knows enough.
 
-    python -m narrows.experiments.imb_plane --epochs 20000 --out runs
+    python -m narrows.papers.imb --epochs 20000 --out runs
 
     I(X;Z_l), I(Z_l;Y) in bits, of every layer, by enumeration of all its codes and all 4,096 inputs
     epochs to reach = first epoch at which layer 1 has the relevance of SFNN's best layer at the end
@@ -17,6 +17,7 @@ rivals then have four times as many epochs a layer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -28,21 +29,61 @@ from torch import Tensor
 
 from narrows.data import Splits, load
 from narrows.data.twelve_bit import joint, patterns
-from narrows.errors import ConfigError, NarrowsError, unknown_name
-from narrows.experiments.progress import Progress
-from narrows.experiments.store import Folder, open_run
+from narrows.errors import ConfigError, NarrowsError, StoreError, unknown_name
 from narrows.information.enumeration import binary_tables, chain_information
 from narrows.methods import METHODS, Sizes
 from narrows.models import BinaryStochasticNet
+from narrows.runs import Progress
+from narrows.runs.environment import record_environment
+from narrows.runs.files import locked_folder, make_folder, read_json, write_json
 from narrows.training import Objective, Stacked, TrainConfig, Trainer, fit
 from narrows.types import Estimate
 
-__all__ = ["PlaneConfig", "epochs_to_reach", "measured_epochs", "run_plane"]
+__all__ = [
+    "PlaneConfig",
+    "PlanePoint",
+    "Reached",
+    "TrainingPlane",
+    "epochs_to_reach",
+    "measured_epochs",
+    "read_training_plane",
+    "run_plane",
+]
 
 _HIDDEN = (10, 8, 6, 4)
-_RIVAL = "sfnn"
+_REFERENCE = "sfnn"
 _CHECKPOINT_SECONDS = 60.0
-Point = dict[str, Any]
+_FILE, _KIND = "plane.json", "information plane of a training"
+_POINTS = "points of an information plane"
+
+
+@dataclass(frozen=True)
+class PlanePoint:
+    """Both axes of every layer in bits, `[seeds][layers]`, after `epoch` epochs."""
+
+    epoch: int
+    rate: list[list[float]]
+    relevance: list[list[float]]
+
+    def mean_relevance(self) -> list[float]:
+        """I(Z_l;Y) of every layer, averaged over seeds."""
+        return [fmean(layer) for layer in zip(*self.relevance, strict=True)]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When a method's layers know as much of the label as those of SFNN do at the end.
+
+    Attributes:
+        layer_1: share of SFNN's epochs after which layer 1 is where SFNN's best layer ends; `None`
+            for never.
+        each: likewise, of each layer, after which it is where SFNN's same layer ends.
+        highest: the highest mean relevance of each layer, in bits.
+    """
+
+    layer_1: float | None
+    each: list[float | None]
+    highest: list[float]
 
 
 @dataclass(frozen=True)
@@ -94,29 +135,59 @@ def measured_epochs(epochs: int, points: int) -> list[int]:
     return sorted({0, epochs, *(round(step) for step in steps)})
 
 
+@dataclass(frozen=True)
+class TrainingPlane:
+    """The plane of every method during its training, and when each reaches SFNN's relevance."""
+
+    config: PlaneConfig
+    points: dict[str, list[PlanePoint]]
+    reached: dict[str, Reached]
+
+
+def read_training_plane(folder: Path) -> TrainingPlane:
+    """Read what `run_plane` has written.
+
+    Raises:
+        StoreError: for another folder.
+    """
+    if not (folder / _FILE).exists():
+        raise StoreError(
+            f"{folder} has no {_FILE}; expected a folder of `python -m narrows.papers.imb`"
+        )
+    return read_json(folder / _FILE, _KIND, TrainingPlane)
+
+
 def run_plane(config: PlaneConfig, out: Path, progress: Progress) -> Path:
     """Train and measure every method; return the folder that holds `plane.json`.
 
-    A method that is finished is not repeated; one that was broken off goes on from its checkpoint.
+    A finished method is not repeated; one that was broken off continues from its checkpoint.
     """
     splits = Splits(*(part.to(config.device) for part in load("twelve-bit")))
-    with open_run(out / "imb-plane", asdict(config)) as folder:
-        for name in config.methods:
-            task = folder.sub(name)
-            if task.done:
-                progress.note(f"{name}: finished before, kept")
-                continue
-            _train(name, config, splits, task, progress)
-        planes = {name: folder.sub(name).read("plane.json") for name in config.methods}
-        reached = epochs_to_reach(planes) if _RIVAL in planes else {}
-        folder.write("plane.json", {"config": asdict(config), "reached": reached, **planes})
-        folder.write("done.json", {"methods": config.methods})
-    return folder.path
+    with locked_folder(out / "imb-plane") as folder:
+        settings = folder / "config.json"
+        if not settings.exists():
+            write_json(settings, "configuration of a plane", config)
+        elif read_json(settings, "configuration of a plane", PlaneConfig) != config:
+            raise StoreError(f"{folder} holds another plane; choose another --out")
+        record_environment(folder, config.device, finished=(folder / _FILE).exists())
+        points = {
+            name: _measured(name, config, splits, make_folder(folder / name), progress)
+            for name in config.methods
+        }
+        reached = epochs_to_reach(points) if _REFERENCE in points else {}
+        write_json(folder / _FILE, _KIND, TrainingPlane(config, points, reached))
+    return folder
 
 
-def _train(
-    name: str, config: PlaneConfig, splits: Splits, task: Folder, progress: Progress
-) -> None:
+def _measured(
+    name: str, config: PlaneConfig, splits: Splits, folder: Path, progress: Progress
+) -> list[PlanePoint]:
+    """Train one method, unless that is done, and return its points."""
+    done, checkpoint = folder / "done.json", folder / "checkpoint.safetensors"
+    path = folder / _FILE
+    if done.exists():
+        progress.note(f"{name}: finished before, kept")
+        return read_json(path, _POINTS, list[PlanePoint])
     train = splits.train + splits.validation
     members, wanted = _members(name, config), measured_epochs(config.epochs, config.points)
     recipe = TrainConfig(
@@ -126,26 +197,29 @@ def _train(
         optimiser="sgd",
         checkpoint_seconds=_CHECKPOINT_SECONDS,
     )
-    checkpoint = task.file("checkpoint.safetensors")
-    points = task.read("plane.json") if checkpoint.exists() else [_measure(members, 0)]
+    if checkpoint.exists():
+        points = read_json(path, _POINTS, list[PlanePoint])
+    else:
+        points = [_measure(members, 0)]
     with progress.bar(f"{name}: {config.seeds} networks", config.epochs) as bar:
 
         def on_epoch(trainer: Trainer) -> None:
-            if trainer.epoch in wanted and trainer.epoch not in [p["epoch"] for p in points]:
+            if trainer.epoch in wanted and trainer.epoch not in [p.epoch for p in points]:
                 points.append(_measure(members, trainer.epoch))
-                task.write("plane.json", points)
-            bar.show(trainer.epoch, _standing(points[-1]))
+                write_json(path, _POINTS, points)
+            bar.show(trainer.epoch, _status(points[-1]))
 
-        # Nothing is chosen here, so a few patterns are enough to validate on.
-        few = splits.test.take(slice(0, 32))
-        fit(members, train, few, recipe, checkpoint=checkpoint, identity=name, on_epoch=on_epoch)
-    task.write("done.json", {"epochs": config.epochs})
-    checkpoint.unlink()
+        # Nothing is chosen here, so that 32 patterns are enough to validate on.
+        subset = splits.test.take(slice(0, 32))
+        fit(members, train, subset, recipe, checkpoint=checkpoint, identity=name, on_epoch=on_epoch)
+    write_json(done, "completion mark", {"epochs": config.epochs})
+    checkpoint.unlink(missing_ok=True)
+    return points
 
 
 def _members(name: str, config: PlaneConfig) -> Stacked:
     kind = METHODS[name]
-    beta = 0.0 if name == _RIVAL else config.beta
+    beta = 0.0 if name == _REFERENCE else config.beta
     objectives = []
     for seed in range(config.seeds):
         with torch.random.fork_rng([]):
@@ -156,16 +230,15 @@ def _members(name: str, config: PlaneConfig) -> Stacked:
     return Stacked(objectives, list(range(config.seeds)), config.device)
 
 
-def _measure(members: Stacked, epoch: int) -> Point:
-    """Both axes in bits, `[seeds][layers]`."""
+def _measure(members: Stacked, epoch: int) -> PlanePoint:
     tensors, x, p_xy = members.named_tensors(), patterns(), joint(None)
     rates, relevances = [], []
     for index in range(len(members)):
         layers = [_layer(tensors, number, index) for number in range(len(_HIDDEN))]
-        found = chain_information(binary_tables(x, layers), p_xy)
-        rates.append([Estimate(layer.rate, 0, len(x)).bits for layer in found])
-        relevances.append([Estimate(layer.relevance, 0, len(x)).bits for layer in found])
-    return {"epoch": epoch, "rate": rates, "relevance": relevances}
+        information = chain_information(binary_tables(x, layers), p_xy)
+        rates.append([Estimate(layer.rate, 0, len(x)).bits for layer in information])
+        relevances.append([Estimate(layer.relevance, 0, len(x)).bits for layer in information])
+    return PlanePoint(epoch, rates, relevances)
 
 
 def _layer(tensors: dict[str, Tensor], number: int, index: int) -> tuple[Tensor, Tensor]:
@@ -173,40 +246,33 @@ def _layer(tensors: dict[str, Tensor], number: int, index: int) -> tuple[Tensor,
     return tensors[f"{name}.weight"][index], tensors[f"{name}.bias"][index]
 
 
-def _mean_relevance(point: Point) -> list[float]:
-    """I(Z_l;Y) of every layer in bits, averaged over seeds."""
-    return [fmean(layer) for layer in zip(*point["relevance"], strict=True)]
+def _status(point: PlanePoint) -> str:
+    shown = " ".join(f"{bits:.3f}" for bits in point.mean_relevance())
+    return f"I(Z;Y) at epoch {point.epoch}: {shown} bits"
 
 
-def _standing(point: Point) -> str:
-    shown = " ".join(f"{bits:.3f}" for bits in _mean_relevance(point))
-    return f"I(Z;Y) at epoch {point['epoch']}: {shown} bits"
-
-
-def epochs_to_reach(planes: dict[str, list[Point]]) -> dict[str, Any]:
+def epochs_to_reach(planes: Mapping[str, Sequence[PlanePoint]]) -> dict[str, Reached]:
     """How many epochs each method needs for what SFNN's layers know of the label at the end.
 
     Args:
         planes: the points of every method, SFNN's among them, as they were measured.
-
-    Returns:
-        For every method the first measured epoch at which its layer 1 is where SFNN's best layer
-        ends (`layer_1`), and at which each layer is where SFNN's same layer ends (`each`), as
-        shares of SFNN's epochs; `None` for never. Relevances are means over the seeds.
     """
-    last = planes[_RIVAL][-1]
-    final, epochs = _mean_relevance(last), last["epoch"]
+    last = planes[_REFERENCE][-1]
+    final, epochs = last.mean_relevance(), last.epoch
 
-    def share(points: list[Point], layer: int, wanted: float) -> float | None:
-        reached = [p["epoch"] for p in points if _mean_relevance(p)[layer] >= wanted]
+    def share(points: Sequence[PlanePoint], layer: int, wanted: float) -> float | None:
+        reached = [point.epoch for point in points if point.mean_relevance()[layer] >= wanted]
         return min(reached) / epochs if reached else None
 
     return {
-        name: {
-            "layer_1": share(points, 0, max(final)),
-            "each": [share(points, layer, wanted) for layer, wanted in enumerate(final)],
-            "highest": [max(layer) for layer in zip(*map(_mean_relevance, points), strict=True)],
-        }
+        name: Reached(
+            layer_1=share(points, 0, max(final)),
+            each=[share(points, layer, wanted) for layer, wanted in enumerate(final)],
+            highest=[
+                max(layer)
+                for layer in zip(*(point.mean_relevance() for point in points), strict=True)
+            ],
+        )
         for name, points in planes.items()
     }
 
@@ -214,7 +280,7 @@ def epochs_to_reach(planes: dict[str, list[Point]]) -> dict[str, Any]:
 @click.command()
 @click.option("--epochs", default=20_000, show_default=True)
 @click.option("--seeds", default=5, show_default=True)
-@click.option("--samples", default=2, show_default=True, help="M, draws a layer.")
+@click.option("--samples", default=2, show_default=True, help="M, draws per layer.")
 @click.option("--learning-rate", default=1.0, show_default=True)
 @click.option("--batch-size", default=512, show_default=True)
 @click.option("--beta", default=1e-4, show_default=True)
@@ -228,15 +294,16 @@ def main(out: Path, methods: str, **chosen: Any) -> None:
     progress = Progress(Console())
     try:
         config = PlaneConfig(methods=methods.split(","), **chosen)
-        folder = Folder(run_plane(config, out, progress))
+        folder = run_plane(config, out, progress)
+        plane = read_training_plane(folder)
     except NarrowsError as error:
         raise click.UsageError(str(error)) from error
-    for name, reached in folder.read("plane.json")["reached"].items():
-        share = reached["layer_1"]
-        said = "never" if share is None else f"after {share:.2%} of SFNN's epochs"
-        highest = " ".join(f"{bits:.3f}" for bits in reached["highest"])
-        progress.note(f"{name}: SFNN's relevance {said}; highest of each layer {highest} bits")
-    progress.note(f"Measurements: {folder.file('plane.json')}")
+    for name, reached in plane.reached.items():
+        share = reached.layer_1
+        when = "never" if share is None else f"after {share:.2%} of SFNN's epochs"
+        highest = " ".join(f"{bits:.3f}" for bits in reached.highest)
+        progress.note(f"{name}: SFNN's relevance {when}; highest of each layer {highest} bits")
+    progress.note(f"Measurements: {folder / _FILE}")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class Bar:
 
     def _print(self) -> None:
         self._printed = time.monotonic()
-        self._console.print(self._line(), highlight=False, soft_wrap=True)
+        self._console.print(self._line(), highlight=False, soft_wrap=True, markup=False)
 
     def _line(self) -> str:
         rate = (self._done - self._first) / max(1e-9, time.monotonic() - self._started)
@@ -77,7 +77,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """One line."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Bar]:
@@ -89,12 +89,12 @@ class Progress:
             return
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}", style="dim"),
+            TextColumn("{task.fields[text]}", style="dim", markup=False),
         )
         with LiveBars(*columns, console=self.console) as live:
             yield Bar(self.console, label, total, live)

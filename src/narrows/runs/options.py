@@ -66,11 +66,11 @@ def check_values(
 def _fits(value: Any, hint: Any) -> bool:
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if kind in (Union, UnionType):
-        return any(_fits(value, one) for one in inner)
+        return any(_fits(value, part) for part in inner)
     if kind is Literal:
         return value in inner
     if kind in (list, tuple, Sequence):
-        return isinstance(value, (list, tuple)) and all(_fits(one, inner[0]) for one in value)
+        return isinstance(value, (list, tuple)) and all(_fits(part, inner[0]) for part in value)
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
     return isinstance(value, kind) if isinstance(kind, type) else True
@@ -79,9 +79,9 @@ def _fits(value: Any, hint: Any) -> bool:
 def _spell(hint: Any) -> str:
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if kind in (Union, UnionType):
-        return " or ".join(_spell(one) for one in inner if one is not NoneType)
+        return " or ".join(_spell(part) for part in inner if part is not NoneType)
     if kind is Literal:
-        return " or ".join(repr(one) for one in inner)
+        return " or ".join(repr(part) for part in inner)
     if kind in (list, tuple, Sequence):
         return f"a list, each {_spell(inner[0])}"
     return _SPELT.get(kind, getattr(kind, "__name__", str(kind)))

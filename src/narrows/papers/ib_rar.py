@@ -55,7 +55,7 @@ class LayerRobustness:
 
 @dataclass(frozen=True)
 class RobustLayers:
-    """The table: plain cross-entropy, then one row a layer."""
+    """The table: plain cross-entropy, then one row per layer."""
 
     plain: LayerRobustness
     rows: list[LayerRobustness]

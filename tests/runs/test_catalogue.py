@@ -1,6 +1,6 @@
 import torch
 
-from narrows.experiments.catalogue import catalogue
+from narrows.runs.catalogue import catalogue
 from narrows.methods import METHODS, VIB
 from narrows.methods.adversarial import WRAPPERS
 

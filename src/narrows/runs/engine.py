@@ -1,0 +1,253 @@
+"""Carry a run out: train, measure, summarise; whatever a broken run has finished is kept."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from narrows.data import Splits
+from narrows.errors import ConfigError, DivergedError, StoreError
+from narrows.runs.building import build_members, build_objective, try_method
+from narrows.runs.config import ResolvedConfig
+from narrows.runs.data import load_splits
+from narrows.runs.environment import record_environment
+from narrows.runs.evaluate import attacked_pictures, evaluate_model, project
+from narrows.runs.files import locked_folder, make_folder, read_json, write_json, write_lines
+from narrows.runs.layout import (
+    CONFIG,
+    DONE,
+    RECORD,
+    SUMMARY,
+    MethodDone,
+    MethodFiles,
+    RunDone,
+    StoredMember,
+    WeightsHeader,
+)
+from narrows.runs.progress import Progress
+from narrows.runs.records import LostMember, Member, MemberRecord
+from narrows.runs.run import Run, read_weights
+from narrows.runs.summary import chosen_beta
+from narrows.storage import save_tensors
+from narrows.training import Looped, Solo, Trainer, fit
+
+__all__ = ["check_device", "run"]
+
+
+def run(config: ResolvedConfig, out: Path, progress: Progress) -> Run:
+    """Train, measure and summarise everything in `config`; return the run.
+
+    What an earlier, broken run of the same configuration has finished is kept and not repeated.
+    A method of which every model diverges does not stop the others.
+
+    Raises:
+        NarrowsError: of one kind or another for anything that a user can cause.
+        DivergedError: at the end, if no model of any method is left.
+    """
+    check_device(config.device)
+    splits, digest = load_splits(config)
+    config = replace(config, data_sha256=digest)
+    _check(config, splits)
+    splits = Splits(*(part.to(config.device) for part in splits))
+    with locked_folder(out / f"{config.data}-{config.identity()}") as folder:
+        _claim(folder, config)
+        for method in config.methods:
+            _MethodTask(config, method, splits, MethodFiles(folder / method), progress).carry_out()
+        write_json(folder / DONE, "completion mark", RunDone(config.methods, splits.test.classes))
+        finished = Run.open(folder)
+        write_json(folder / SUMMARY, "summary", finished.summary)
+    if not finished.members():
+        lost = [model for method in config.methods for model in finished.lost(method)]
+        raise DivergedError(
+            f"no model is left: {lost[0].error}. Try a smaller learning rate or beta"
+        )
+    return finished
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine doesn't have, before any work is done on another.
+
+    Raises:
+        ConfigError: saying why.
+    """
+    try:
+        kind = torch.zeros(1, device=device).cpu().device.type
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"device {device!r} cannot be used here ({reason}); try 'cpu'") from error
+    if kind != "cpu":
+        raise ConfigError(f"device {device!r} holds no numbers; try 'cpu'")
+
+
+def _check(config: ResolvedConfig, splits: Splits) -> None:
+    if config.adversarial is not None and not splits.train.image:
+        raise ConfigError(
+            f"adversarial training changes images in [0, 1], and {config.data} has none; "
+            "leave adversarial out"
+        )
+    for method in config.methods:
+        try_method(config, method, splits.train.shape, splits.train.classes)
+
+
+def _claim(folder: Path, config: ResolvedConfig) -> None:
+    """Say whose folder it is, or make sure that it is the same run's."""
+    path = folder / CONFIG
+    if not path.exists():
+        write_json(path, "configuration", config)
+    elif read_json(path, "configuration", ResolvedConfig) != config:
+        raise StoreError(f"{folder} holds another run; choose another --out")
+    record_environment(folder, config.device, finished=(folder / DONE).exists())
+
+
+class _MethodTask:
+    """One method of a run: train its models, measure each, draw its pictures."""
+
+    def __init__(
+        self,
+        config: ResolvedConfig,
+        method: str,
+        splits: Splits,
+        files: MethodFiles,
+        progress: Progress,
+    ) -> None:
+        self.config, self.method, self.splits = config, method, splits
+        self.files, self.progress = files, progress
+        self.shape, self.classes = splits.train.shape, splits.train.classes
+
+    def carry_out(self) -> None:
+        """Do what is not done yet."""
+        if self.files.done.exists():
+            self.progress.note(f"{self.method}: finished before, kept")
+            return
+        make_folder(self.files.folder / "records")
+        if not self.files.models.exists():
+            self._train()
+        tensors, header = read_weights(self.files.models)
+        records = self._measure(tensors, header)
+        if records:
+            self._draw(tensors, header, records)
+        for lost in header.lost:
+            self.progress.note(f"{self.method}, beta {lost.beta:g}, left out: {lost.error}")
+        write_json(self.files.done, "completion mark", MethodDone(header.epochs, header.steps))
+        self.files.checkpoint.unlink(missing_ok=True)
+
+    def _train(self) -> None:
+        """Train all models of the method and store those that have not diverged."""
+        grid = self.config.members(self.method)
+        try:
+            trainer = self._fit(len(grid))
+        except DivergedError as error:
+            lost = [LostMember(member.beta, member.seed, str(error)) for member in grid]
+            self._store({}, WeightsHeader([], self.shape, self.classes, lost))
+            return
+        kept = [index for index in range(len(grid)) if index not in trainer.diverged]
+        best = trainer.history[-1].best_epoch
+        tensors = trainer.best_members().named_tensors()
+        header = WeightsHeader(
+            members=[StoredMember(grid[i].beta, grid[i].seed, best[i]) for i in kept],
+            shape=self.shape,
+            classes=self.classes,
+            lost=[
+                LostMember(grid[i].beta, grid[i].seed, trainer.why_diverged(i))
+                for i in sorted(trainer.diverged)
+            ],
+            epochs=trainer.epoch,
+            steps=trainer.steps,
+        )
+        self._store({name: tensor[kept] for name, tensor in tensors.items()}, header)
+
+    def _store(self, tensors: dict[str, Tensor], header: WeightsHeader) -> None:
+        if header.lost:
+            write_json(self.files.failed, "list of diverged models", header.lost)
+        save_tensors(self.files.models, tensors, asdict(header))
+
+    def _fit(self, count: int) -> Trainer:
+        config, train = self.config, self.config.train
+        members = build_members(config, self.method, self.shape, self.classes)
+        if isinstance(members, Looped) and config.stack and count > 1:
+            self.progress.note(
+                f"{self.method}: running statistics, mixed precision and chunks cannot be "
+                "vectorised; the models are trained one after another in each step"
+            )
+        total = train.epochs * train.steps_per_epoch(len(self.splits.train))
+        with self.progress.bar(f"{self.method}: training {count} models", total) as bar:
+
+            def on_epoch(trainer: Trainer) -> None:
+                write_lines(self.files.history, trainer.history)
+                bar.show(trainer.epoch * trainer.steps_per_epoch, _losses(trainer))
+
+            return fit(
+                members,
+                self.splits.train,
+                self.splits.validation,
+                train,
+                checkpoint=self.files.checkpoint,
+                identity=f"{config.identity()}/{self.method}",
+                on_epoch=on_epoch,
+                on_step=bar.advance,
+            )
+
+    def _measure(self, tensors: dict[str, Tensor], header: WeightsHeader) -> list[MemberRecord]:
+        """Measure each model that has no record yet."""
+        records = []
+        with self.progress.bar(f"{self.method}: measuring", len(header.members)) as bar:
+            for index, stored in enumerate(header.members):
+                member = Member(self.method, stored.beta, stored.seed)
+                path = self.files.record(member)
+                if not path.exists():
+                    model = self._model(tensors, index, member)
+                    measured = evaluate_model(model, self.splits, self.config.evaluate)
+                    record = MemberRecord(
+                        method=self.method,
+                        beta=member.beta,
+                        seed=member.seed,
+                        best_epoch=stored.best_epoch,
+                        adversarial=self.config.adversarial,
+                        **vars(measured),
+                    )
+                    write_json(path, RECORD, record)
+                records.append(read_json(path, RECORD, MemberRecord))
+                bar.advance()
+        return records
+
+    def _model(self, tensors: dict[str, Tensor], index: int, member: Member) -> nn.Module:
+        objective = build_objective(self.config, member, self.shape, self.classes)
+        solo = Solo(objective, member.seed, self.config.device)
+        solo.load({name: tensor[index : index + 1] for name, tensor in tensors.items()})
+        return objective.model
+
+    def _draw(
+        self, tensors: dict[str, Tensor], header: WeightsHeader, records: list[MemberRecord]
+    ) -> None:
+        """Projections of the first seed at every beta, attacked images at the chosen beta."""
+        chosen = chosen_beta(records)
+        pictures: dict[str, Tensor] = {}
+        drawn: set[float] = set()
+        for index, stored in enumerate(header.members):
+            if stored.beta in drawn:
+                continue
+            drawn.add(stored.beta)
+            member = Member(self.method, stored.beta, stored.seed)
+            model = self._model(tensors, index, member)
+            for name, tensor in project(model, self.splits.test).items():
+                pictures[f"{member.beta!r}/{name}"] = tensor
+            if member.beta == chosen and self.splits.test.image and self.config.evaluate.attack:
+                pictures |= attacked_pictures(model, self.splits.test, self.config.evaluate)
+        save_tensors(self.files.pictures, pictures, {"beta": chosen})
+
+
+def _losses(trainer: Trainer) -> str:
+    """Least and largest over the models, whose betas differ too much for a mean."""
+    record = trainer.history[-1]
+    loss = [value for value in record.losses["loss"] if value is not None]
+    accuracy = [value for value in record.validation_accuracy if value is not None]
+    lost = f", {len(trainer.diverged)} diverged" if trainer.diverged else ""
+    if not loss or not accuracy:
+        return f"epoch {trainer.epoch}{lost}"
+    return (
+        f"epoch {trainer.epoch}, loss {min(loss):.3g} to {max(loss):.3g}, "
+        f"validation {min(accuracy):.1%} to {max(accuracy):.1%}{lost}"
+    )

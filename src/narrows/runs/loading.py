@@ -1,0 +1,125 @@
+"""Reading a configuration: a TOML file or a run's `config.json`, then values, then `key=value`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from narrows.errors import ConfigError
+from narrows.methods import METHODS
+from narrows.models.networks import NetworkConfig
+from narrows.runs.config import ResolvedConfig, RunConfig
+from narrows.runs.defaults import DEFAULTS, natural_network
+from narrows.runs.files import read_json
+from narrows.runs.overrides import explain, parse_overrides
+from narrows.training.recipes import RECIPES
+
+__all__ = ["load_config"]
+
+_LARGEST_FILE = 2**20  # bytes
+
+
+def load_config(
+    file: str | Path | None = None,
+    values: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+) -> ResolvedConfig:
+    """Build a resolved configuration; later settings go over earlier ones.
+
+    Args:
+        file: TOML with the keys of `RunConfig`, or the `config.json` of a run.
+        values: the same keys, nested.
+        overrides: `key=value`, with dots in the key.
+
+    Raises:
+        ConfigError: naming the unknown key (and the nearest valid one), the wrong type, the file
+            that is not TOML, or the number out of range.
+        StoreError: for a damaged `config.json`.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        given: Any = OmegaConf.merge(
+            OmegaConf.create(_read(None if file is None else Path(file))),
+            OmegaConf.create(dict(values or {})),
+            parse_overrides(overrides),
+        )
+        # Twice: data set, network and recipe decide what a lone `train.epochs` is a change of.
+        first = _build(OmegaConf.merge(OmegaConf.structured(RunConfig), given))
+        base = OmegaConf.structured(_base(first, given))
+        return _natural(_build(OmegaConf.merge(base, given)), given).resolve()
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+    except (TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        # What OmegaConf does not wrap: a list where a table is expected, say, or endless nesting.
+        raise ConfigError(f"expected a run configuration: {_first_line(error)}") from error
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    if file.suffix == ".json":
+        stored = read_json(file, "configuration", ResolvedConfig)
+        return msgspec.to_builtins(stored)
+    try:
+        if file.stat().st_size > _LARGEST_FILE:
+            raise ConfigError(f"{file} is larger than 1 MiB; expected a TOML file")
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or nested without end
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{file} is not valid TOML: {_first_line(error)}") from error
+
+
+def _base(first: RunConfig, given: Mapping[str, Any]) -> RunConfig:
+    """What the settings that were given are changes of."""
+    network, train = DEFAULTS[first.data]
+    name = _name(given.get("network"), network)
+    if name != network.name:
+        network = NetworkConfig(name, bottleneck=network.bottleneck)
+    networks = {}
+    for method in first.networks:
+        natural = natural_network(first.data, method)
+        name = _name(given["networks"][method], natural)
+        networks[method] = natural if name == natural.name else NetworkConfig(name)
+    if first.recipe is not None:
+        train = RECIPES[first.recipe]
+    return RunConfig(data=first.data, network=network, networks=networks, train=train)
+
+
+def _name(network: Mapping[str, Any] | None, default: NetworkConfig) -> str:
+    return (network or {}).get("name") or default.name
+
+
+def _natural(config: RunConfig, given: Mapping[str, Any]) -> RunConfig:
+    """Give methods of binary layers their natural network, unless the user has named one."""
+    if (given.get("network") or {}).get("name") is not None:
+        return config
+    networks = dict(config.networks)
+    for method in config.methods:
+        if METHODS[method].latent == "binary":
+            networks.setdefault(method, natural_network(config.data, method))
+    return replace(config, networks=networks)
+
+
+def _build(merged: Any) -> RunConfig:
+    from omegaconf import OmegaConf
+
+    built = OmegaConf.to_object(merged)
+    if not isinstance(built, RunConfig):
+        raise ConfigError(f"expected a run configuration, got {type(built).__name__}")
+    return built
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
