@@ -64,15 +64,15 @@ def fetch(archive: Archive, root: Root = None) -> dict[str, bytes]:
             failed, the folders that were searched and how to provide them.
     """
     folders = places(archive, root)
-    found = find(archive, root)
-    missing = [name for name in archive.files if name not in found]
+    contents = find(archive, root)
+    missing = [name for name in archive.files if name not in contents]
     for done, name in enumerate(missing):
         failures = _download(archive, name, folders[-1])
         content = _read(name, archive.files[name], folders[-1:])
         if content is None:
             raise _not_found(archive, missing[done:], folders, failures)
-        found[name] = content
-    return found
+        contents[name] = content
+    return contents
 
 
 def find(archive: Archive, root: Root = None) -> dict[str, bytes]:
@@ -82,8 +82,8 @@ def find(archive: Archive, root: Root = None) -> dict[str, bytes]:
         DataError: naming a file that is damaged.
     """
     folders = places(archive, root)
-    found = {name: _read(name, sums, folders) for name, sums in archive.files.items()}
-    return {name: content for name, content in found.items() if content is not None}
+    contents = {name: _read(name, sums, folders) for name, sums in archive.files.items()}
+    return {name: content for name, content in contents.items() if content is not None}
 
 
 def members(content: bytes, name: str, wanted: Iterable[str]) -> dict[str, bytes]:
@@ -93,7 +93,7 @@ def members(content: bytes, name: str, wanted: Iterable[str]) -> dict[str, bytes
         DataError: if it is no such archive, or lacks one of them.
     """
     names = list(wanted)
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
             for member in archive:
@@ -104,12 +104,12 @@ def members(content: bytes, name: str, wanted: Iterable[str]) -> dict[str, bytes
                 if member.size > LARGEST:
                     raise DataError(f"{name}: {file} unpacks to {member.size:,} bytes")
                 if stream := archive.extractfile(member):
-                    found[file] = stream.read()
+                    contents[file] = stream.read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise DataError(f"{name}: damaged tar archive ({error}); fetch it again") from error
-    if missing := [file for file in names if file not in found]:
+    if missing := [file for file in names if file not in contents]:
         raise DataError(f"{name}: holds no {', '.join(missing)}; it belongs to another data set")
-    return {file: found[file] for file in names}
+    return {file: contents[file] for file in names}
 
 
 def places(archive: Archive, root: Root) -> list[Path]:

@@ -141,12 +141,12 @@ def channel_scores(features: Tensor, targets: Sequence[Tensor], eps: float) -> T
         solved = torch.linalg.solve_triangular(
             factor, right.expand(len(block), *right.shape), upper=False
         )
-        one, *others = solved.split(widths, -1)
-        length = one.square().sum((-2, -1))
+        ones, *others = solved.split(widths, -1)
+        length = ones.square().sum((-2, -1))
         parts.append(
             torch.stack(
                 [
-                    w.square().sum((-2, -1)) - (one.mT @ w).square().sum((-2, -1)) / length
+                    w.square().sum((-2, -1)) - (ones.mT @ w).square().sum((-2, -1)) / length
                     for w in others
                 ]
             )

@@ -104,8 +104,8 @@ def _redrawn(read: _Reader, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         with noise_from(SeededNoise(generator)):
             return read(x, y)
 
-    found = checkpoint(seeded, x, y, use_reentrant=False, preserve_rng_state=False)
-    return cast(dict[str, Tensor], found)
+    values = checkpoint(seeded, x, y, use_reentrant=False, preserve_rng_state=False)
+    return cast(dict[str, Tensor], values)
 
 
 def _binary_net(
@@ -142,13 +142,13 @@ def _measure(
             a = torch.where(active[layer], a, a.detach())
         charges[f"compression.{layer + 1}"] = (layer, [binary_divergence(a, odds)])
     leaves = log_p.unflatten(0, (-1, inputs))
-    found = {"logits": leaves.logsumexp(0) - math.log(len(leaves))}
+    values = {"logits": leaves.logsumexp(0) - math.log(len(leaves))}
     for name, (layer, nodes) in charges.items():
         mean = nodes[0].unflatten(0, (-1, inputs)).mean(0)
         if scored:
             mean = with_score(mean, node_credits(nodes, layer, drawn.samples), drawn)
-        found[name] = mean
-    return found
+        values[name] = mean
+    return values
 
 
 def node_likelihoods(log_p: Tensor, y: Tensor, drawn: Tree) -> list[Tensor]:

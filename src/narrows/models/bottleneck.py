@@ -193,12 +193,12 @@ def latent_mode(model: nn.Module, mode: Mode, samples: int | None = None) -> Ite
         ConfigError: for a mode or a number of samples that there is not.
     """
     check_mode(mode, samples)
-    found = [module for module in model.modules() if isinstance(module, Stochastic)]
+    drawing = [module for module in model.modules() if isinstance(module, Stochastic)]
     before: list[tuple[Stochastic, Mode, int | None]] = [
-        (module, module.mode, module.samples) for module in found
+        (module, module.mode, module.samples) for module in drawing
     ]
     try:
-        for module in found:
+        for module in drawing:
             module.mode, module.samples = mode, samples
         yield
     finally:
@@ -236,9 +236,9 @@ class _Classifier(nn.Module):
                 logits = as_output(self.model(x)).logits
             if logits.dim() == 2:  # nothing is drawn
                 return logits.expand(count, *logits.shape)
-            own = logits.unflatten(0, (passes, each)).transpose(0, 1)
-            mean = own.log_softmax(-1).logsumexp(0) - math.log(each)
-            parts.append(own[0] if each == 1 else mean)
+            draws = logits.unflatten(0, (passes, each)).transpose(0, 1)
+            mean = draws.log_softmax(-1).logsumexp(0) - math.log(each)
+            parts.append(draws[0] if each == 1 else mean)
         return torch.cat(parts)
 
 
@@ -247,9 +247,9 @@ def draw_logits(model: nn.Module, x: Tensor, count: int) -> Tensor:
 
     A model of ours that draws nothing but its latent runs its encoder once for all of them.
     """
-    own = getattr(model, "draw_logits", None)
-    if own is not None and count > 1:
-        return own(x, count)
+    draw_many = getattr(model, "draw_logits", None)
+    if draw_many is not None and count > 1:
+        return draw_many(x, count)
     return torch.stack([average_logits(as_output(model(x)).logits) for _ in range(count)])
 
 

@@ -127,9 +127,11 @@ class NetworkConfig:
 
     def _fill_in(self) -> None:
         """Say every width, so that what is stored and hashed does."""
-        for name, own in zip(("encoder", "decoder"), _WIDTHS.get(self.name, ([], [])), strict=True):
+        for name, widths in zip(
+            ("encoder", "decoder"), _WIDTHS.get(self.name, ([], [])), strict=True
+        ):
             if getattr(self, name) is None:
-                object.__setattr__(self, name, list(own))
+                object.__setattr__(self, name, list(widths))
         if self.name == "binary" and self.encoder:
             object.__setattr__(self, "bottleneck", self.encoder[-1])
 

@@ -40,16 +40,16 @@ def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def check_tensors(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+def check_tensors(live: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
     """Refuse saved values that do not fit live tensors.
 
     Raises:
         CheckpointError: naming the first tensor that is missing or has another shape or type.
     """
-    if differing := sorted(own.keys() ^ saved.keys()):
+    if differing := sorted(live.keys() ^ saved.keys()):
         where = "model" if differing[0] in saved else "checkpoint"
         raise CheckpointError(f"tensor {differing[0]!r} is missing in the {where}")
-    for name, tensor in own.items():
+    for name, tensor in live.items():
         if tensor.shape != saved[name].shape:
             raise CheckpointError(
                 f"tensor {name!r} has shape {tuple(saved[name].shape)} in the checkpoint and "
@@ -62,15 +62,15 @@ def check_tensors(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Non
             )
 
 
-def copy_tensors(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+def copy_tensors(live: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
     """Copy saved values into live tensors of the same names and shapes.
 
     Raises:
         CheckpointError: as `check_tensors`; then nothing has been copied.
     """
-    check_tensors(own, saved)
+    check_tensors(live, saved)
     with torch.no_grad():
-        for name, tensor in own.items():
+        for name, tensor in live.items():
             tensor.copy_(saved[name])
 
 

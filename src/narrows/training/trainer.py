@@ -76,9 +76,9 @@ class Trainer:
         averaged = {name: tensor for name, tensor in live.items() if name not in on_ramp}
         self._average = WeightAverage(averaged, self.config.averaging)
         self._best = BestWeights(live, len(self.members))
-        one = self.members.member(0)
-        self._weights = [name for name, _ in one.named_parameters()]
-        mature = math.ceil(one.method.matures * self.config.epochs - 1e-6)
+        member = self.members.member(0)
+        self._weights = [name for name, _ in member.named_parameters()]
+        mature = math.ceil(member.method.matures * self.config.epochs - 1e-6)
         self._first_choice = min(max(self.config.beta_ramp, mature), self.config.epochs - 1)
 
     def _check(self) -> None:
@@ -154,7 +154,7 @@ class Trainer:
 
     def _step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         sizes = [len(descent.members) for descent in self._descents]
-        found = [
+        listed = [
             descent.step(own_x, own_y, self.steps)
             for descent, own_x, own_y in zip(
                 self._descents, x.split(sizes), y.split(sizes), strict=True
@@ -163,9 +163,9 @@ class Trainer:
         self.steps += 1
         if self.config.averaging:
             self._average.update(self.members.named_tensors())
-        if len(found) == 1:
-            return found[0]
-        return {name: torch.cat([parts[name] for parts in found]) for name in found[0]}
+        if len(listed) == 1:
+            return listed[0]
+        return {name: torch.cat([parts[name] for parts in listed]) for name in listed[0]}
 
     def _check_finite(self, pending: list[Tensor], step: int) -> None:
         losses = torch.stack(pending) if pending else torch.zeros(0, 1)
@@ -308,7 +308,7 @@ class Trainer:
 
     def _generators(self) -> dict[str, list[torch.Generator]]:
         members = self.members
-        found = {"noise": members.generators, "order": members.order_generators}
+        named = {"noise": members.generators, "order": members.order_generators}
         if self.config.augment != "none":
-            found["augment"] = members.augment_generators
-        return found
+            named["augment"] = members.augment_generators
+        return named

@@ -175,10 +175,10 @@ class Adversarial(Method):
         parts = {k: v for k, v in output.activations.items() if k.startswith(_PREFIX)}
         if not parts:
             return output, output
-        own = {k: v for k, v in output.activations.items() if k not in parts}
+        clean = {k: v for k, v in output.activations.items() if k not in parts}
         parts.pop(_IMAGES)
         adversarial = unpack({k.removeprefix(_PREFIX): v for k, v in parts.items()})
-        return output._replace(activations=own), adversarial
+        return output._replace(activations=clean), adversarial
 
     @abstractmethod
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
