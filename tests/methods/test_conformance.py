@@ -160,8 +160,7 @@ COMPILED = [
 ]
 
 
-# PyTorch's compiler itself looks at gradients in a way that it warns of.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+@pytest.mark.filterwarnings("ignore")  # PyTorch's compiler does itself what PyTorch warns of
 @pytest.mark.parametrize("compiled", ["model", "method"])
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiled_it_has_the_loss_that_it_has_as_written(name, compiled):
