@@ -8,7 +8,7 @@ import torch
 
 from narrows.cli import main
 from narrows.experiments.store import read_json
-from narrows.training.checkpoint import load_tensors
+from narrows.storage import load_tensors
 
 SMALL = ["--seeds", "2", "--epochs", "2", "--betas", "0.01,0.1,1", "--eps", "0.05,0.5",
          "--set", "evaluate.attack_images=40", "--set", "evaluate.pgd_steps=3",

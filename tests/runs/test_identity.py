@@ -31,6 +31,7 @@ def test_folders_keep_their_names_when_keys_are_added(data):
         "train.clip_norm=5",
         "train.beta_ramp=1",
         "evaluate.attack=false",
+        "network.latent_activation=relu",
     ],
 )
 def test_new_keys_count_where_they_are_set(change):

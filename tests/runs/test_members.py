@@ -17,8 +17,8 @@ from narrows.experiments.members import build_members, grid_of, list_members
 from narrows.experiments.progress import Progress
 from narrows.experiments.store import read_json
 from narrows.models import Bottleneck
+from narrows.storage import load_tensors, save_tensors
 from narrows.training import Looped, Stacked
-from narrows.training.checkpoint import load_tensors, save_tensors
 
 SMALL = {
     "methods": ["cross_entropy", "vib"],
