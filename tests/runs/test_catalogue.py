@@ -1,8 +1,8 @@
 import torch
 
-from narrows.runs.catalogue import catalogue
 from narrows.methods import METHODS, VIB
 from narrows.methods.adversarial import WRAPPERS
+from narrows.runs.catalogue import catalogue
 
 
 def test_every_method_and_wrapper_is_listed_with_its_betas():

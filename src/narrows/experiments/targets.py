@@ -165,8 +165,9 @@ def _call(path: Path, function: str) -> nn.Module:
     except NarrowsError:
         raise
     except (Exception, SystemExit) as error:  # whatever the user's file raises
+        reason = " ".join(str(error).split())
         raise ConfigError(
-            f"{path}:{function} failed{_line(error, path)} with {type(error).__name__}: {error}; "
+            f"{path}:{function} failed{_line(error, path)} with {type(error).__name__}: {reason}; "
             "correct it, or run the file with python for the whole traceback"
         ) from error
     finally:

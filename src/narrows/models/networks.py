@@ -204,7 +204,9 @@ def _wide_resnet(config: NetworkConfig, shape: Sequence[int], out: int) -> list[
 # Each returns the layers from an input to `out` numbers, the last of them linear.
 NETWORKS: dict[str, Callable[[NetworkConfig, Sequence[int], int], list[nn.Module]]] = {
     "mlp": _mlp,
-    **dict.fromkeys(SMALL, _small),
+    "cnn": _small,
+    "lenet": _small,
+    "carlini": _small,
     "vgg16": _vgg16,
     "resnet18": _resnet18,
     "preact_resnet18": _preact_resnet18,

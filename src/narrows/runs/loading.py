@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from narrows.checks import check_path
 from narrows.errors import ConfigError
 from narrows.methods import METHODS
 from narrows.models.networks import NetworkConfig
@@ -46,11 +47,11 @@ def load_config(
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        given: Any = OmegaConf.merge(
-            OmegaConf.create(_read(None if file is None else Path(file))),
-            OmegaConf.create(dict(values or {})),
-            parse_overrides(overrides),
+        later: Any = OmegaConf.merge(
+            OmegaConf.create(dict(values or {})), parse_overrides(overrides)
         )
+        stored = _read(None if file is None else check_path(file))
+        given: Any = OmegaConf.merge(OmegaConf.create(_without_overridden(stored, later)), later)
         check_shapes(OmegaConf.to_container(given), RunConfig)
         # Twice: data set, network and recipe decide what a lone `train.epochs` is a change of.
         first = _build(OmegaConf.merge(OmegaConf.structured(RunConfig), given))
@@ -81,6 +82,29 @@ def _read(file: Path | None) -> dict[str, Any]:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{file} is not valid TOML: {_first_line(error)}") from error
+
+
+def _without_overridden(stored: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop what a file says of single methods where a later setting is meant for all of them.
+
+    The configuration of a run names grid and network of each method. Without this, `--betas`
+    would change nothing there.
+    """
+    stored = dict(stored)
+    for general, specific in (("betas", "grids"), ("recipe", "train")):
+        if later.get(general) is not None:
+            stored.pop(specific, None)
+    if later.get("data", stored.get("data")) != stored.get("data"):
+        stored.pop("data_sha256", None)
+    network = later.get("network")
+    if isinstance(network, Mapping) and "networks" in stored:
+        name = network.get("name")
+        stored["networks"] = {
+            method: {**specific, **network}
+            for method, specific in stored["networks"].items()
+            if name in (None, specific.get("name"))
+        }
+    return stored
 
 
 def _base(first: RunConfig, given: Mapping[str, Any]) -> RunConfig:
