@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from narrows.audit import Outcome, audit, run
+from narrows.audit import CHECKS, Outcome, _record, audit
 from narrows.audit.planted import PLANTED, Quantised, ScaledLogits
 from narrows.data import load
 from narrows.errors import CheckpointError
@@ -69,7 +69,8 @@ def test_a_linear_model_keeps_what_it_truly_has():
     assert 0.2 < truth < 0.8
     assert found.verdict.reached == pytest.approx(truth)
     assert found.verdict.outcome is Outcome.HOLDS
-    assert found.flagged == found.tried == ()
+    assert found.flagged == ()
+    assert found.tried == ("ensemble",)
 
 
 @pytest.mark.slow
@@ -113,7 +114,7 @@ def test_same_seed_same_audit_and_plain_json():
     record = json.loads(json.dumps(first.to_json(), allow_nan=False))
     assert record["verdict"]["outcome"] == "overestimated by weaker attacks"
     assert record["about"]["eps"] == EPS
-    assert len(record["findings"]) == 16
+    assert [finding["check"] for finding in record["findings"]] == list(CHECKS)
 
 
 class StopError(Exception):
@@ -159,7 +160,7 @@ def test_a_ledger_that_ran_ahead_is_not_taken(tmp_path, monkeypatch):
     model, x, y = undefended()
     about = {"eps": EPS, "budget": SMALL.with_images(8)}
     whole = audit(ScaledLogits(model), x, y, **about)
-    write, calls = run.write_atomically, []
+    write, calls = _record.write_atomically, []
 
     def die(path, content):
         calls.append(path)
@@ -167,7 +168,7 @@ def test_a_ledger_that_ran_ahead_is_not_taken(tmp_path, monkeypatch):
             raise StopError
         write(path, content)
 
-    monkeypatch.setattr(run, "write_atomically", die)
+    monkeypatch.setattr(_record, "write_atomically", die)
     with pytest.raises(StopError):
         audit(ScaledLogits(model), x, y, **about, folder=tmp_path)
     again = audit(ScaledLogits(model), x, y, **about, folder=tmp_path)

@@ -22,15 +22,13 @@ from narrows.audit.planted import (
 )
 from narrows.audit.remedies import REMEDIES
 from narrows.audit.still import Still
-from narrows.audit.views import VIEWS, guarded
+from narrows.audit.views import VIEWS
 from narrows.errors import ConfigError
 from narrows.models.outputs import logits_of
 from scenarios_audit import (
     Float32Only,
     HalfInside,
     NaNGradient,
-    NumPyInside,
-    Overwriting,
     case_of,
     undefended,
 )
@@ -159,15 +157,6 @@ def test_the_mean_breaks_noise_that_no_number_of_draws_would():
     assert len(case.survivors) > 20
     REMEDIES["draws"](case)
     assert not len(case.survivors)
-
-
-@pytest.mark.parametrize("wrap", [Overwriting, NumPyInside])
-def test_a_model_that_cannot_be_run_with_a_graph_has_no_gradient(wrap):
-    case = case_of()
-    view = guarded(wrap(case.model))
-    assert gradient(view, case.x, case.y).eq(0).all()
-    with pytest.raises(RuntimeError, match="cannot be multiplied"):
-        gradient(guarded(torch.nn.Linear(3, 2)), case.x, case.y)
 
 
 def test_half_precision_inside_a_model_is_no_hindrance():

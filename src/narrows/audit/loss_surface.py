@@ -21,7 +21,6 @@ from narrows.attacks import norms as geometry
 from narrows.attacks.losses import resolve_loss
 from narrows.audit._base import Case
 from narrows.errors import InputError
-from narrows.models.outputs import logits_of
 
 __all__ = ["LossSurface", "loss_surface"]
 
@@ -80,7 +79,7 @@ def loss_surface(
             # One row of the grid at once: [n * k, ...].
             moved = x + a * towards
             grid = moved.unsqueeze(1) + steps.view(-1, *(1,) * (x.dim() - 1)) * across.unsqueeze(1)
-            logits = logits_of(case.model, grid.flatten(0, 1).clamp(0, 1))
+            logits = case.subject(grid.flatten(0, 1).clamp(0, 1))
             labels = y.repeat_interleave(points)
             losses.append(measure(logits, labels).view(len(x), points))
             right.append((logits.argmax(1) == labels).view(len(x), points))
