@@ -29,7 +29,7 @@ from narrows.audit._door import (
 )
 from narrows.audit._state import State
 from narrows.audit._subject import Subject, defined, held, unwrapped
-from narrows.checks import ArrayLike, check_images, check_labels
+from narrows.checks import ArrayLike, check_count, check_images, check_labels, check_number
 from narrows.errors import ConfigError, InputError
 from narrows.models.bottleneck import draw_logits
 from narrows.models.outputs import average_logits
@@ -90,13 +90,15 @@ class Claim:
         seed: int,
     ) -> None:
         self.budget = resolve_budget(budget)
-        PGD(norm=norm, eps=eps)  # refuses a norm or an eps that there is not
+        eps = check_number(eps, "eps")
         if eps == 0:
             raise ConfigError("eps must be positive: nothing can be attacked within eps = 0")
+        PGD(norm=norm, eps=eps)  # refuses a norm or an eps that there is not
+        check_count(seed, "seed", -(2**62))
         if not isinstance(model, nn.Module):
             kind = type(model).__name__
             raise InputError(f"a model must be a torch.nn.Module, got {kind}; wrap it in one")
-        self.model, self.eps, self.seed = unwrapped(model), float(eps), seed
+        self.model, self.eps, self.seed = unwrapped(model), eps, seed
         self.norm: Norm = norm
         weights = [part for part in self.model.parameters() if part.is_floating_point()]
         images = check_images(x, like=weights[0] if weights else None)
@@ -134,8 +136,7 @@ class Claim:
         rows = self._probe = spread_rows(len(self.x), _PROBE, self.x.device)
         x, y = self.x[rows], self.y[rows]
         self.stochastic = self._varies(nearby(x, self.norm, self.eps, self.seed))
-        with self.quiet():
-            self.batch = batch_dependence(self.subject, self.x, stochastic=self.stochastic)
+        self.batch = batch_dependence(self.subject, self.x, self._look, stochastic=self.stochastic)
         if self.batch:
             self.subject.companions = self.x[:_COMPANIONS]
         if not self.stochastic:
@@ -174,7 +175,7 @@ class Claim:
             classes = check_classifier(subject, self.x)
             few = self.x[:_COMPANIONS]
             noisy = not torch.equal(subject(few), subject(few))
-            batch = batch_dependence(subject, self.x, stochastic=noisy)
+            batch = batch_dependence(subject, self.x, lambda x, seed: subject(x), stochastic=noisy)
         if classes != self.classes:
             raise InputError(
                 f"a {kind} must tell the same {self.classes} classes apart as the model, this "

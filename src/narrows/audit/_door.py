@@ -11,6 +11,8 @@ Noise that begins off the data cannot be seen on clean images: perturbed ones ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -77,36 +79,40 @@ def attacked(subject: Subject, x: Tensor, y: Tensor, norm: Norm, eps: float) -> 
     return [attack(Guarded(subject), x, y).x_adv]
 
 
-def batch_dependence(subject: Subject, x: Tensor, *, stochastic: bool) -> str:
+def batch_dependence(
+    subject: Subject, x: Tensor, look: Callable[[Tensor, int], Tensor], *, stochastic: bool
+) -> str:
     """How the answer to an image depends on the rest of the batch, in words; empty if it does not.
 
     A model that takes no batch of one is shown single images twice from here on.
 
     Args:
-        subject: the model; asked on its own, and within `torch.no_grad`.
+        subject: the model.
         x: `[n, ...]` images.
+        look: logits of one pass, by the seed of the noise; by a model that remembers nothing, or
+            memory would be taken for dependence on the batch.
         stochastic: whether the model draws noise, so that only means can be compared.
     """
     x = x[spread_rows(len(x), _BATCH, x.device)]
     if len(x) == 1:
         x = torch.cat([x, 1 - x])
     try:
-        subject(x[:1])
+        look(x[:1], 0)
     except InputError:
         subject.doubled = True
         try:
-            subject(x[:1])
+            look(x[:1], 0)
         except InputError:
             return "it cannot be run on a single image"
     draws = _DRAWS if stochastic else 1
 
-    def look(x: Tensor) -> Tensor:
-        return torch.stack([subject(x) for _ in range(draws)])
+    def drawn(x: Tensor) -> Tensor:
+        return torch.stack([look(x, draw) for draw in range(draws)])
 
-    together = look(x)
+    together = drawn(x)
     others = {
-        "alone": torch.cat([look(row.unsqueeze(0)) for row in x[:_FEW]], 1),
-        "in the opposite order": look(x.flip(0)).flip(1)[:, : len(x)],
+        "alone": torch.cat([drawn(row.unsqueeze(0)) for row in x[:_FEW]], 1),
+        "in the opposite order": drawn(x.flip(0)).flip(1),
     }
     for place, answers in others.items():
         share = _difference(together[:, : answers.shape[1]], answers)

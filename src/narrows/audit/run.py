@@ -30,7 +30,7 @@ from narrows.audit._statistics import more_than
 from narrows.audit.checks import CHECKS, Check
 from narrows.audit.remedies import REMEDIES, remedies_for, unfit
 from narrows.audit.verdict import Verdict, judge
-from narrows.checks import ArrayLike, check_path
+from narrows.checks import ArrayLike, check_number, check_path
 from narrows.errors import InputError
 from narrows.types import Finding, Norm
 
@@ -125,7 +125,7 @@ def audit(
         >>> found.flagged
         ()
     """
-    if claimed is not None and not 0 <= claimed <= 1:
+    if claimed is not None and not 0 <= check_number(claimed, "claimed", error=InputError) <= 1:
         raise InputError(f"claimed must be a share in [0, 1], got {claimed}; divide percent by 100")
     place = None if folder is None else check_path(folder, "folder")
     case = Case(
