@@ -173,8 +173,8 @@ class Claim:
         subject = Subject(model, self._takes, self.x, self.y)
         with self.quiet(), held(model):
             classes = check_classifier(subject, self.x)
-            few = self.x[:_COMPANIONS]
-            noisy = not torch.equal(subject(few), subject(few))
+            sample = self.x[:_COMPANIONS]
+            noisy = not torch.equal(subject(sample), subject(sample))
             batch = batch_dependence(subject, self.x, lambda x, seed: subject(x), stochastic=noisy)
         if classes != self.classes:
             raise InputError(

@@ -52,17 +52,17 @@ def check_classifier(subject: Subject, x: Tensor) -> int:
         InputError: if the model cannot be run on the images or overwrites them, or returns anything
             but a row of two or more floating point logits for each.
     """
-    few = x[:_FEW].to(subject.takes)
-    shown = few.clone()
+    sample = x[:_FEW].to(subject.takes)
+    shown = sample.clone()
     logits = subject.raw(shown)
-    if not torch.equal(few, shown):
+    if not torch.equal(sample, shown):
         raise InputError(
             "the model overwrites the images that it is given, and would those of an attack: let "
             "it make new ones, like (x - mean) / std for x.sub_(mean).div_(std)"
         )
-    if logits.dim() == 2 and logits.shape[0] == len(few) and logits.is_floating_point():
+    if logits.dim() == 2 and logits.shape[0] == len(sample) and logits.is_floating_point():
         logits = logits.nan_to_num()  # what is no number is counted, image by image, not refused
-    return check_logits(logits, len(few)).shape[-1]
+    return check_logits(logits, len(sample)).shape[-1]
 
 
 def nearby(x: Tensor, norm: Norm, eps: float, seed: int) -> list[Tensor]:
@@ -104,14 +104,14 @@ def batch_dependence(
             look(x[:1], 0)
         except InputError:
             return "it cannot be run on a single image"
-    draws = _DRAWS if stochastic else 1
+    draws, alone = (_DRAWS, 2) if stochastic else (1, _FEW)
 
     def drawn(x: Tensor) -> Tensor:
         return torch.stack([look(x, draw) for draw in range(draws)])
 
     together = drawn(x)
     others = {
-        "alone": torch.cat([drawn(row.unsqueeze(0)) for row in x[:_FEW]], 1),
+        "alone": torch.cat([drawn(row.unsqueeze(0)) for row in x[:alone]], 1),
         "in the opposite order": drawn(x.flip(0)).flip(1),
     }
     for place, answers in others.items():

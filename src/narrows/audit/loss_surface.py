@@ -68,9 +68,9 @@ def loss_surface(
     if rows.dim() != 1 or not len(rows) or rows.min() < 0 or rows.max() >= len(case.x):
         raise InputError(f"rows must be indices [n] in 0..{len(case.x) - 1}, got {rows.tolist()}")
     x, y = case.x[rows], case.y[rows]
-    found = case.plain(attack or case.pgd()).x_adv[rows]
+    x_adv = case.plain(attack or case.pgd()).x_adv[rows]
     noise = torch.randn(x.shape, generator=case.generator(), dtype=x.dtype, device=x.device)
-    towards, across = _stretched(found - x, noise, case), _stretched(noise, noise, case)
+    towards, across = _stretched(x_adv - x, noise, case), _stretched(noise, noise, case)
     steps = torch.linspace(-reach, reach, points, dtype=x.dtype, device=x.device)
     measure = resolve_loss(loss)
     losses, right = [], []

@@ -18,8 +18,8 @@ from scenarios_audit import (
     ("wrap", "where"), [(Drifting, "passes"), (Tiring, "asked"), (Remembering, "memory")]
 )
 def test_memory_is_named(wrap, where):
-    case = case_of(wrap)
-    case.plain(case.pgd(restarts=3))
+    case = case_of(wrap, eps=0.05)
+    case.plain(case.pgd(restarts=3))  # long enough to tire it
     finding = state(case)
     assert not finding.passed
     assert "stateful" in finding.evidence

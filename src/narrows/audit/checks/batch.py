@@ -20,8 +20,8 @@ __all__ = ["batch"]
 def batch(case: Case) -> Finding:
     """Fails where logits of a row change with the rows beside it; noise is averaged out first."""
     if not case.batch:
-        said = "an image is classified alike alone, in a batch, and in the opposite order"
-        return Finding("batch", True, said)
+        evidence = "an image is classified alike alone, in a batch, and in the opposite order"
+        return Finding("batch", True, evidence)
     beside = 0 if case.subject.companions is None else len(case.subject.companions)
     return Finding(
         "batch",

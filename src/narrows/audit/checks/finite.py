@@ -21,9 +21,9 @@ def finite(case: Case) -> Finding:
     near = int(case.subject.undefined.sum())
     if not near and not case.left_out:
         return Finding("finite", True, "every answer was a number")
-    said = [case.describe_left_out()] if case.left_out else []
+    facts = [case.describe_left_out()] if case.left_out else []
     if near:
-        said.append(f"NaN or infinity near {near} of {len(case.x)} images, where perturbed")
+        facts.append(f"NaN or infinity near {near} of {len(case.x)} images, where perturbed")
     data = {"left_out": list(case.left_out), "near": near / len(case.x)}
     remedy = "find the overflow or the division by zero; clamp what goes into a logarithm"
-    return Finding("finite", False, "; ".join(said), remedy, data)
+    return Finding("finite", False, "; ".join(facts), remedy, data)

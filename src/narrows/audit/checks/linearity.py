@@ -42,8 +42,10 @@ def linearity(case: Case) -> Finding:
     data = {"predicted": predicted.tolist(), "actual": actual.tolist()}
     remedy = "the gradient misleads: attack by finite differences, search and transfer"
     if promising.double().mean() < 0.5:
-        said = f"the gradient promises nothing at {(~promising).double().mean():.0%} of the images"
-        return Finding("linearity", False, said, remedy, data)
+        evidence = (
+            f"the gradient promises nothing at {(~promising).double().mean():.0%} of the images"
+        )
+        return Finding("linearity", False, evidence, remedy, data)
     ratio = (actual[promising] / predicted[promising]).median().item()
     passed = _LOW <= ratio <= _HIGH
     evidence = f"a step of eps / {_SHARE} changes the margin by {ratio:.2g} of what is promised"

@@ -22,8 +22,8 @@ _LIMIT = 0.1
 def seeds(case: Case) -> Finding:
     """Fails where models of other seeds differ by more than 10 points, beyond sampling error."""
     if not case.siblings:
-        said = "no models of other seeds were given"
-        return Finding("seeds", True, said, examined=False)
+        evidence = "no models of other seeds were given"
+        return Finding("seeds", True, evidence, examined=False)
     attack = case.pgd()
     kept = [~case.plain(attack).success]
     with case.restored():

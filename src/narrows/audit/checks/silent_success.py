@@ -66,8 +66,8 @@ def silently_fooled(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> T
 def silent_success(case: Case) -> Finding:
     """Fails where PGD passes over what it looks for."""
     if case.stochastic:
-        said = "the model draws noise: a look that found an image fooled may have been luck"
-        return Finding("silent_success", True, said, examined=False)
+        evidence = "the model draws noise: a look that found an image fooled may have been luck"
+        return Finding("silent_success", True, evidence, examined=False)
     rows = correct_rows(case)
     victim = case.view("plain")
     if not len(rows) or victim is None:

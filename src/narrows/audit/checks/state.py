@@ -34,9 +34,11 @@ def state(case: Case) -> Finding:
             _REMEDY,
         )
     if case.drift:
-        said = f"the model is stateful: a pass in evaluation mode changes {len(changed)} values"
-        return Finding("state", False, f"{said} ({names})", _REMEDY)
+        evidence = f"the model is stateful: a pass in evaluation mode changes {len(changed)} values"
+        return Finding("state", False, f"{evidence} ({names})", _REMEDY)
     if changed:
-        said = f"a pass changes {names}, and no answer; the clean images are classified as before"
-        return Finding("state", True, said)
+        evidence = (
+            f"a pass changes {names}, and no answer; the clean images are classified as before"
+        )
+        return Finding("state", True, evidence)
     return Finding("state", True, "use changes nothing; the clean images are classified as before")

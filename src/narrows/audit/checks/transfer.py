@@ -24,18 +24,18 @@ def transfer(case: Case) -> Finding:
     """Fails where transferred images fool the model more often than its own gradient does."""
     attack = case.pgd(loss="margin")
     climbed = by_gradient(case)
-    said, passed = [], True
+    facts, passed = [], True
     data = {"pgd": share(~climbed)}
     for view in ("surrogate" if case.twin is None else "twin", "labels"):
         result = case.run(attack, view)
         if result is None:
             continue
         missed = only_first(result.success, climbed)
-        said.append(
+        facts.append(
             f"an attack on the {view} fools it at {case.seen[attack, view]:.1%} of the images and "
             f"the model at {share(result.success):.1%}; {share(missed):.1%} are fooled by it only"
         )
         passed = passed and not counts(missed)
         data[view] = result.robust_accuracy
     remedy = "" if passed else "the gradient hides what transfers: look for the reason"
-    return Finding("transfer", passed, "; ".join(said), remedy, data)
+    return Finding("transfer", passed, "; ".join(facts), remedy, data)
