@@ -21,9 +21,10 @@ import torch
 from _timing import in_turn, ratio, save
 from torch import Tensor
 
+from narrows.checks import check_joint
 from narrows.data import twelve_bit
 from narrows.information import IBSolution, blahut_arimoto, information_bottleneck
-from narrows.information._joint import Source, check_joint, merge_rows, mutual_information
+from narrows.information._joint import Source, merge_rows, mutual_information
 
 BETAS = torch.logspace(-2, -0.01, 50, dtype=torch.float64)
 

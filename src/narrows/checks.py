@@ -64,16 +64,18 @@ def as_tensor(value: ArrayLike, name: str) -> Tensor:
         name: how errors call it.
 
     Raises:
-        InputError: for anything else, such as a string, a set, or lists of unequal length.
+        InputError: for anything else: a string, a set, lists of unequal length, complex numbers.
 
     >>> as_tensor([[0.0, 1.0]], "x")
     tensor([[0., 1.]], dtype=torch.float64)
     """
     if isinstance(value, Tensor):
+        if value.is_complex():
+            raise InputError(f"{name} must hold real numbers, got {_describe(value)}")
         return value
     array = _as_array(value, name)
     if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} must hold numbers, got NumPy's {array.dtype} {list(array.shape)}")
+        raise InputError(f"{name} must hold real numbers, got {array.dtype} {list(array.shape)}")
     if array.dtype == np.longdouble and array.dtype != np.float64:
         array = array.astype(np.float64)
     # PyTorch cannot share memory that is read-only, byte-swapped or strided backwards.
@@ -262,7 +264,7 @@ def check_samples(z: ArrayLike, name: str = "z", *, fewest: int = 2) -> Tensor:
     samples = as_tensor(z, name).detach()
     if samples.dim() == 1:
         samples = samples[:, None]
-    if samples.dim() != 2 or samples.is_complex():
+    if samples.dim() != 2:
         hint = f"; write {name}.flatten(1)" if samples.dim() > 2 else ""
         raise InputError(f"{name} must be real numbers [n, K], got {_describe(samples)}{hint}")
     if not samples.shape[1]:
@@ -288,7 +290,7 @@ def check_joint(joint: ArrayLike, name: str = "joint") -> Tensor:
         InputError: for another shape, negative numbers, NaN, infinity, or a sum that is not 1.
     """
     table = as_tensor(joint, name).detach()
-    if table.dim() != 2 or table.is_complex() or not table.numel():
+    if table.dim() != 2 or not table.numel():
         raise InputError(f"{name} must be probabilities p(x, y) [X, Y], got {_describe(table)}")
     table = table.to("cpu", torch.float64)
     if not torch.isfinite(table).all() or (table < 0).any():
@@ -306,6 +308,12 @@ def check_count(
     """Return a whole number that is at least `smallest`.
 
     NumPy's integers are accepted, and neither booleans nor floats, nor a number in quotes.
+
+    Args:
+        value: what the user gave.
+        name: how errors call it.
+        smallest: the least number that makes sense.
+        error: class of the error.
 
     Raises:
         ConfigError: or `error`, saying what arrived.
@@ -327,6 +335,14 @@ def check_number(
     error: type[NarrowsError] = ConfigError,
 ) -> float:
     """Return a finite number in `[low, high]`, and larger than `above` where that is given.
+
+    Args:
+        value: what the user gave.
+        name: how errors call it.
+        low: least number that is accepted.
+        high: largest number that is accepted.
+        above: a number that is too small itself.
+        error: class of the error.
 
     Raises:
         ConfigError: or `error`, saying what arrived.

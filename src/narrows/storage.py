@@ -13,26 +13,31 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
+from narrows.checks import check_path
 from narrows.errors import CheckpointError, StoreError
 
-__all__ = ["load_tensors", "save_tensors", "write_atomically"]
+__all__ = ["convert_header", "load_tensors", "save_tensors", "write_atomically"]
+
+T = TypeVar("T")
 
 _KEY, _DIGEST = "narrows", "sha256"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file so that it is either complete or not there.
 
     Raises:
         StoreError: for a full disk, a read-only folder, a missing one.
     """
+    path = check_path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -50,7 +55,9 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink()
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+def save_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, Any]
+) -> None:
     """Write tensors and a JSON header to one safetensors file, atomically.
 
     Raises:
@@ -64,9 +71,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
 
 
 def load_tensors(
-    path: Path, device: str | torch.device = "cpu", kind: str = "checkpoint"
-) -> tuple[dict[str, Tensor], Any]:
+    path: str | os.PathLike[str], device: str | torch.device = "cpu", kind: str = "checkpoint"
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote: tensors and header.
+
+    Which fields the header must have is for the caller to say, with `convert_header`.
 
     Args:
         path: of the file.
@@ -77,6 +86,7 @@ def load_tensors(
         CheckpointError: for a file that is missing, truncated, of another format (a pickled `.pt`
             file, say, which is never opened), not written by this library, or changed since.
     """
+    path = check_path(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -96,7 +106,37 @@ def load_tensors(
             "delete it to start over, or restore a copy"
         )
     placed = {name: tensor.to(device) for name, tensor in tensors.items()}
-    return placed, json.loads(metadata[_KEY])
+    return placed, _header(path, metadata[_KEY], kind)
+
+
+def _header(path: Path, text: str, kind: str) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError
+        raise CheckpointError(f"{path} has a header that is no JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise CheckpointError(
+            f"{path} is not a {kind}: its header is {type(header).__name__}, expected fields by "
+            "name"
+        )
+    return header
+
+
+def convert_header(path: str | os.PathLike[str], header: Mapping[str, Any], fields: type[T]) -> T:
+    """The header of a file as a dataclass.
+
+    Args:
+        path: of the file, for errors.
+        header: what `load_tensors` has read.
+        fields: a dataclass, whose annotations are the types that the fields must have.
+
+    Raises:
+        CheckpointError: naming the file and the first field that is missing or of another type.
+    """
+    try:
+        return msgspec.convert(header, fields)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise CheckpointError(f"{path} has a header with another content: {error}") from error
 
 
 def _digest(tensors: Mapping[str, Tensor], header: str) -> str:

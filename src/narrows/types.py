@@ -44,11 +44,14 @@ class Latent(NamedTuple):
         mean: `[batch, K]`, the mean of p(z|x). Equal to `z` for a deterministic encoder.
         scale: `None` for a deterministic encoder; `[batch, K]`, the standard deviations of a
             diagonal Gaussian; or `[batch, K, K]`, the Cholesky factor of a full covariance.
+        log_scale: `[batch, K]`, the logarithm of `scale`, or of its diagonal, where a model knows
+            it; right also where a scale is too small to be told from 0.
     """
 
     z: Tensor
     mean: Tensor
     scale: Tensor | None = None
+    log_scale: Tensor | None = None
 
 
 class ModelOutput(NamedTuple):

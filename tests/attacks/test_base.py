@@ -1,14 +1,17 @@
 import math
+from dataclasses import fields
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from narrows.attacks import APGD, FAB, FGSM, PGD, DeepFool
+from narrows.attacks import APGD, ATTACKS, FAB, FGSM, NIFGSM, PGD, DeepFool, MultiTargeted
 from narrows.attacks._base import Best
+from narrows.attacks._entrance import is_stochastic
 from narrows.attacks._query import Query, frozen
 from narrows.errors import ConfigError, InputError, NarrowsError
-from scenarios_attacks import NoisyInput, curved_case, linear_case
+from scenarios_attacks import Counting, NoisyInput, SignStep, curved_case, linear_case
 
 X, Y = torch.full((4, 1, 2, 2), 0.5), torch.tensor([0, 1, 2, 0])
 MODEL = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
@@ -29,15 +32,15 @@ def changed(value: float) -> torch.Tensor:
         (255 * X, Y, "divide 0-255 images by 255"),
         (changed(math.nan), Y, r"must lie in \[0, 1\], got values from nan"),
         (changed(math.inf), Y, r"must lie in \[0, 1\], got values from 0.5 to inf"),
-        (X.to(torch.uint8), Y, "floating point .* got torch.uint8"),
+        (X.to(torch.uint8), Y, "floating point .* got uint8"),
         (X[0, 0, 0, 0], Y, "floating point"),
-        (X[:0], Y[:0], "x is empty"),
-        (X, Y[:3], r"integers of shape \[4\], got torch.int64 \[3\]"),
-        (X, Y[:, None], r"got torch.int64 \[4, 1\]"),
-        (X, Y.float(), r"got torch.float32 \[4\]"),
-        (X, Y > 0, r"got torch.bool \[4\]"),
-        (X, Y + 1, r"lie in 0..2 for this model, got 1..3"),
-        (X, Y - 1, r"lie in 0..2 for this model, got -1..1"),
+        (X[:0], Y[:0], "images are empty"),
+        (X, Y[:3], "one of labels for each of 4 samples, got 3"),
+        (X, Y[:, None], r"got int64 \[4, 1\]; write labels.squeeze\(1\)"),
+        (X, Y.float(), r"got float32 \[4\]; write labels.long\(\)"),
+        (X, Y > 0, r"got bool \[4\]"),
+        (X, Y + 1, r"labels must lie in 0..2, got 1..3"),
+        (X, Y - 1, r"labels must lie in 0..2, got -1..1"),
     ],
 )
 def test_refuses_images_and_labels_that_mean_nothing(attack, x, y, says):
@@ -49,8 +52,8 @@ def test_refuses_images_and_labels_that_mean_nothing(attack, x, y, says):
     ("target", "says"),
     [
         (Y, "must differ from the label, 4 of 4 don't"),
-        (Y[:2], r"targets must be integers of shape \[4\]"),
-        (Y + 7, "lie in 0..2 for this model, got 7..9"),
+        (Y[:2], "one of targets for each of 4 samples, got 2"),
+        (Y + 7, r"targets must lie in 0..2, got 7..9"),
     ],
 )
 def test_refuses_targets_that_mean_nothing(target, says):
@@ -64,7 +67,7 @@ def test_refuses_targets_that_mean_nothing(target, says):
         ({"eps": 8}, r"\[0, 1\].*got 8; divide by 255"),
         ({"eps": -0.1}, "got -0.1"),
         ({"eps": math.nan}, "got nan"),
-        ({"eps": math.inf, "norm": "l2"}, "must be finite .* got inf"),
+        ({"eps": math.inf, "norm": "l2"}, "must be finite, got inf"),
         ({"norm": "l1"}, "'linf' or 'l2', got 'l1'"),
         ({"norm": 2}, "got 2"),
         ({"draws": 0}, "draws must be at least 1, got 0"),
@@ -118,9 +121,9 @@ class Broken(nn.Module):
     [
         ("logits", "NaN or infinite logits"),
         ("gradient", "gradient is NaN or infinite at 4 of 4 images"),
-        ("shape", r"must return logits .* got shape \(4,\)"),
-        ("rows", r"must return logits \[4, classes\] for 4 images, got \[3, 3\]"),
-        ("width", r"cannot be run on images \[4, .*\] of torch.float32 on cpu \(RuntimeError: "),
+        ("shape", r"must return logits .* got shape \(8,\)"),
+        ("rows", r"must return logits \[8, classes\] for 8 inputs, got \[3, 3\]"),
+        ("width", r"cannot be run on images \[8, .*\] of torch.float32 on cpu \(RuntimeError: "),
         ("graph", "the model has no gradient"),
         ("other graph", "the model has no gradient"),
     ],
@@ -266,7 +269,7 @@ class _Says(nn.Module):
     ("say", "hint"),
     [
         (lambda x: torch.as_tensor(x.numpy()) @ torch.eye(3), "keep it in PyTorch"),
-        (lambda x: (x > 0.5).long(), "expected floating point logits"),
+        (lambda x: (x > 0.5).long(), "must return floating point logits"),
         (lambda x: {}["logits"], "KeyError"),
     ],
 )
@@ -279,7 +282,122 @@ def test_what_is_no_module_or_no_tensor_is_refused():
     x, y = torch.rand(2, 3), torch.tensor([0, 1])
     with pytest.raises(InputError, match=r"must be a torch\.nn\.Module, got function"):
         PGD(eps=0.1)(lambda x: x, x, y)
-    with pytest.raises(InputError, match=r"images must be a torch\.Tensor, got ndarray"):
-        PGD(eps=0.1)(nn.Linear(3, 3), x.numpy(), y)
-    with pytest.raises(InputError, match=r"labels must be a torch\.Tensor, got list"):
-        PGD(eps=0.1)(nn.Linear(3, 3), x, [0, 1])
+    for images in ("images", {"x": x}, [[0.5, 0.5], [0.5]]):
+        with pytest.raises(InputError, match="images"):
+            PGD(eps=0.1)(nn.Linear(3, 3), images, y)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_arrays_and_lists_are_images_labels_and_targets(kind):
+    model, x, y = linear_case(3, 12)
+    target = (y + 1) % 3
+    expected = PGD(eps=0.1, restarts=1)(model, x, y, target)
+    numbers, goals = y.to(kind), target.to(kind)
+    for given in (
+        (x.numpy(), numbers.numpy(), goals.numpy()),
+        (x.double().numpy(), numbers.tolist(), goals.tolist()),
+        (x.tolist(), numbers, goals),
+    ):
+        result = PGD(eps=0.1, restarts=1)(model, *given)
+        assert torch.equal(result.success, expected.success)
+        assert result.x_adv.dtype == torch.float32
+
+
+class Sometimes(nn.Module):
+    """A classifier of a linear case with noise on some images only."""
+
+    def __init__(self, model, where) -> None:
+        super().__init__()
+        self.model, self.where = model, where
+
+    def forward(self, x):
+        noise = 5 * torch.randn(len(x), 1) * torch.tensor([[1.0, -1.0]])
+        return self.model(x) + noise * self.where(x).to(x.dtype)[:, None]
+
+
+def off_the_data(x):
+    return ((x * 255 - (x * 255).round()).abs() > 1e-3).flatten(1).any(1)
+
+
+def dark(x):
+    return x.flatten(1).mean(1) < 0.47
+
+
+@pytest.mark.parametrize("where", [off_the_data, dark])
+@pytest.mark.parametrize("attack", [FGSM(eps=0.01), DeepFool(norm="linf"), FAB(eps=0.01, steps=5)])
+def test_noise_is_found_wherever_it_is_and_in_any_order(where, attack):
+    model, x, y = linear_case(2, 60)
+    x = (255 * x).round() / 255
+    order = x.flatten(1).mean(1).argsort(descending=True)
+    x = x[order]  # the dark images come last
+    y = model(x).argmax(1)
+    noisy = Sometimes(model, where)
+    with torch.no_grad():
+        assert is_stochastic(noisy.eval(), x)
+        assert is_stochastic(noisy, x.flip(0))
+    result = attack(noisy, x, y)
+    rate = result.fooled_rate
+    assert ((rate > 0) & (rate < 1)).any()  # judged on many draws
+    votes = result.fooled_rate[result.success & (result.distance > 0)]
+    assert (votes > 0.4).all()
+
+
+def test_noise_that_only_the_attack_meets_is_found_at_the_end():
+    model, x, y = linear_case(2, 60)
+    found = PGD(eps=0.02, restarts=1)(model, x, y).x_adv
+    noisy = Sometimes(model, lambda z: torch.cdist(z.flatten(1), found.flatten(1)).amin(1) < 1e-6)
+    with torch.no_grad():
+        assert not is_stochastic(noisy.eval(), x)
+    counting = Counting(noisy)
+    result = PGD(eps=0.02, restarts=1)(counting, x, y)
+    assert ((result.fooled_rate > 0) & (result.fooled_rate < 1)).any()
+    assert (result.forwards, result.backwards) == (counting.forwards, counting.backwards)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_settings_are_checked_by_their_types(name):
+    kind = ATTACKS[name]
+    given = {"call": SignStep(0.1)} if name == "backend" else {}
+    given |= {} if name in ("ddn", "deepfool", "carlini_wagner") else {"eps": 0.1}
+    for field in fields(kind):
+        wrong: list[object] = []
+        if field.type == "int":
+            wrong = [2.5, "3", True, None, [1]] + ([0, -1] if field.name != "seed" else [2**64])
+        elif field.type in ("float", "float | None"):
+            wrong = ["0.1", True, math.nan, [0.1]]
+        elif field.type == "int | None":
+            wrong = [2.5, "3", True, 0]
+        elif field.type == "bool":
+            wrong = [1, "yes", None]
+        elif field.type in ("str", "str | None"):
+            wrong = [3, "nothing"]
+        for value in wrong:
+            with pytest.raises(ConfigError, match=f"{field.name}|attack loss|objective"):
+                kind(**{**given, field.name: value})
+
+
+def test_numbers_of_numpy_are_taken_for_pythons():
+    attack = PGD(eps=np.float32(0.25), steps=np.int64(3), seed=np.uint8(1))
+    plain = PGD(eps=0.25, steps=3, seed=1)
+    assert repr(attack) == repr(plain)
+    assert repr(PGD(eps=np.float64(0.1))) == repr(PGD(eps=0.1))
+    assert eval(repr(attack)) == plain
+    assert repr(PGD(eps=1)) == repr(PGD(eps=1)).replace("1.0", "1")
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "margin", "dlr"])
+def test_every_loss_leads_to_a_target_of_any_rank(loss, norm):
+    model, x, y = linear_case(6, 60)
+    eps = 0.2 if norm == "linf" else 0.8
+    given = {"norm": norm, "eps": eps, "loss": loss}
+    for rank in (1, 2, 5):
+        target = model(x).argsort(1, descending=True)[:, rank]
+        reached = MultiTargeted(norm=norm, eps=eps, steps=40, restarts=1)(model, x, y, target)
+        enough = 0.85 * reached.success.sum()
+        for attack in (
+            PGD(steps=40, restarts=1, **given),
+            APGD(steps=40, restarts=1, **given),
+            NIFGSM(steps=20, **given),
+        ):
+            assert attack(model, x, y, target).success.sum() >= enough, (attack, rank)

@@ -108,9 +108,9 @@ def test_fresh_draws_confirm_what_it_returns_for_a_stochastic_model():
     [
         ({"norm": "linf"}, "for Linf take FAB"),
         ({"steps": 0}, "steps must be at least 1"),
-        ({"gamma": 0.0}, "gamma must lie between"),
-        ({"gamma": 1.0}, "gamma must lie between"),
-        ({"initial_radius": math.nan}, "initial_radius must be positive"),
+        ({"gamma": 0.0}, "gamma must be finite and larger than 0"),
+        ({"gamma": 1.0}, "gamma must be less than 1"),
+        ({"initial_radius": math.nan}, "initial_radius must be finite and larger than 0"),
         ({"loss": "mse"}, "unknown attack loss"),
     ],
 )

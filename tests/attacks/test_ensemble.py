@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -5,17 +6,19 @@ import torch
 
 from narrows.attacks import (
     APGD,
+    ATTACKS,
     FAB,
     FGSM,
     PGD,
     Ensemble,
+    MinimalEps,
     MultiTargeted,
     Square,
     reevaluation,
     standard,
 )
 from narrows.errors import ConfigError, InputError
-from scenarios_attacks import Counting, Lucky, curved_case, exact_radius, linear_case
+from scenarios_attacks import Counting, Lucky, SignStep, curved_case, exact_radius, linear_case
 
 SMALL = Ensemble(
     (
@@ -110,3 +113,107 @@ def test_refuses_what_means_nothing():
     ]:
         with pytest.raises(ConfigError, match=says):
             Ensemble(attacks)
+
+
+def quick(attacks, **settings):
+    """The ensemble with fewer steps and queries."""
+    fewer = {"steps": 10, "queries": 50}
+    return Ensemble(
+        [
+            (
+                name,
+                replace(
+                    attack, **{k: v for k, v in fewer.items() if hasattr(attack, k)}, **settings
+                ),
+            )
+            for name, attack in attacks.attacks
+        ]
+    )
+
+
+@pytest.mark.parametrize("make", [standard, reevaluation])
+def test_an_ensemble_heads_for_targets(make):
+    model, x, y = linear_case(5, 40)
+    target = (y + 1 + torch.arange(40) % 4) % 5
+    ensemble = quick(make(eps=0.08))
+    result = ensemble(model, x, y, target)
+    assert torch.equal(result.success, model(result.x_adv).argmax(1) == target)
+    assert result.success.sum() > 10
+    alone = torch.stack([attack(model, x, y, target).success for _, attack in ensemble.attacks])
+    assert result.success.sum() >= alone.any(0).sum() - 1
+    with pytest.raises(InputError, match="must differ from the label"):
+        ensemble(model, x, y, y)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_eps_of_zero_is_the_clean_accuracy(name):
+    model, x, y = curved_case()
+    y[:3] = (y[:3] + 1) % 5
+    clean = (model.eval()(x).argmax(1) == y).double().mean().item()
+    settings = {"call": SignStep(0.1)} if name == "backend" else {}
+    if name in ("ddn", "deepfool", "carlini_wagner"):
+        return
+    attack = ATTACKS[name](eps=0, **settings)
+    result = attack(model, x, y)
+    assert result.robust_accuracy == pytest.approx(clean)
+    assert torch.equal(result.x_adv, x)
+    assert (result.distance[result.success] == 0).all()
+
+
+@pytest.mark.parametrize("make", [standard, reevaluation])
+def test_an_ensemble_at_eps_of_zero_is_the_clean_accuracy(make):
+    model, x, y = curved_case()
+    clean = (model.eval()(x).argmax(1) == y).double().mean().item()
+    assert make(eps=0)(model, x, y).robust_accuracy == pytest.approx(clean)
+    if make is standard:
+        least = MinimalEps(attack=PGD(eps=0.0))(model, x, y)
+        assert least.robust_accuracy == pytest.approx(clean)
+
+
+class Wavering(torch.nn.Module):
+    """Three classes whose lead is small beside the noise, however the image is changed a little."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(12, 3)
+        with torch.no_grad():
+            generator = torch.Generator().manual_seed(0)
+            self.layer.weight.copy_(0.5 * torch.randn(3, 12, generator=generator))
+            self.layer.bias.zero_()
+
+    def forward(self, x):
+        return self.layer(x) + torch.randn(len(x), 3)
+
+
+def test_the_worst_of_several_votes_is_judged_once_more():
+    x = torch.rand(60, 12, generator=torch.Generator().manual_seed(3))
+    model = Wavering()
+    # Noise of one size in every logit: the largest expected logit is the expected vote.
+    first, second = model.layer(x).topk(2).values.unbind(1)
+    x = x[first - second > 0.15]
+    y = model.layer(x).argmax(1)
+    ensemble = quick(standard(eps=1e-6), verify_draws=50)
+    votes = torch.stack([model(x) for _ in range(500)]).softmax(-1)
+    wrong = votes.view(10, 50, len(x), 3).mean(1).argmax(-1) != y
+    assert wrong.any(0).sum() >= 4  # the worst of several votes is wrong about some
+    for seed in range(2):
+        assert quick(ensemble, seed=seed)(model, x, y).success.sum() <= 1
+    assert (
+        MinimalEps(attack=PGD(eps=1e-6, steps=2, restarts=1), levels=2)(model, x, y).success.sum()
+        <= 3
+    )
+
+
+def test_a_path_may_be_text(tmp_path):
+    model, x, y = curved_case()
+    first = SMALL.run(model, x, y, path=f"{tmp_path}/ledger.safetensors")
+    assert SMALL.run(model, x, y, path=f"{tmp_path}/ledger.safetensors").entries == first.entries
+    for path in (3, "", b"ledger"):
+        with pytest.raises(ConfigError, match="path must be a path"):
+            SMALL.run(model, x, y, path=path)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("item", ["pgd", ("pgd", "pgd"), ("pgd", FGSM), FGSM(eps=0.1)])
+def test_an_ensemble_takes_pairs(item):
+    with pytest.raises(ConfigError, match="takes pairs of a name and an attack"):
+        Ensemble([item])

@@ -1,15 +1,18 @@
 import json
 import math
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from narrows.attacks import FGSM, PGD, Ledger
+from narrows.attacks import FGSM, PGD, DeepFool, Ensemble, Ledger
+from narrows.attacks._identity import digest
 from narrows.attacks.ledger import wilson
 from narrows.errors import CheckpointError, InputError, StoreError
-from narrows.storage import save_tensors
+from narrows.storage import load_tensors, save_tensors
 from narrows.types import AttackResult
 from scenarios_attacks import Linear, Lucky, curved_case
 
@@ -193,3 +196,162 @@ def test_replay_of_a_deterministic_model_is_its_robust_accuracy():
     ledger.record("pgd", attack, attack(model, x, y))
     assert ledger.replay(model) == (ledger.robust_accuracy, ledger.robust_accuracy)
     assert model.training
+
+
+def linear(levels: int = 0, temperature: float = 1.0, count: int = 30):
+    generator = torch.Generator().manual_seed(0)
+    layer = nn.Linear(48, 5)
+    layer.weight.data = torch.randn(5, 48, generator=generator) * 0.5
+    layer.bias.data.zero_()
+    x = torch.rand(count, 48, generator=generator) * 0.4 + 0.3
+    return Twin(layer, levels, temperature), x, layer(x).argmax(1)
+
+
+class Twin(nn.Module):
+    """The same weights and the same form, used in other ways."""
+
+    def __init__(self, layer: nn.Module, levels: int, temperature: float, noise: float = 0) -> None:
+        super().__init__()
+        self.layer, self.levels, self.temperature, self.noise = layer, levels, temperature, noise
+
+    def forward(self, x):
+        if self.levels:
+            x = (x * self.levels).round() / self.levels
+        if self.noise:
+            x = x + self.noise * torch.randn_like(x)
+        return self.layer(x) / self.temperature
+
+
+SHORT = {"steps": 10, "restarts": 1}
+
+
+@pytest.mark.parametrize("alike", ["path", "ledger"])
+def test_verdicts_at_another_radius_count_only_what_lies_within(tmp_path: Path, alike):
+    model, x, y = linear()
+    path = str(tmp_path / "ledger.safetensors")  # text is a path too
+    wide, narrow = (Ensemble([("pgd", PGD(eps=eps, **SHORT))]) for eps in (0.05, 0.01))
+    at_wide = wide.run(model, x, y, path=path)
+    kept = {"path": path} if alike == "path" else {"ledger": at_wide}
+    fooled = at_wide.robust_accuracy
+    result, fresh = narrow(model, x, y, **kept), narrow(model, x, y)
+    assert result.robust_accuracy == fresh.robust_accuracy > fooled
+    assert (result.x_adv - x).abs().max() <= 0.01 * (1 + 1e-5)
+    assert torch.equal(torch.isfinite(result.distance), result.success)
+    # What was found at the wide radius is still there, and counts there again.
+    again = wide.run(model, x, y, **kept)
+    assert again.robust_accuracy == fooled
+    assert len(again.entries) == 2
+    assert again.accuracy_at(0.01) == fresh.robust_accuracy
+
+
+def test_an_attack_without_a_radius_counts_within_that_of_the_others():
+    model, x, y = linear()
+    mixed = Ensemble([("fgsm", FGSM(eps=0.01)), ("deepfool", DeepFool(norm="linf"))])
+    ledger = mixed.run(model, x, y)
+    assert mixed.eps == 0.01
+    assert 0 < ledger.robust_accuracy < 1
+    assert ledger.accuracy_at(1.0) == 0
+    assert Ensemble([("deepfool", DeepFool())])(model, x, y).robust_accuracy == 0
+
+
+@pytest.mark.parametrize("alike", ["path", "ledger"])
+@pytest.mark.parametrize(
+    "change", [{"levels": 2}, {"levels": 255}, {"temperature": 1.1}, {"noise": 0.3}], ids=str
+)
+def test_a_ledger_of_other_code_with_the_same_weights_is_refused(tmp_path: Path, alike, change):
+    model, x, y = linear()
+    ensemble = Ensemble([("pgd", PGD(eps=0.05, **SHORT))])
+    path = tmp_path / "ledger.safetensors"
+    ledger = ensemble.run(model, x, y, path=path)
+    kept = {"path": path} if alike == "path" else {"ledger": ledger}
+    twin = Twin(model.layer, **{"levels": 0, "temperature": 1.0, **change})
+    with pytest.raises(InputError, match="answered otherwise with the same weights"):
+        ensemble.run(twin, x, y, **kept)
+    same = Twin(model.layer, 0, 1.0)
+    assert ensemble.run(same, x, y, **kept).entries == ledger.entries
+
+
+def test_verdicts_that_do_not_reproduce_are_refused_though_the_probes_do(tmp_path: Path):
+    model, x, y = linear(count=60)
+    ensemble, path = Ensemble([("pgd", PGD(eps=0.05, **SHORT))]), tmp_path / "l.safetensors"
+    ledger = ensemble.run(model, x, y, path=path)
+    hit = ledger.fooled & ~ledger.wrong
+    moved, right = ledger.x_adv[hit], model(x[hit])
+
+    class Denied(Twin):
+        """Answers as before, except at what was found."""
+
+        def forward(self, x):
+            logits = super().forward(x)
+            distance, which = (x[:, None] - moved).abs().amax(2).min(1)
+            return torch.where(distance[:, None] == 0, right[which], logits)
+
+    Denied.__name__ = Denied.__qualname__ = "Twin"
+    denied = Denied(model.layer, 0, 1.0)
+    with pytest.raises(InputError, match="answered otherwise"):
+        ensemble.run(denied, x, y, path=path)
+
+
+def test_a_noisy_models_ledger_is_gone_on_with(tmp_path: Path):
+    model, x, y = linear()
+    noisy = Twin(model.layer, 0, 1.0, noise=0.1)
+    ensemble, path = Ensemble([("fgsm", FGSM(eps=0.05))]), tmp_path / "l.safetensors"
+    first = ensemble.run(noisy, x, y, path=path)
+    torch.manual_seed(5)
+    assert ensemble.run(noisy, x, y, path=path).entries == first.entries
+
+
+def test_a_ledger_of_other_images_labels_weights_norm_or_targets_is_refused():
+    model, x, y = linear()
+    ensemble = Ensemble([("fgsm", FGSM(eps=0.05))])
+    ledger = ensemble.run(model, x, y)
+    other = linear()[0]
+    other.layer.bias.data += 1
+    for case in ((model, x.flip(0), y), (model, x, y.flip(0)), (other, x, y)):
+        with pytest.raises(InputError, match="other images, labels or weights"):
+            ensemble.run(*case, ledger=ledger)
+    with pytest.raises(InputError, match="other images, labels or weights"):
+        ensemble.run(model, x, y, (y + 1) % 5, ledger=ledger)
+    with pytest.raises(InputError, match="measures in l2, this ledger in linf"):
+        Ensemble([("fgsm", FGSM(norm="l2", eps=0.05))]).run(model, x, y, ledger=ledger)
+    free = Ledger(x, y)
+    assert ensemble.run(model, x, y, ledger=free) is free
+
+
+def test_quantised_layers_are_told_apart():
+    def quantised(seed):
+        torch.manual_seed(seed)
+        layer = nn.Linear(200, 40)
+        return torch.ao.quantization.quantize_dynamic(nn.Sequential(layer), {nn.Linear})
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one, same, other = (quantised(seed) for seed in (0, 0, 1))
+        scale = one[0].weight().q_scale() if one[0].weight().qscheme() else 0
+    assert digest(X, Y, one) == digest(X, Y, same) != digest(X, Y, other), scale
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tensors, header: tensors.pop("hit.size"),
+        lambda tensors, header: tensors.update(wrong=torch.zeros(3, dtype=torch.bool)),
+        lambda tensors, header: tensors.update({"hit.by": torch.zeros(4)}),
+        lambda tensors, header: header.pop("eps"),
+        lambda tensors, header: header.update(eps="wide"),
+        lambda tensors, header: header.update(entries=[1]),
+        lambda tensors, header: header.update(entries=[{"name": "a"}]),
+        lambda tensors, header: header.update(entries=None),
+    ],
+)
+def test_files_of_another_shape_are_no_ledgers(tmp_path: Path, damage):
+    path = tmp_path / "ledger.safetensors"
+    three().save(path)
+    tensors, header = load_tensors(path)
+    damage(tensors, header)
+    save_tensors(path, tensors, header)
+    with pytest.raises(CheckpointError, match="no ledger as this version writes it"):
+        Ledger.load(path, X, Y)
+    save_tensors(path, tensors, [1])  # pyright: ignore[reportArgumentType]
+    with pytest.raises(CheckpointError, match="not a ledger"):
+        Ledger.load(path, X, Y)

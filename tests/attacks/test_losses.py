@@ -14,6 +14,7 @@ from narrows.attacks.losses import (
     margin,
     resolve_loss,
     targeted_dlr,
+    toward,
 )
 from narrows.errors import ConfigError
 
@@ -109,3 +110,31 @@ def test_equal_logits_give_a_finite_gradient(dtype):
         assert (value == 0).all()
         (gradient,) = torch.autograd.grad(value.sum(), logits)
         assert torch.isfinite(gradient).all()
+
+
+def test_the_targeted_form_of_dlr_equals_equation_7_with_the_best_other_class():
+    logits, _, targets = numbers(7)
+    for z, t, value in zip(logits.numpy(), targets, toward(dlr)(logits, targets), strict=True):
+        ordered = np.sort(z)[::-1]
+        spread = ordered[0] - (ordered[2] + ordered[3]) / 2
+        assert value.item() == pytest.approx((z[t] - np.delete(z, t).max()) / spread, rel=1e-12)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 4])
+@pytest.mark.parametrize("loss", [cross_entropy, margin, log_odds, dlr], ids=lambda f: f.__name__)
+def test_every_targeted_form_rises_with_its_target_whatever_its_rank(loss, rank):
+    logits = torch.tensor([[3.0, 2.0, 1.2, 0.5, -1.0]], requires_grad=True)
+    target = torch.tensor([rank])
+    (gradient,) = torch.autograd.grad(toward(loss)(logits, target).sum(), logits)
+    assert gradient[0, rank] > 0.1
+    assert toward(loss)(logits, target) < toward(loss)(logits, torch.tensor([0]))
+
+
+def test_the_targeted_form_of_dlr_with_three_classes_is_the_margin_and_says_so(caplog):
+    logits, _, targets = numbers(3)
+    assert torch.equal(toward(dlr)(logits, targets), -margin(logits, targets))
+    with caplog.at_level(logging.WARNING):
+        resolve_loss("dlr", 4, targeted=True)
+        assert not caplog.records
+        resolve_loss("dlr", 3, targeted=True)
+    assert "targeted_dlr needs 4 classes and the model has 3: the margin" in caplog.text

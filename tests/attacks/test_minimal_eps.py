@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from narrows.attacks import FGSM, PGD, DeepFool, MinimalEps, accuracy_curve
+from narrows.attacks import DDN, FGSM, PGD, DeepFool, MinimalEps, accuracy_curve
 from narrows.errors import ConfigError
 from scenarios_attacks import Counting, curved_case, exact_radius, linear_case
 
@@ -74,8 +74,10 @@ def test_an_image_fooled_at_a_radius_is_not_robust_there():
 def test_refuses_what_means_nothing():
     with pytest.raises(ConfigError, match="levels must be at least 1"):
         MinimalEps(attack=FGSM(eps=0.1), levels=0)
-    with pytest.raises(ConfigError, match="must not be 0"):
-        MinimalEps(attack=FGSM(eps=0.0))
+    with pytest.raises(ConfigError, match=r"levels must be a whole number, got 2\.5"):
+        MinimalEps(attack=FGSM(eps=0.1), levels=2.5)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="must have a radius"):
+        MinimalEps(attack=DDN())  # pyright: ignore[reportArgumentType]
     model, x, y = linear_case(2)
-    with pytest.raises(ConfigError, match="must not be negative"):
+    with pytest.raises(ConfigError, match="eps must be finite and at least 0"):
         accuracy_curve(FGSM(eps=0.1)(model, x, y), [0.1, math.nan])

@@ -44,7 +44,7 @@ def test_finds_all_that_pgd_finds():
     [
         ({"steps": 0}, "steps must be at least 1"),
         ({"restarts": 0}, "restarts must be at least 1"),
-        ({"step_size": -1.0}, "step_size must be positive"),
+        ({"step_size": -1.0}, "step_size must be finite and larger than 0"),
     ],
 )
 def test_refuses_what_means_nothing(wrong, says):

@@ -64,8 +64,8 @@ def test_without_momentum_it_is_pgd_of_its_step_size():
     ("wrong", "says"),
     [
         ({"steps": 0}, "steps must be at least 1"),
-        ({"decay": -0.1}, "decay must be finite and not negative, got -0.1"),
-        ({"step_size": 0.0}, "step_size must be positive"),
+        ({"decay": -0.1}, "decay must be finite and at least 0, got -0.1"),
+        ({"step_size": 0.0}, "step_size must be finite and larger than 0"),
         ({"loss": "margins"}, "did you mean 'margin'"),
     ],
 )

@@ -141,8 +141,8 @@ def test_draws_are_averaged_for_stochastic_models_only():
     [
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"restarts": 0}, "restarts must be at least 1"),
-        ({"step_size": 0.0}, "step_size must be positive"),
-        ({"step_size": float("nan")}, "step_size must be positive"),
+        ({"step_size": 0.0}, "step_size must be finite and larger than 0, got 0"),
+        ({"step_size": float("nan")}, "step_size must be finite and larger than 0, got nan"),
         ({"loss": "mse"}, "unknown attack loss 'mse'"),
     ],
 )

@@ -49,7 +49,7 @@ def test_more_steps_hit_more():
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
-    [({"steps": 0}, "steps must be at least 1"), ({"step_size": 0.0}, "step_size must be pos")],
+    [({"steps": 0}, "steps must be at least 1"), ({"step_size": 0.0}, "step_size must be finite")],
 )
 def test_refuses_what_means_nothing(wrong, says):
     with pytest.raises(ConfigError, match=says):

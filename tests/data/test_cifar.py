@@ -12,7 +12,7 @@ import torch
 
 from narrows.data import cifar, load, load_cifar10, load_cifar100
 from narrows.data.cifar import CIFAR10, CIFAR100, parse_cifar
-from narrows.data.fetch import Checksums
+from narrows.data.fetch import Checksums, members
 from narrows.errors import DataError
 
 DATA = Path(os.environ.get("NARROWS_DATA", ""), "cifar-10-batches-bin")
@@ -103,6 +103,43 @@ def test_files_become_images_and_labels(small, tmp_path, form):
     for labels, images, _ in learn:
         for label, image in zip(labels[:20].tolist(), images[:20], strict=True):
             assert found[image.numpy().tobytes()] == label
+
+
+@pytest.mark.parametrize("by", ["root", "NARROWS_DATA", "cache"])
+@pytest.mark.parametrize("layout", ["{within}/{folder}", "{folder}", "{within}", "", "archive"])
+def test_the_files_are_found_in_every_folder_that_the_page_names(
+    small, tmp_path, monkeypatch, layout, by
+):
+    loader, parts, contents, packed, known = small
+    within = known[1].name
+    root = tmp_path / ("cache" if by == "cache" else "data")
+    if layout == "archive":
+        write(root / within, packed)
+    elif by == "cache" and not layout.startswith("{within}"):
+        pytest.skip("the cache is ours alone")
+    else:
+        write(root / layout.format(within=within, folder=known[0].name), contents)
+    if by == "NARROWS_DATA":
+        monkeypatch.setenv("NARROWS_DATA", str(root))
+    splits = loader(root if by == "root" else None)
+    assert torch.equal(splits.test.x, list(parts.values())[-1][1])
+
+
+def test_links_and_foreign_files_in_an_archive_are_passed_over():
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, target in (("a.bin", "nowhere"), ("b.bin", "/etc/passwd"), ("c.bin", "../c")):
+            for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+                link = tarfile.TarInfo(f"folder/{name}")
+                link.type, link.linkname = kind, target
+                archive.addfile(link)
+        member = tarfile.TarInfo("folder/d.bin")
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b"data"))
+    assert members(stream.getvalue(), "x.tar.gz", ["d.bin"]) == {"d.bin": b"data"}
+    for name in ("a.bin", "b.bin", "c.bin"):
+        with pytest.raises(DataError, match=f"x.tar.gz: holds no {name}"):
+            members(stream.getvalue(), "x.tar.gz", [name])
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "longer"])

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -25,14 +26,49 @@ def dataset(x=None, y=None, **keywords):
         ({"x": torch.zeros(4, 1, dtype=torch.uint8), "image": False}, "uint8 stands for images"),
         ({"y": torch.tensor([0, 1, 2, 0])}, r"labels must lie in 0..1, got 0..2"),
         ({"y": torch.tensor([0, 1, -1, 0])}, r"labels must lie in 0..1, got -1..1"),
-        ({"y": torch.tensor([0.0, 1.0, 1.0, 0.0])}, "int64, got torch.float32"),
-        ({"y": torch.zeros(4, 1, dtype=torch.int64)}, r"labels must be \[n\] int64"),
+        (
+            {"y": torch.tensor([0.0, 1.0, 1.0, 0.0])},
+            r"got float32 \[4\]; write labels.long",
+        ),
+        (
+            {"y": torch.zeros(4, 1, dtype=torch.int64)},
+            r"got int64 \[4, 1\]; write labels.squeeze",
+        ),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused_by_name(bad, message):
     with pytest.raises(DataError, match=message) as raised:
         dataset(**bad)
     assert str(raised.value).startswith("toy: ")
+
+
+def test_arrays_and_lists_of_any_integer_type_become_tensors():
+    x, y = np.array([[0.0], [0.5], [1.0]]), [0, 1, 1]
+    for labels in (y, np.array(y, dtype=np.int32), np.array(y, dtype=np.uint8), torch.tensor(y)):
+        for inputs in (x, x.tolist(), x.astype(np.float32)):
+            data = Dataset("d", inputs, labels, 2)
+            assert (data.x.dtype, data.y.dtype) == (torch.float32, torch.int64)
+            assert data.all().x.squeeze(1).tolist() == [0, 0.5, 1]
+            assert data.all().y.tolist() == y
+    pixels = Dataset("d", np.full((3, 2, 2), 255, dtype=np.uint8), y, np.int64(2))
+    assert pixels.all().x.unique().tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "classes", "message"),
+    [
+        ("pixels", [0, 1], 2, "inputs must be a torch.Tensor, a NumPy array or nested lists"),
+        ([[0.0], [1.0]], {0, 1}, 2, "labels must be a torch.Tensor"),
+        ([[0.0], [1.0]], ["a", "b"], 2, "labels must hold numbers"),
+        ([[0.0], [1.0]], [0, 1], 2.5, "classes must be a whole number, got 2.5"),
+        ([[0.0], [1.0]], [0, -1], 2, r"labels must lie in 0..1, got -1..0; leave out"),
+        ([[0.0], [1.0, 2.0]], [0, 1], 2, "inputs is not a table of numbers"),
+        ([[0.0], [1.0]], [[1, 0], [0, 1]], 2, r"labels must .* write labels.argmax\(1\)"),
+    ],
+)
+def test_other_things_than_arrays_are_refused_by_the_name_of_the_data(x, y, classes, message):
+    with pytest.raises(DataError, match=f"^mine: {message}"):
+        Dataset("mine", x, y, classes)
 
 
 def test_inputs_that_are_no_images_may_leave_the_unit_interval():

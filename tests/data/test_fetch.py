@@ -1,13 +1,17 @@
+import errno
 import gzip
 import hashlib
 import io
 import tarfile
+from pathlib import Path
 
 import pooch
 import pytest
 from requests.exceptions import ConnectionError as Unreachable
 
+from narrows.data import load
 from narrows.data.fetch import Archive, Checksums, fetch, find, members
+from narrows.data.idx import read_idx
 from narrows.errors import DataError
 
 PLAIN = {"images": b"some images", "labels": b"and labels"}
@@ -171,3 +175,52 @@ def test_members_are_read_wherever_they_are_in_the_archive():
 def test_a_damaged_archive_is_named(content):
     with pytest.raises(DataError, match=r"x.tar.gz: damaged tar archive"):
         members(content, "x.tar.gz", ["images"])
+
+
+HOSTILE = {
+    "no such user": ("~nobodyx", r"NARROWS_DATA is not a folder: .*home directory"),
+    "too long a name": ("/" + "a" * 5000, r"cannot be looked for \(File name too long\)"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "svhn", "tiny-imagenet"])
+def test_a_folder_that_cannot_be_one_is_answered_in_one_short_line(name, kind, monkeypatch):
+    value, message = HOSTILE[kind]
+    monkeypatch.setenv("NARROWS_DATA", value)
+    with pytest.raises(DataError, match=message) as raised:
+        load(name)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize("root", [5, b"bytes", "null\0character"])
+def test_a_root_that_is_no_path_is_refused(root):
+    with pytest.raises(DataError, match="root is not a folder"):
+        fetch(ARCHIVE, root)
+
+
+def test_a_file_larger_than_any_that_is_published_is_not_read(tmp_path):
+    with (tmp_path / "images").open("wb") as file:
+        file.truncate(8 * 2**30)  # sparse: it takes no space on the disk
+    with pytest.raises(DataError, match=r"images: holds 8,589,934,592 bytes, and no file of a"):
+        fetch(ARCHIVE, tmp_path)
+    with pytest.raises(DataError, match="holds 8,589,934,592 bytes"):
+        read_idx(tmp_path / "images")
+
+
+@pytest.mark.parametrize("call", ["is_file", "read_bytes"])
+def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path, monkeypatch, call):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    write(tmp_path, PACKED)
+    monkeypatch.setattr(Path, call, refuse)
+    with pytest.raises(DataError, match=r"images.gz: cannot be .* \(Permission denied\)"):
+        fetch(ARCHIVE, tmp_path)
+
+
+def test_a_dangling_link_is_a_file_that_is_not_there(tmp_path):
+    (tmp_path / "images").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="2 of 2 files not found"):
+        fetch(ARCHIVE, tmp_path)

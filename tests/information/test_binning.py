@@ -1,6 +1,7 @@
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 
@@ -111,11 +112,57 @@ def test_samples_alone_in_their_bins_are_flagged():
     ("settings", "message"),
     [
         ({"bins": 1}, "bins must be at least 2, got 1"),
-        ({"width": 0.0}, "width must be positive"),
-        ({"width": math.nan}, "width must be positive"),
+        ({"width": 0.0}, "width must be finite and larger than 0"),
+        ({"width": math.nan}, "width must be finite and larger than 0"),
         ({"width": 1e-30}, "below the precision"),
     ],
 )
 def test_impossible_bins_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         bin_codes(torch.ones(3, 1), **settings)
+
+
+GRIDS = [(10, 0.1), (20, 0.05), (100, 0.01), (8, 0.125), (7, 1 / 3), (9, 0.7), (12, 1e-5)]
+
+
+@pytest.mark.parametrize(("count", "width"), GRIDS)
+@pytest.mark.parametrize("first", [0, -5, 3000])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_codes_on_the_edges_have_a_bin_each(count, width, first, dtype):
+    number = torch.arange(first, first + count)
+    decimal = torch.tensor([float(f"{i * width:.17g}") for i in number.tolist()], dtype=dtype)
+    for code in (decimal, number.to(dtype) * width, number * torch.tensor(width, dtype=dtype)):
+        assert bin_codes(code[:, None], width=width)[:, 0].tolist() == number.tolist()
+        assert binned_rate(code[:, None], width=width).nats == pytest.approx(math.log(count))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_codes_on_the_edges_have_a_bin_each_in_half_precision(dtype):
+    codes = torch.tensor([i / 10 for i in range(-10, 10)]).to(dtype)[:, None]
+    assert bin_codes(codes, width=0.1)[:, 0].tolist() == list(range(-10, 10))
+
+
+def test_what_is_zero_but_for_rounding_is_in_the_bin_of_zero():
+    code = np.arange(-1, 1, 0.1)
+    assert code[10] < 0
+    assert bin_codes(code, width=0.1)[:, 0].tolist() == list(range(-10, 10))
+    summed = torch.full((30,), 0.1, dtype=torch.float64).cumsum(0)
+    assert bin_codes(summed, width=0.1)[:, 0].tolist() == list(range(1, 31))
+
+
+def test_a_code_that_is_the_label_on_a_grid_says_all_of_it():
+    y = torch.randint(0, 10, (500,), generator=generator(0))
+    found = binned_relevance(y / 10, y, width=0.1)
+    assert found.nats == pytest.approx(found.ceiling)
+    assert found.nats == pytest.approx(entropy(y.tolist()))
+
+
+def test_numbers_between_the_edges_stay_where_they_are():
+    z = 100 * torch.randn(5000, 3, dtype=torch.float64, generator=generator(0))
+    assert torch.equal(bin_codes(z, width=0.3), (z / 0.3).floor().long())
+
+
+def test_bins_of_equal_mass_know_no_units():
+    z = GaussianChannel(3).sample(200)
+    assert torch.equal(bin_codes(z, 7), bin_codes(1e3 * z, 7))
+    assert torch.equal(bin_codes(z, 7), bin_codes(z.exp(), 7))

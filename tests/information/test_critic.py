@@ -116,7 +116,7 @@ def test_what_cannot_be_measured_is_refused(change, error, message):
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"learning_rate": -1.0}, {"weight_decay": -1.0}])
 def test_impossible_settings_are_refused(change):
-    with pytest.raises(InputError, match="must be positive"):
+    with pytest.raises(InputError, match=r"(steps|learning_rate|weight_decay) must be"):
         CriticConfig(**change)
 
 
@@ -126,3 +126,18 @@ def test_training_scores_are_told_apart_from_held_out_ones():
     assert set(estimate.diagnostics) > {"train_nats", "validation_nats", "step", "steps"}
     assert estimate.ceiling == pytest.approx(math.log(60))
     assert critic_bound(torch.zeros(60, 60)).ceiling == estimate.ceiling
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e-6, 1e6, 1e100])
+def test_no_units_change_the_estimate(factor):
+    x, z = CorrelatedGaussians(0.9).sample(300)
+    plain = fit_critic(x, z, config=QUICK).nats
+    assert fit_critic(factor * x, z, config=QUICK).nats == pytest.approx(plain, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "change", [{"steps": 2.5}, {"hidden": "3"}, {"learning_rate": "1"}, {"batch_size": 1}]
+)
+def test_settings_of_another_kind_are_refused(change):
+    with pytest.raises(InputError, match=f"{next(iter(change))} must be"):
+        CriticConfig(**change)

@@ -80,3 +80,42 @@ def test_next_to_no_compression_keeps_every_row_apart():
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(InputError):
         deterministic_bottleneck(random_joint(), **{"betas": [0.5], **settings})
+
+
+@pytest.mark.parametrize("settings", [{"clusters": 2.5}, {"restarts": "3"}, {"seed": -1}])
+def test_settings_that_are_no_counts_are_named(settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        deterministic_bottleneck(random_joint(), [0.5], **settings)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_partition_is_better_with_zeros_and_ties(seed):
+    joint = random_joint(seed=seed) * (random_joint(seed=seed + 10) > 0.02)
+    joint[3] = joint[2]
+    joint = joint / joint.sum()
+    solution = deterministic_bottleneck(joint, BETAS)
+    points = [code_information(torch.tensor(codes), joint) for codes in partitions(6)]
+    for beta, point in zip(BETAS, solution.points(), strict=True):
+        best = min(beta * rate - relevance for rate, relevance in points)
+        assert beta * point.rate - point.relevance == pytest.approx(best, abs=1e-12)
+    assert (solution.codes[:, 2] == solution.codes[:, 3]).all()
+
+
+@pytest.mark.parametrize(
+    "joint", [[[1.0]], [[0.3, 0.7]], [[0.4], [0.6]], [[0.06, 0.14], [0.24, 0.56]]]
+)
+def test_where_nothing_can_be_said_all_x_are_one(joint):
+    solution = deterministic_bottleneck(joint, [0.1])
+    assert solution.codes.tolist() == [[0] * len(joint)]
+    assert solution.relevance.item() == pytest.approx(0, abs=1e-12)
+
+
+def test_an_x_that_never_occurs_joins_the_largest_cluster():
+    joint = [[0.0, 0.0], [0.3, 0.0], [0.0, 0.7]]
+    assert deterministic_bottleneck(joint, [0.1]).codes.tolist() == [[0, 1, 0]]
+
+
+def test_a_cap_that_may_bind_is_reported():
+    joint = random_joint(12, 4)
+    assert deterministic_bottleneck(joint, [1e-3], clusters=12).warning is None
+    assert "all 3 clusters" in deterministic_bottleneck(joint, [1e-3, 1.5], clusters=3).warning

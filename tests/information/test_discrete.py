@@ -77,11 +77,11 @@ def test_equal_rows_get_equal_numbers(columns):
 @pytest.mark.parametrize(
     ("p", "message"),
     [
-        (torch.tensor([0.5, 0.4]), "a sum of 0.9"),
-        (torch.tensor([1.5, -0.5]), "a smallest of -0.5"),
-        (torch.tensor([math.nan, 1.0]), "a sum of nan"),
-        (torch.tensor([]), "a sum of 0"),
-        (torch.tensor([1, 0]), "floating point"),
+        (torch.tensor([0.5, 0.4]), "sum to 1, got 0.9"),
+        (torch.tensor([1.5, -0.5]), "negative numbers"),
+        (torch.tensor([math.nan, 1.0]), "NaN"),
+        (torch.tensor([]), r"\[1, 0\]"),
+        (torch.tensor([2, 3]), "divide counts by their sum"),
     ],
 )
 def test_what_is_no_distribution_is_refused(p, message):
@@ -97,5 +97,15 @@ def test_codes_that_do_not_fit_are_refused():
         code_information(torch.zeros(3, 1), joint)
     with pytest.raises(InputError, match="NaN"):
         code_information(torch.tensor([0.0, math.nan]), joint)
-    with pytest.raises(InputError, match=r"\[A, B\]"):
+    with pytest.raises(InputError, match=r"\[X, Y\]"):
         discrete_information(torch.ones(1))
+
+
+def test_arrays_and_lists_are_taken_and_an_x_that_never_occurs_counts_for_nothing():
+    joint = [[0.3, 0.2], [0.0, 0.0], [0.1, 0.4]]
+    exact = torch.tensor(joint, dtype=torch.float64)
+    assert discrete_information(joint) == discrete_information(exact)
+    assert discrete_entropy([0.5, 0.5]) == pytest.approx(math.log(2))
+    rate, relevance = code_information([0, 1, 2], joint)
+    assert rate == pytest.approx(math.log(2))
+    assert relevance == pytest.approx(discrete_information(joint))

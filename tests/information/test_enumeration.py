@@ -152,3 +152,13 @@ def test_what_does_not_fit_is_refused():
         chain_information([torch.tensor([[2.0, -1.0]] * 4)], joint)
     with pytest.raises(InputError, match="sum to 1"):
         chain_information([torch.full((4, 2), 0.5)], 2 * joint)
+
+
+def test_arrays_and_lists_are_taken_as_they_are():
+    joint = [[0.4, 0.1], [0.0, 0.0], [0.1, 0.4]]
+    [layer] = chain_information([[[1, 0], [0, 1], [0, 1]]], joint)
+    assert layer.rate == pytest.approx(math.log(2))
+    [table] = binary_tables([[0.0], [1.0]], [([[2.0]], [-1.0])])
+    assert torch.equal(table, bit_table([[1 / (1 + math.e)], [1 / (1 + math.exp(-1))]]))
+    with pytest.raises(InputError, match="units must be a whole number"):
+        binary_codes(2.5)

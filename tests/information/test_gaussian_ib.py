@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from narrows.errors import InputError
 from narrows.information import gaussian_bottleneck, information_bottleneck
@@ -109,6 +110,10 @@ def test_the_discrete_solver_on_a_fine_grid_comes_near():
     ("change", "message"),
     [
         ({"s_xx": torch.ones(2, 3)}, "s_xx must be a square matrix"),
+        ({"s_xx": torch.ones(2)}, "s_xx must be a matrix of real numbers"),
+        ({"s_xx": torch.ones(0, 0)}, "s_xx must be a matrix of real numbers"),
+        ({"s_yy": torch.eye(1) + 0j}, "s_yy must be a matrix of real numbers, got complex64"),
+        ({"s_xy": "none"}, "s_xy must be a torch.Tensor"),
         ({"s_xx": torch.tensor([[1.0, 0.5], [0.0, 1.0]])}, "s_xx must be symmetric"),
         ({"s_xx": torch.full((2, 2), math.nan)}, "s_xx must be symmetric and finite"),
         ({"s_xx": torch.ones(2, 2)}, "s_xx is singular"),
@@ -130,3 +135,26 @@ def test_what_is_no_gaussian_is_refused(change, message):
     }
     with pytest.raises(InputError, match=message):
         gaussian_bottleneck(**(settings | change))
+
+
+def test_arrays_and_lists_are_taken_as_they_are():
+    blocks = random_covariances(3, 2)
+    plain = gaussian_bottleneck(*blocks, [0.1])
+    for change in (Tensor.numpy, Tensor.tolist):
+        again = gaussian_bottleneck(*(change(block) for block in blocks), [0.1])
+        assert torch.equal(again.projection, plain.projection)
+    assert gaussian_bottleneck([[1]], [[0.5]], [[1]], [0.1]).rate.item() > 0
+
+
+def test_what_is_independent_says_nothing_at_any_beta():
+    solution = gaussian_bottleneck(torch.eye(3), torch.zeros(3, 2), torch.eye(2), [1e-6, 0.5, 2.0])
+    assert solution.rate.tolist() == solution.relevance.tolist() == [0, 0, 0]
+    assert solution.information == 0
+    assert not solution.projection.any()
+
+
+def test_equal_correlations_pass_together():
+    solution = gaussian_bottleneck(torch.eye(2), 0.6 * torch.eye(2), torch.eye(2), [0.1, 0.4])
+    scalar = gaussian_bottleneck([[1.0]], [[0.6]], [[1.0]], [0.1, 0.4])
+    assert torch.allclose(solution.rate, 2 * scalar.rate, atol=1e-7)
+    assert solution.rate[1] == 0

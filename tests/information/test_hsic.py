@@ -166,19 +166,47 @@ def test_what_are_no_kernels_of_the_same_samples_is_refused():
         hsic(torch.eye(1), torch.eye(1))
     with pytest.raises(ConfigError, match="kind must be one of biased"):
         hsic(k, k, "linear")
-    with pytest.raises(InputError, match="eps must be positive"):
+    with pytest.raises(InputError, match="eps must be finite and larger than 0"):
         hsic(k, k, "normalised", eps=0.0)
 
 
-@pytest.mark.parametrize("x", [torch.ones(3), torch.ones(3, 2, dtype=torch.int64)])
+@pytest.mark.parametrize("x", [torch.ones(3), torch.ones(0, 2), torch.ones(3, 2).cfloat()])
 def test_what_are_no_samples_is_refused(x):
-    with pytest.raises(InputError, match=r"\[..., m, D\]"):
-        gaussian_kernel(x)
-    with pytest.raises(InputError, match=r"\[..., m, D\]"):
-        linear_kernel(x)
+    for kernel in (gaussian_kernel, linear_kernel):
+        with pytest.raises(InputError, match=r"samples \[..., m, D\]|real numbers"):
+            kernel(x)
 
 
 @pytest.mark.parametrize("bandwidth", [0.0, -1.0, math.inf, math.nan])
 def test_an_impossible_bandwidth_is_refused(bandwidth):
-    with pytest.raises(InputError, match="bandwidth must be positive"):
+    with pytest.raises(InputError, match="bandwidth must be finite, larger than 0"):
         gaussian_kernel(torch.ones(3, 2), bandwidth)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_kernels_of_half_precision_are_computed_in_single(dtype):
+    x = samples()[0].to(dtype)
+    for kernel in (gaussian_kernel, linear_kernel):
+        assert torch.equal(kernel(x), kernel(x.float()))
+    k = gaussian_kernel(x, 0.3).to(dtype)
+    for measure in (hsic, cka):
+        assert torch.equal(measure(k, k), measure(k.float(), k.float()))
+
+
+def test_autocast_changes_no_kernel_and_no_gradient():
+    x = samples()[0].float().requires_grad_()
+    plain = gaussian_kernel(x, 0.3).square().sum()
+    (expected,) = torch.autograd.grad(plain, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = gaussian_kernel(x, 0.3).square().sum()
+        (gradient,) = torch.autograd.grad(rounded, x)
+        assert linear_kernel(x).dtype == torch.float32
+    assert torch.equal(rounded, plain)
+    assert torch.equal(gradient, expected)
+
+
+@pytest.mark.parametrize("bandwidth", [1e-200, 1e-30, 1e-10])
+def test_the_narrowest_kernel_tells_every_sample_apart(bandwidth):
+    x = samples()[0].float()
+    assert torch.equal(gaussian_kernel(x, bandwidth), torch.eye(len(x)))
+    assert torch.equal(gaussian_kernel(x, 1e150), torch.ones(len(x), len(x)))

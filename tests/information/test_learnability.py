@@ -125,5 +125,10 @@ def test_random_joints_keep_the_order_of_both_thresholds():
 
 
 def test_what_is_no_joint_distribution_is_refused():
-    with pytest.raises(InputError, match="smallest of nan"):
+    with pytest.raises(InputError, match="NaN"):
         learnability(torch.tensor([[math.nan, 1.0]]))
+
+
+def test_an_x_that_never_occurs_changes_nothing():
+    joint = [[0.02, 0.0], [0.0, 0.0], [0.18, 0.8]]
+    assert learnability(joint) == learnability(SKEWED)

@@ -91,10 +91,10 @@ def test_far_codes_say_everything_and_equal_ones_nothing():
     ("change", "message"),
     [
         ({"draws": 1}, "draws must be at least 2"),
-        ({"y": torch.tensor([0.5, 0.5])}, "labels"),
+        ({"y": torch.tensor([0.5, 0.5])}, "y must be integers"),
         ({"y": torch.full((4, 2), 0.6)}, "off by 0.2"),
         ({"y": torch.tensor([[1.5, -0.5]] * 4)}, "not be negative"),
-        ({"scale": 0.0}, "positive"),
+        ({"scale": 0.0}, "larger than 0"),
         ({"mean": torch.full((4, 1), math.nan)}, "NaN"),
     ],
 )
@@ -103,3 +103,39 @@ def test_bad_input_is_named(change, message):
     given = {"mean": mean, "scale": scale, "y": LABELS} | change
     with pytest.raises(InputError, match=message):
         posterior_information(**given)
+
+
+@pytest.mark.parametrize("pair", [(-1, 1), (0, 2 * 10**9), (5, 3)])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_labels_may_be_any_integers(pair, dtype):
+    mean, scale = codes(40, 2)
+    plain = torch.arange(40) % 2
+    named = torch.where(plain == 0, *(torch.tensor(label) for label in pair)).to(dtype)
+    for found, expected in zip(
+        posterior_information(mean, scale, named, generator=generator(0)),
+        posterior_information(mean, scale, plain, generator=generator(0)),
+        strict=True,
+    ):
+        assert found.nats == pytest.approx(expected.nats, rel=1e-12)
+
+
+def test_one_hot_labels_are_probabilities_and_a_column_of_labels_is_refused():
+    mean, scale = codes(40, 2)
+    y = torch.arange(40) % 3
+    hot = torch.nn.functional.one_hot(y)
+    found, expected = (
+        posterior_information(mean, scale, labels, generator=generator(0)) for labels in (hot, y)
+    )
+    assert [pair.nats for pair in found] == [pair.nats for pair in expected]
+    with pytest.raises(InputError, match=r"y.squeeze\(1\)"):
+        posterior_information(mean, scale, y[:, None])
+
+
+def test_probabilities_in_half_precision_are_taken_for_what_they_mean():
+    mean, scale = codes(40, 2)
+    table = torch.randn(40, 7, generator=generator(0)).softmax(1).double()
+    found, expected = (
+        posterior_information(mean, scale, p, generator=generator(0))[1].nats
+        for p in (table.half(), table)
+    )
+    assert found == pytest.approx(expected, rel=1e-2)

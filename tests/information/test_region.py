@@ -1,6 +1,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -87,3 +88,18 @@ def test_where_there_is_no_curve_it_says_so():
     with pytest.raises(InputError, match="between 0 and beta_0"):
         phase_transitions(BinarySymmetric().joint, 0.9)
     assert math.isfinite(achievable_region(BinarySymmetric().joint).beta_0)
+
+
+def test_a_bound_takes_lists_and_arrays_and_the_curve_any_joint():
+    joint = [[0.2, 0.0, 0.0], [0.0, 0.3, 0.0], [0.0, 0.1, 0.1], [0.1, 0.0, 0.2], [0.0, 0.0, 0.0]]
+    region = achievable_region(joint)
+    assert region.solution.converged.all()
+    assert torch.equal(region.bound([0.1, 0.2]), region.bound(np.array([0.1, 0.2])))
+
+
+def test_impossible_settings_are_refused():
+    joint = BinarySymmetric().joint
+    with pytest.raises(InputError, match="grid must be at least 2"):
+        phase_transitions(joint, 0.1, grid=1)
+    with pytest.raises(InputError, match="lowest must be a number"):
+        phase_transitions(joint, "0.1")

@@ -116,13 +116,28 @@ def test_what_is_no_kernel_is_refused(kernels, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"alpha": 0.0}, "alpha must be positive"),
-        ({"alpha": math.nan}, "alpha must be positive"),
-        ({"bandwidth_x": -1.0}, "bandwidth must be positive"),
-        ({"z": torch.ones(5, 1)}, "z is constant .* give bandwidth_z"),
+        ({"alpha": 0.0}, "alpha must be finite and larger than 0"),
+        ({"alpha": math.nan}, "alpha must be finite and larger than 0"),
+        ({"bandwidth_x": -1.0}, "bandwidth must be finite, larger than 0"),
     ],
 )
 def test_impossible_settings_are_refused(change, message):
     x = torch.arange(5.0)[:, None]
     with pytest.raises(InputError, match=message):
         renyi_information(**({"x": x, "z": x} | change))
+
+
+def test_constant_samples_have_no_entropy_and_share_nothing():
+    x = torch.randn(30, 2, generator=generator(0))
+    for pair in ((x, torch.ones(30, 3)), (torch.ones(30, 1), x), (torch.ones(30, 1),) * 2):
+        found = renyi_information(*pair)
+        assert found.nats == pytest.approx(0, abs=1e-9)
+        assert found.diagnostics["constant_columns"] > 0
+
+
+def test_units_change_nothing_without_a_bandwidth():
+    x = torch.randn(50, 2, dtype=torch.float64, generator=generator(0))
+    z = x + torch.randn(50, 2, dtype=torch.float64, generator=generator(1))
+    plain = renyi_information(x, z).nats
+    for factor in (1e-6, 10, 1e6):
+        assert renyi_information(factor * x, z).nats == pytest.approx(plain, rel=1e-9)

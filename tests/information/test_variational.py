@@ -140,3 +140,13 @@ def test_a_prior_that_is_no_distribution_is_refused(prior):
 def test_labels_without_a_logit_are_refused():
     with pytest.raises(InputError, match=r"0\.\.1, got 0\.\.2"):
         variational_relevance(torch.zeros(3, 2), torch.tensor([0, 1, 2]))
+
+
+def test_a_probability_of_zero_is_measured_and_what_it_excludes_is_minus_infinity():
+    logits = torch.tensor([[0.0, -math.inf], [-math.inf, 0.0], [0.0, 0.0]])
+    y = torch.tensor([0, 1, 1])
+    frequencies = -(math.log(1 / 3) + 2 * math.log(2 / 3)) / 3
+    assert variational_relevance(logits, y).nats == pytest.approx(frequencies - math.log(2) / 3)
+    assert variational_relevance(logits, torch.tensor([1, 1, 1])).nats == -math.inf
+    with pytest.raises(InputError, match="a single one"):
+        variational_relevance(torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64))

@@ -13,7 +13,7 @@ from narrows.methods import METHODS, Sizes
 from narrows.methods._mask import Mask
 from narrows.models import Bottleneck, NetworkConfig
 from narrows.models.gaussian import code_width
-from narrows.training import Objective, Solo, Stacked, TrainConfig, Trainer
+from narrows.training import Looped, Objective, Solo, Stacked, TrainConfig, Trainer
 from narrows.types import Batch
 from scenarios_training import prototypes, suited_network
 
@@ -107,6 +107,124 @@ def test_total_is_prediction_plus_weighted_terms(name):
     )
     torch.testing.assert_close(terms.total, by_hand)
     assert set(terms.values()) == {"loss", "prediction", *terms.regularisers}
+
+
+def test_a_trial_on_the_meta_device_costs_nothing_and_runs(name):
+    objective = make(name).to("meta")
+    x, y = (part.to("meta") for part in batch())
+    loss = objective.method(objective.model, x, y)
+    assert (loss.shape, loss.device.type) == ((), "meta")
+    loss.backward()
+    with torch.device("meta"):
+        objective.method(objective.model, torch.empty(4, 20), torch.zeros(4).long())
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_under_autocast_the_loss_is_float32_and_nearly_the_same(name, kind):
+    objective = make(name)
+    x, y = batch()
+    torch.manual_seed(3)
+    exact = objective.method(objective.model, x, y)
+    torch.manual_seed(3)
+    with torch.autocast("cpu", kind):
+        loss = objective.method(objective.model, x, y)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, exact, rtol=0.1, atol=0.02)
+    loss.backward()
+    for label, parameter in objective.model.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), label
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_a_network_of_halves_has_a_loss_in_float32(name, kind):
+    objective = make(name).to(kind)
+    x, y = batch()
+    loss = objective.method(objective.model, x.to(kind), y)
+    assert loss.dtype == torch.float32
+    assert torch.isfinite(loss)
+    loss.backward()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_it_trains_in_a_plain_loop_over_members(name, precision):
+    data = prototypes(inputs=20, classes=4)
+    config = TrainConfig(epochs=1, batch_size=32, precision=precision)
+    trainer = Trainer(Looped([make(name, seed=s) for s in (0, 1)], [0, 1]), data, data, config)
+    assert all(value is not None for value in trainer.run_epoch().losses["loss"])
+
+
+# Compiling a method takes seconds, so that in the default run only one of each kind is.
+COMPILED = [
+    name if name in ("vib", "hbar", "joint_imb") else pytest.param(name, marks=pytest.mark.slow)
+    for name in METHODS
+]
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch's compiler does itself what PyTorch warns of
+@pytest.mark.parametrize("compiled", ["model", "method"])
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_it_has_the_loss_that_it_has_as_written(name, compiled):
+    torch.compiler.reset()
+    objective = make(name)
+    x, y = batch()
+    torch.manual_seed(3)
+    exact = objective.method(objective.model, x, y)
+    parts = {"model": objective.model, "method": objective.method}
+    parts[compiled] = torch.compile(parts[compiled], backend="eager")
+    for _ in range(2):  # what is compiled in the first pass is used in the second
+        torch.manual_seed(3)
+        loss = parts["method"](parts["model"], x, y)
+        torch.testing.assert_close(loss, exact)
+        loss.backward()
+
+
+LABELS = {
+    "uint8": lambda y: y.to(torch.uint8),
+    "int32": lambda y: y.int(),
+    "NumPy": lambda y: y.numpy().astype("uint16"),
+    "list": lambda y: y.tolist(),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_of_any_integer_type_are_the_same_labels(name, kind):
+    objective = make(name)
+    x, y = batch()
+    torch.manual_seed(3)
+    exact = objective.method(objective.model, x, y)
+    torch.manual_seed(3)
+    assert torch.equal(objective.method(objective.model, x.numpy(), LABELS[kind](y)), exact)
+
+
+BAD_LABELS = {
+    "[n, 1]": (lambda y: y[:, None], r"labels must be integers \[32\], .*squeeze\(1\)"),
+    "one-hot": (lambda y: nn.functional.one_hot(y, 4), r"write labels.argmax\(1\)"),
+    "float": (lambda y: y.float(), r"write labels.long\(\)"),
+    "ignored": (lambda y: torch.full_like(y, -100), "at least 0, got -100; leave out"),
+    "one too many": (lambda y: y + 1, r"must lie in 0..3, got 1..4"),
+    "too short": (lambda y: y[:-1], "each of 32 samples, got 31"),
+    "scalar": (lambda y: 3, "labels must be"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_LABELS)
+def test_labels_that_are_none_are_refused_with_what_to_write(name, kind):
+    change, message = BAD_LABELS[kind]
+    objective = make(name)
+    x, y = batch()
+    with pytest.raises(InputError, match=message):
+        objective.method(objective.model, x, change(y))
+    assert not objective.model._forward_hooks
+
+
+def test_inputs_that_hold_nan_or_are_none_at_all_are_refused(name):
+    objective = make(name)
+    x, y = batch()
+    x[3, 4] = torch.nan
+    with pytest.raises(InputError, match="inputs hold NaN or infinity"):
+        objective.method(objective.model, x, y)
+    with pytest.raises(InputError, match="at least one"):
+        objective.method(objective.model, x[:0], y[:0])
 
 
 @pytest.mark.parametrize("name", [name for name in WITH_BETA if name not in TREES])

@@ -145,3 +145,15 @@ def test_a_latent_without_one_noise_for_all_is_refused(latent):
         NIB(beta=0.1).double()(model, *batch())
     with pytest.raises(InputError, match="without noise"):
         pairwise_bound(codes()._replace(scale=None))
+
+
+@pytest.mark.parametrize("raw", [-1000.0, -200.0, -90.0])
+def test_noise_too_small_for_its_type_tells_all_codes_apart(raw):
+    model = Bottleneck(nn.Linear(4, 3), nn.Linear(3, 2), latent="shared")
+    nn.init.constant_(model.raw_variance, raw)
+    latent = model(torch.rand(8, 4)).latent
+    bound = pairwise_bound(latent)
+    bound.backward()
+    assert bound.item() == pytest.approx(math.log(8), rel=1e-6)
+    assert torch.isfinite(model.raw_variance.grad)
+    assert not model.encoder.weight.grad.any()

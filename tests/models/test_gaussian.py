@@ -1,8 +1,12 @@
+import math
+
 import pytest
 import torch
+from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from narrows.errors import InputError
+from narrows.models import Bottleneck
 from narrows.models.gaussian import (
     cholesky_parameters,
     code_width,
@@ -113,3 +117,62 @@ def test_draws_of_a_full_covariance_have_it():
 def test_features_that_are_no_triangle_are_refused(features):
     with pytest.raises(InputError, match=f"got {features}"):
         cholesky_parameters(torch.rand(2, features))
+
+
+class Constant(nn.Module):
+    """An encoder whose output is a parameter."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = nn.Parameter(torch.tensor(values))
+
+    def forward(self, x):
+        return self.values.expand(len(x), -1)
+
+
+def rate_of(latent: str, values: list[float], kind: torch.dtype = torch.float32) -> Bottleneck:
+    return Bottleneck(Constant(values), nn.Linear(2, 2), latent=latent).to(kind)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("latent", ["gaussian", "full"])
+@pytest.mark.parametrize("raw", [-1000.0, -104.0, -100.0, -98.0, -76.0, -75.0, -20.0, 0.0, 1000.0])
+def test_a_rate_and_its_gradient_are_right_at_any_scale(latent, raw, kind):
+    extra = [0.0] if latent == "full" else []
+    model = rate_of(latent, [0.5, -0.5, raw, raw, *extra], kind)
+    output = model(torch.zeros(1, 2, dtype=kind)).latent
+    kl_to_standard_normal(output).sum().backward()
+    # In arithmetic without limits: log softplus(t) is t where t is very negative.
+    t = model.encoder.values.detach().double()[2].item() - 5
+    scale = math.log1p(math.exp(t)) if t < 700 else t
+    log_scale = math.log(scale) if t > -700 else t
+    slope = (1 / (1 + math.exp(-t)) if t > -700 else 0.0) * scale
+    slope -= 1 / (1 + math.exp(-t)) / scale if t > -30 else 1.0
+    expected = 2 * (0.5 * (0.25 + scale**2 - 1) - log_scale)
+    loose = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}[kind]
+    assert kl_to_standard_normal(output).item() == pytest.approx(expected, rel=loose)
+    for gradient in model.encoder.values.grad[2:4].tolist():
+        assert gradient == pytest.approx(slope, rel=2 * loose)
+
+
+@pytest.mark.parametrize("raw", [-1000.0, -170.0, -100.0, 0.5, 1000.0])
+def test_one_learned_scale_has_a_finite_rate_wherever_it_goes(raw):
+    model = rate_of("shared", [0.5, -0.5])
+    nn.init.constant_(model.raw_variance, raw)
+    value = kl_to_standard_normal(model(torch.zeros(1, 2)).latent).sum()
+    value.backward()
+    variance = math.log1p(math.exp(raw)) if raw < 700 else raw
+    log_variance = math.log(variance) if raw > -700 else raw
+    assert value.item() == pytest.approx(0.25 + variance - 1 - log_variance, rel=1e-5)
+    slope = 1 / (1 + math.exp(-raw)) if raw > -700 else 0.0
+    expected = slope - (slope / variance if raw > -30 else 1.0)
+    assert model.raw_variance.grad.item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("latent", ["gaussian", "full", "shared", "unit"])
+def test_the_logarithm_that_a_model_knows_is_that_of_its_scale(latent):
+    torch.manual_seed(0)
+    model = Bottleneck(nn.Linear(4, code_width(latent, 3)), nn.Linear(3, 2), latent=latent).double()
+    latent = model(torch.rand(5, 4).double()).latent
+    known = kl_to_standard_normal(latent)
+    assert torch.equal(known, kl_to_standard_normal(latent._replace(log_scale=None)))

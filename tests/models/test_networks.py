@@ -192,6 +192,16 @@ def test_an_mlp_starts_at_xavier_weights_and_zero_biases():
         ({"norm": "layer"}, (4,), "unknown network.norm 'layer'.*Valid: batch, group, none"),
         ({"stem": "cifat"}, (4,), "unknown network.stem 'cifat'; did you mean 'cifar'"),
         ({"dropout": 1.0}, (4,), r"network.dropout must lie in \[0, 1\), got 1.0"),
+        ({"channel_share": 0.5}, (4,), "network.channel_share is of vgg16, .* network is mlp"),
+        ({"name": "resnet18", "channel_share": 0}, (4,), "channel_share must be .*larger than 0"),
+        ({"name": "resnet18", "fc_norm": True}, (3, 8, 8), "network.fc_norm is of vgg16"),
+        (
+            {"latent_activation": "rel"},
+            (4,),
+            "unknown latent activation 'rel'; did you mean 'relu'",
+        ),
+        ({"latent_activation": "relu", "latent": "unit"}, (4,), "a unit latent has no activation"),
+        ({"latent_activation": "relu", "bottleneck": 0}, (4,), "this network has none"),
         ({"name": "wide_resnet", "depth": 27}, (3, 8, 8), "depth of 10, 16"),
         ({"decoder": [3, -1]}, (4,), "widths of a network must be positive"),
         ({"name": "cnn"}, (64,), r"needs images \[channels, height, width\], got inputs \(64,\)"),
@@ -217,3 +227,37 @@ def test_the_configuration_may_ask_for_another_latent_than_the_method():
     assert build_network(NetworkConfig(), (5,), 2, "gaussian").latent == "gaussian"
     with pytest.raises(ConfigError, match="unknown latent 'untit'; did you mean 'unit'"):
         NetworkConfig(latent="untit")
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet18", "preact_resnet18"])
+def test_a_share_of_the_channels_makes_the_same_network_smaller(name):
+    x = torch.rand(2, 3, 32, 32)
+    for share in (1 / 16, 1 / 64):
+        config = NetworkConfig(name, bottleneck=0, channel_share=share)
+        small, whole = (
+            build_network(given, (3, 32, 32), 10)
+            for given in (config, NetworkConfig(name, bottleneck=0))
+        )
+        assert [label for label, _ in small.named_parameters()] == [
+            label for label, _ in whole.named_parameters()
+        ]
+        for (label, p), q in zip(small.named_parameters(), whole.parameters(), strict=True):
+            wanted = [
+                side if side in (3, 10) or n > 1 else side * share for n, side in enumerate(q.shape)
+            ]
+            assert list(p.shape) == [max(1, round(side)) for side in wanted], label
+        assert small(x).shape == (2, 10)
+
+
+def test_a_deterministic_latent_may_be_rectified():
+    config = NetworkConfig(encoder=[8], bottleneck=3, decoder=[], latent_activation="relu")
+    torch.manual_seed(0)
+    model = build_network(config, (4,), 2)
+    torch.manual_seed(0)
+    plain = build_network(NetworkConfig(encoder=[8], bottleneck=3, decoder=[]), (4,), 2)
+    x = torch.rand(5, 4)
+    assert torch.equal(model(x).latent.z, plain(x).latent.z.relu())
+    assert torch.equal(model(x).logits, plain.decoder(plain(x).latent.z.relu()))
+    assert "activation='relu'" in repr(model)
+    with pytest.raises(ConfigError, match="a gaussian latent has no activation"):
+        build_network(config, (4,), 2, "gaussian")

@@ -1,7 +1,13 @@
+import textwrap
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import nn
 
+from narrows.attacks import FGSM
 from narrows.errors import InputError
 from narrows.models.outputs import as_output, average_logits, logits_of, pack, unpack
 from narrows.types import Latent, ModelOutput
@@ -60,3 +66,64 @@ def test_packed_parts_are_all_tensors():
     z = torch.randn(2, 3)
     parts = pack(ModelOutput(torch.randn(2, 5), Latent(z, z)))
     assert list(parts) == ["logits", "latent.z", "latent.mean"]
+
+
+@dataclass
+class HuggingFace:
+    """An output with named parts, as of `transformers`."""
+
+    logits: torch.Tensor
+    loss: None = None
+
+
+class Inception(NamedTuple):
+    """The logits and those of an auxiliary classifier, as of torchvision."""
+
+    logits: torch.Tensor
+    aux_logits: torch.Tensor
+
+
+class Returns(nn.Module):
+    def __init__(self, make) -> None:
+        super().__init__()
+        self.layer, self.make = nn.Linear(4, 3), make
+
+    def forward(self, x):
+        return self.make(self.layer(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "picks"),
+    [
+        (lambda z: HuggingFace(z), "self.model(x).logits"),
+        (lambda z: Inception(z, z + 1), "self.model(x).logits"),
+        (lambda z: OrderedDict(logits=z, loss=None), 'self.model(x)["logits"]'),
+        (lambda z: {"loss": z.sum(), "out": z}, 'self.model(x)["out"]'),
+        (lambda z: (z, z[:, :2]), "self.model(x)[0]"),
+        (lambda z: [z.sum(), z], "self.model(x)[1]"),
+        (lambda z: (z, None, {"features": z}), "self.model(x)[0]"),
+    ],
+)
+def test_where_the_logits_are_inside_the_error_shows_a_wrapper_that_works(make, picks):
+    model, x, y = Returns(make), torch.rand(6, 4), torch.zeros(6, dtype=torch.int64)
+    with pytest.raises(InputError, match="wrap it so that it does") as caught:
+        FGSM(eps=0.1)(model, x, y)
+    _, *lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert lines[-1].endswith(picks)
+    space = {"torch": torch}
+    exec(textwrap.dedent("\n".join(lines)), space)
+    wrapped = space["Logits"](model)
+    assert torch.equal(wrapped(x), model.layer(x))
+    assert FGSM(eps=0.1)(wrapped, x, y).x_adv.shape == x.shape
+
+
+def test_one_score_an_image_is_told_what_it_is_of_two():
+    with pytest.raises(InputError, match="one score an image is that of the second"):
+        as_output(torch.zeros(8))
+
+
+@pytest.mark.parametrize("result", [(), {}, ("a", 3), {"loss": torch.zeros(())}, object()])
+def test_what_holds_no_logits_gets_no_wrapper(result):
+    with pytest.raises(InputError, match=r"got \w+$"):
+        as_output(result)

@@ -71,3 +71,14 @@ def test_dropout_follows_the_dense_layers_only():
     with torch.device("meta"):
         model = VGG16((3, 32, 32), 10, dropout=0.3)
     assert [m.p for m in model.modules() if isinstance(m, nn.Dropout)] == [0.3, 0.3]
+
+
+def test_dense_layers_may_be_normalised_before_their_activation():
+    net = VGG16((3, 32, 32), 10, fc_norm=True, width=1 / 16)
+    kinds = [type(layer).__name__ for layer in net.classifier]
+    assert kinds == [*["Linear", "BatchNorm1d", "ReLU", "Dropout"] * 2, "Linear"]
+    assert net.classifier[2] is net.fc1
+    read = tap(net, ["fc1", "fc2"])(torch.rand(8, 3, 32, 32)).activations
+    assert {layer.shape for layer in read.values()} == {(8, 256)}
+    plain = VGG16((3, 32, 32), 10, width=1 / 16)
+    assert not any(isinstance(layer, nn.BatchNorm1d) for layer in plain.modules())

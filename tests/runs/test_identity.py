@@ -35,6 +35,7 @@ def test_folders_keep_their_names(data):
         "train.clip_norm=5",
         "train.beta_ramp=1",
         "evaluate.attack=false",
+        "network.latent_activation=relu",
         "validation_share=0.3",
         "data_sha256=ab",
     ],

@@ -14,6 +14,7 @@ from torch import nn
 from narrows import BinaryStochasticNet, Bottleneck
 from narrows.errors import CheckpointError, StoreError
 from narrows.methods import METHODS, Sizes
+from narrows.storage import load_tensors, save_tensors
 from narrows.training import (
     Looped,
     Members,
@@ -24,7 +25,6 @@ from narrows.training import (
     Trainer,
     fit,
 )
-from narrows.training.checkpoint import load_tensors, save_tensors
 from scenarios_training import prototypes
 
 SIZES = Sizes(inputs=20, latent=3, classes=4, hidden=(8, 3))
@@ -275,10 +275,52 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_one_sentence(checkpoint, c
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("broken", [{"history": [{"epoch": 0}]}, {"history": 3}, {"epoch": None}])
+BROKEN = [
+    *({"history": [{"epoch": 0}]}, {"history": 3}, {"history": []}, {"history": None}),
+    *({"epoch": None}, {"epoch": "1"}, {"epoch": 2}, {"epoch": -1}, {"epoch": 1.5}),
+    *({"steps": None}, {"steps": -3}, {"steps": [1]}),
+    *({"diverged": 3}, {"diverged": [[0]]}, {"diverged": [[7, [0, 0, "nan", "loss"]]]}),
+    {"diverged": [[0, [0, "x", "nan", "loss"]]]},
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
 def test_a_header_that_does_not_fit_is_refused(checkpoint, broken):
     tensors, header = load_tensors(checkpoint)
     kept = {key: value for key, value in (header | broken).items() if value is not None}
     save_tensors(checkpoint, tensors, kept)
     with pytest.raises(CheckpointError, match="does not fit this run"):
         resume(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"losses": 5},
+        {"losses": {"loss": 1.0}},
+        {"losses": {"loss": [0.1]}},
+        {"best_epoch": [0.5, 1, 1, 1]},
+        {"validation_accuracy": None},
+        {"seconds": "long"},
+    ],
+)
+def test_a_record_of_an_epoch_that_does_not_fit_is_refused(checkpoint, change):
+    tensors, header = load_tensors(checkpoint)
+    header["history"][0] |= change
+    save_tensors(checkpoint, tensors, header)
+    with pytest.raises(CheckpointError, match="does not fit this run"):
+        resume(checkpoint)
+
+
+def test_weights_of_another_type_are_refused(checkpoint):
+    tensors, header = load_tensors(checkpoint)
+    name = "run/weights/model.decoder.bias"
+    save_tensors(checkpoint, tensors | {name: tensors[name].double()}, header)
+    with pytest.raises(CheckpointError, match=r"is torch.float64 in the checkpoint and torch.floa"):
+        resume(checkpoint)
+
+
+def test_the_checkpoint_may_be_named_by_its_text(tmp_path):
+    file = str(tmp_path / "a.safetensors")
+    trained = fit(members("vib"), TRAIN, VALIDATION, config(), checkpoint=file)
+    assert fit(members("vib"), TRAIN, VALIDATION, config(), checkpoint=file).steps == trained.steps

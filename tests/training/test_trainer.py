@@ -269,6 +269,27 @@ def test_a_diverged_member_leaves_the_others_as_they_would_have_been(kind, clip)
             assert torch.isfinite(tensor).all(), name
 
 
+@pytest.mark.parametrize("kind", [Stacked, Looped])
+def test_where_all_members_diverge_each_is_recorded_and_none_is_trained_again(tmp_path, kind):
+    def members() -> Stacked | Looped:
+        made = [Objective(objective(seed=s).model, Poisoned(at)) for s, at in ((0, 2), (1, 4))]
+        return kind(made, [5, 6])
+
+    config, seen = TrainConfig(epochs=9, batch_size=32), []
+    for _ in range(2):
+        with pytest.raises(DivergedError, match=r"loss of member 0 \(seed 5\) became nan"):
+            fit(members(), DATA, DATA, config, checkpoint=tmp_path / "a", on_epoch=seen.append)
+    first, second = seen[-2:]
+    for trainer in (first, second):
+        assert trainer.lost
+        assert trainer.finished
+        assert trainer.diverged == {0: Divergence(0, 2, "nan"), 1: Divergence(1, 1, "nan")}
+        assert "member 1 (seed 6) became nan in epoch 1, batch 1" in trainer.why_diverged(1)
+        assert [record.epoch for record in trainer.history] == [0, 1]
+        assert trainer.history[-1].validation_accuracy == [None, None]
+    assert (first.epoch, first.steps) == (second.epoch, second.steps)
+
+
 class Steep(CrossEntropy):
     """A finite loss whose gradient is not, in one step of one member."""
 

@@ -10,21 +10,35 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from narrows.attacks import norms
+from narrows.attacks._entrance import (
+    Victim,
+    check_case,
+    check_eps,
+    check_reach,
+    differs,
+    enter,
+    refuse_overwriting,
+)
 from narrows.attacks._query import Query, frozen
-from narrows.errors import ConfigError, InputError, NarrowsError
-from narrows.models.outputs import logits_of
+from narrows.checks import ArrayLike, check_count, check_labels, check_number
+from narrows.errors import ConfigError
 from narrows.types import AttackResult, Norm
 
-__all__ = ["Attack", "Best", "FixedEps", "MinimalNorm"]
+__all__ = ["Attack", "Best", "FixedEps", "Limits", "MinimalNorm"]
 
-_PROBE = 8  # images on which a model is tested for noise
+Limits = Mapping[str, Mapping[str, Any]]
+"""What `check_number` is told of settings that are numbers, by their names."""
+
+_RECHECKED = 8  # attacked images on which a model without noise is looked at once more
+_SEEDS = 2**63
 
 
 class Best:
@@ -102,26 +116,47 @@ class Attack(ABC):
     chunk: int = 512
     seed: int = 0
 
+    limits: ClassVar[Limits] = {"step_size": {"above": 0}}
+
     def __post_init__(self) -> None:
         if self.norm not in ("linf", "l2"):
             raise ConfigError(f"norm must be 'linf' or 'l2', got {self.norm!r}")
-        self._require_positive("draws", "verify_draws", "chunk")
+        for field in fields(self):
+            written = getattr(field.type, "__name__", str(field.type))
+            kinds = {kind.strip() for kind in written.split("|")}
+            value = getattr(self, field.name)
+            checked = self._checked(field.name, kinds, value)
+            if type(checked) is not type(value) and not isinstance(value, int):
+                object.__setattr__(self, field.name, checked)  # a number of NumPy's
 
-    def _require_positive(self, *names: str) -> None:
-        for name in names:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+    def _checked(self, name: str, kinds: set[str], value: object) -> object:
+        """A setting whose type is written as `kinds`: numbers and texts are checked."""
+        if value is None and "None" in kinds:
+            return None
+        if kinds <= {"int", "None"}:
+            count = check_count(value, name, -_SEEDS if name == "seed" else 1)
+            if count >= _SEEDS:
+                raise ConfigError(f"{name} must be less than 2**63, got {count}")
+            return count
+        if kinds <= {"float", "None"}:
+            return check_number(value, name, **self.limits.get(name, {}))
+        plain = {"bool": bool, "str": str}
+        for kind, wanted in plain.items():
+            if kinds <= {kind, "None"} and not isinstance(value, wanted):
+                raise ConfigError(f"{name} must be a {kind}, got {value!r}")
+        return value
 
     @abstractmethod
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Attack one chunk `x: [b, ...]` of images that are not fooled yet.
 
-        The result has the same shape and lies in [0, 1]. Whether it fools the model is decided by
-        the base, so an attack that has lost may return its best attempt.
+        The images are float32 at least. The result has the same shape and lies in [0, 1]. Whether
+        it fools the model is decided by the base, so an attack that has lost may return its best
+        attempt.
         """
 
     def __call__(
-        self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None = None
+        self, model: nn.Module, x: ArrayLike, y: ArrayLike, target: ArrayLike | None = None
     ) -> AttackResult:
         """Attack `model` at images `x` of classes `y`; towards `target: [n]` where it is given.
 
@@ -133,50 +168,77 @@ class Attack(ABC):
 
         Raises:
             InputError: for images outside [0, 1] or not finite, labels or targets that don't fit
-                the images or the model, or a model that cannot be run on them, or whose logits or
-                gradients are NaN or not there.
+                the images or the model, a model that cannot be run on them, overwrites them or
+                answers with a look at the rest of the batch, or whose logits or gradients are NaN
+                or not there.
             ConfigError: for an L2 radius that reaches beyond every image.
         """
-        labels = check_images(x, y, target)
-        if (eps := getattr(self, "eps", None)) is not None:
-            check_reach(eps, self.norm, x)
-        devices = [x.device] if x.device.type == "cuda" else []
+        eps = getattr(self, "eps", None)
+        with torch.inference_mode(False), frozen(model), torch.no_grad():
+            x, y, target = check_case(x, y, target, model)
+            if eps is not None:
+                check_reach(eps, self.norm, x)
+            with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
+                victim = enter(model, x, eps, self.norm)
+                check_labels(y, classes=victim.classes)
+                result = self._attack(model, victim, x, y, target)
+                sample = _moved(x, result.x_adv)
+                if victim.stochastic or not len(sample):
+                    return result
+                result = replace(result, forwards=result.forwards + 2 * len(sample))
+                if not differs(model, victim.precision.given(sample)):
+                    return result
+                # There is noise where the attack has led, though none at the images or beside them.
+                victim = victim._replace(stochastic=True, forwards=result.forwards)
+                again = self._attack(model, victim, x, y, target)
+                return replace(again, backwards=result.backwards + again.backwards)
+
+    def _attack(
+        self, model: nn.Module, victim: Victim, x: Tensor, y: Tensor, target: Tensor | None
+    ) -> AttackResult:
+        torch.manual_seed(self.seed)
+        generator = torch.Generator(x.device).manual_seed(self.seed)
         # Copies, because a tensor made in inference mode can have no gradient.
-        with torch.inference_mode(False), torch.random.fork_rng(devices), frozen(model):
-            x, labels = x.detach().clone(), labels.clone()
-            torch.manual_seed(self.seed)
-            generator = torch.Generator(x.device).manual_seed(self.seed)
-            with torch.no_grad():
-                stochastic = is_stochastic(model, x)
-                parts = []
-                for rows in torch.arange(len(x), device=x.device).split(self.chunk):
-                    query = Query(
-                        model,
-                        labels[rows],
-                        targeted=target is not None,
-                        stochastic=stochastic,
-                        draws=self.draws,
-                        verify_draws=self.verify_draws,
-                        common_noise=self.seed if self.common_noise else None,
-                    )
-                    parts.append(self._attack_chunk(query, x[rows], generator))
-        return _merge(parts)
+        images = x.to(norms.exact(x.dtype), copy=True)
+        labels = (y if target is None else target).clone()
+        parts = []
+        for rows in torch.arange(len(x), device=x.device).split(min(self.chunk, len(x))):
+            query = Query(
+                model,
+                labels[rows],
+                targeted=target is not None,
+                stochastic=victim.stochastic,
+                draws=self.draws,
+                verify_draws=self.verify_draws,
+                common_noise=self.seed if self.common_noise else None,
+                origin=images[rows],
+                precision=victim.precision,
+                first=int(rows[0]),
+            )
+            chunk = images[rows]
+            parts.append(self._attack_chunk(query, chunk, generator))
+            refuse_overwriting(images[rows], chunk)
+        return _merge(parts, victim)
 
     def _attack_chunk(self, query: Query, x: Tensor, generator: torch.Generator) -> AttackResult:
         everyone = torch.arange(len(x), device=x.device)
         start = query.verdict(x, everyone)
-        rows = everyone[~start.fooled]
+        # One vote of a stochastic model may be luck: an image is lost where it is more than that.
+        lost = start.fooled & start.sure
+        rows = (~lost).nonzero().squeeze(1)
         x_adv = x.clone()
-        if len(rows):
-            labels, query.labels = query.labels, query.labels[rows]
-            x_adv[rows] = self.perturb(query, x[rows], generator)
-            query.labels = labels
+        if len(rows) and getattr(self, "eps", None) != 0:
+            with query.only(rows):
+                x_adv[rows] = self.perturb(query, x[rows], generator)
+            if query.precision:
+                x_adv = query.precision.rounded(x_adv, x).to(x.dtype)
         verdict = query.verdict(x_adv, everyone)
         size = norms.size(x_adv - x, self.norm)
-        # An image that was wrong before the attack stays counted as such on any later draw, and one
-        # that was right and comes back as it was is no success, whatever a later draw says.
-        success = start.fooled | (verdict.fooled & (size > 0))
-        distance = size.masked_fill(~success, math.inf)
+        # The draws of the last vote have picked nothing. Without noise an image that comes back as
+        # it was is what it was.
+        moved = query.stochastic | (size > 0)
+        success = lost | (verdict.fooled & moved)
+        distance = size.masked_fill(start.fooled, 0).masked_fill(~success, math.inf)
         return AttackResult(
             x_adv, success, distance, query.forwards, query.backwards, verdict.fooled_rate
         )
@@ -214,118 +276,21 @@ class MinimalNorm(Attack):
     """An attack that looks for the smallest perturbation that fools the model."""
 
 
-def check_eps(eps: float, norm: Norm) -> None:
-    """Refuse a radius that images in [0, 1] cannot have.
-
-    Raises:
-        ConfigError: saying which they can.
-    """
-    limit = 1 if norm == "linf" else math.inf
-    if not (0 <= eps <= limit and math.isfinite(eps)):
-        allowed = "lie in [0, 1]" if norm == "linf" else "be finite and not negative"
-        raise ConfigError(
-            f"eps must {allowed} for images in [0, 1], got {eps}; "
-            "divide by 255 if it was meant for 0-255 images"
-        )
+def _moved(x: Tensor, x_adv: Tensor) -> Tensor:
+    """A few of the images that an attack has changed: `[b, ...]`."""
+    rows = (x_adv != x).flatten(1).any(1).nonzero().squeeze(1)
+    return x_adv[rows[:: max(1, len(rows) // _RECHECKED)][:_RECHECKED]]
 
 
-def check_reach(eps: float, norm: Norm, x: Tensor) -> None:
-    """Refuse an L2 radius that reaches beyond every image of the form of `x: [n, ...]`.
-
-    Raises:
-        ConfigError: saying how far apart two images can lie.
-    """
-    farthest = math.sqrt(x[0].numel())
-    if norm == "l2" and eps > farthest * (1 + 1e-6):
-        raise ConfigError(
-            f"eps must be at most {farthest:.4g} in L2, the farthest that two images of "
-            f"{x[0].numel()} values in [0, 1] can lie apart, got {eps:g}; divide by 255 if it was "
-            "meant for 0-255 images"
-        )
-
-
-def check_images(x: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
-    """Refuse images or labels that no attack could mean anything on.
-
-    Returns:
-        `[n]` int64 on the device of the images: the targets if there are any, else the labels.
-
-    Raises:
-        InputError: naming what was expected and what arrived.
-    """
-    for kind, given in (("images", x), ("labels", y), ("targets", target)):
-        if not isinstance(given, Tensor) and given is not None:
-            raise InputError(
-                f"{kind} must be a torch.Tensor, got {type(given).__name__}: torch.as_tensor makes "
-                "one"
-            )
-    if not x.is_floating_point() or x.dim() < 2:
-        raise InputError(
-            f"images must be floating point [n, ...] in [0, 1], got {x.dtype} {tuple(x.shape)}"
-        )
-    if not len(x):
-        raise InputError("no images to attack: x is empty")
-    for kind, labels in (("labels", y), ("targets", target)):
-        if labels is not None:
-            _check_labels(kind, labels, len(x))
-    if target is not None and (same := int((y.to(target.device) == target).sum())):
-        raise InputError(f"a target must differ from the label, {same} of {len(x)} don't")
-    low, high = x.aminmax()
-    if not (low >= 0 and high <= 1):  # NaN fails the comparison too
-        raise InputError(
-            f"images must lie in [0, 1], got values from {low.item():.4g} to {high.item():.4g}; "
-            "divide 0-255 images by 255, and make any normalisation part of the model"
-        )
-    return (y if target is None else target).to(x.device, torch.int64)
-
-
-def _check_labels(kind: str, labels: Tensor, count: int) -> None:
-    integer = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
-    if labels.shape != (count,) or not integer:
-        raise InputError(
-            f"{kind} must be integers of shape [{count}], got {labels.dtype} {list(labels.shape)}"
-        )
-
-
-def is_stochastic(model: nn.Module, x: Tensor) -> bool:
-    """Whether two passes over the same few images give different logits.
-
-    Raises:
-        InputError: if the model cannot be run on them.
-    """
-    few = x[:_PROBE]
-    return not torch.equal(first_look(model, few), logits_of(model, few))
-
-
-def first_look(model: nn.Module, x: Tensor) -> Tensor:
-    """Logits `[b, classes]`; whatever the model cannot do with such images is named.
-
-    Raises:
-        InputError: for a model on another device, of another dtype or of other shapes.
-    """
-    try:
-        return logits_of(model, x)
-    except NarrowsError:
-        raise
-    except Exception as error:  # whatever a stranger's model raises
-        raise InputError(
-            f"the model cannot be run on images {list(x.shape)} of {x.dtype} on {x.device} "
-            f"({type(error).__name__}: {error}); bring both to one device, dtype and shape, or "
-            "mend the model"
-        ) from error
-
-
-def _merge(parts: list[AttackResult]) -> AttackResult:
+def _merge(parts: list[AttackResult], victim: Victim) -> AttackResult:
     def join(read: Callable[[AttackResult], Tensor]) -> Tensor:
         return torch.cat([read(part) for part in parts])
 
-    x_adv = join(lambda part: part.x_adv)
-    probed = 2 * min(_PROBE, len(x_adv))
     return AttackResult(
-        x_adv=x_adv,
+        x_adv=join(lambda part: part.x_adv).to(victim.precision.images),
         success=join(lambda part: part.success),
         distance=join(lambda part: part.distance),
-        forwards=sum(part.forwards for part in parts) + probed,
+        forwards=sum(part.forwards for part in parts) + victim.forwards,
         backwards=sum(part.backwards for part in parts),
         fooled_rate=join(lambda part: part.fooled_rate),
     )

@@ -18,12 +18,13 @@ from narrows.attacks._query import Query
 from narrows.attacks.norms import dual_size
 from narrows.types import Norm
 
-__all__ = ["nearest_boundary"]
+__all__ = ["nearest_boundary", "rivals_of"]
 
 
 def nearest_boundary(
     query: Query,
     x: Tensor,
+    rows: Tensor,
     held: Tensor,
     rivals: Tensor,
     guess: Tensor,
@@ -37,6 +38,7 @@ def nearest_boundary(
     Args:
         query: the model.
         x: `[b, ...]`, images.
+        rows: `[b]`, which labels of the chunk are theirs.
         held: `[b]`, the class whose region each image is to leave.
         rivals: `[b, k]`, classes to go to, the likeliest to be near first.
         guess: `[b, k]`, guessed distances of their boundaries, ascending.
@@ -54,7 +56,8 @@ def nearest_boundary(
     looked, width = 0, 1 if torch.isfinite(slopes).any() else rivals.shape[1]
     while len(pending):
         columns = rivals[pending, looked : looked + width]
-        for k, (lead, gradient) in enumerate(query.gaps(x[pending], held[pending], columns)):
+        gaps = query.gaps(x[pending], held[pending], columns, rows[pending])
+        for k, (lead, gradient) in enumerate(gaps):
             slope = dual_size(gradient, norm)
             slopes[pending, columns[:, k]] = slope.where(slope > 0, math.inf)
             closer = (distance := lead.abs() / slope) < nearest[pending]
@@ -66,3 +69,24 @@ def nearest_boundary(
             break
         pending = pending[guess[pending, looked] < growth * nearest[pending]]
     return nearest, leads, normal
+
+
+def rivals_of(
+    query: Query, rows: Tensor, logits: Tensor, slopes: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The class to leave `[b]`, those to go to `[b, k]` and guessed distances to them, ascending.
+
+    Towards a target that is the class of the largest logit, and the target alone.
+
+    Args:
+        query: whose labels are meant.
+        rows: `[b]`, which of them.
+        logits: `[b, C]`.
+        slopes: `[b, C]`, dual size of each class's gradient when it was last looked at.
+    """
+    labels = query.labels[rows].unsqueeze(1)
+    if query.targeted:
+        return logits.argmax(1), labels, torch.zeros_like(labels, dtype=logits.dtype)
+    behind = (logits.gather(1, labels) - logits).abs() / slopes
+    guess, rivals = behind.scatter(1, labels, math.inf).sort(1)
+    return labels.squeeze(1), rivals[:, :-1], guess[:, :-1]

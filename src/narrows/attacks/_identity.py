@@ -1,24 +1,106 @@
-"""Which images, labels and weights a ledger belongs to."""
+"""Which images, labels, weights and behaviour a ledger belongs to."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["digest"]
+from narrows.attacks._entrance import first_pass, probes
+from narrows.attacks._query import frozen
+
+__all__ = ["Behaviour", "digest"]
+
+_TOLERANCE = 1e-4  # change of a logit, of their spread, that other hardware may make
+_GRAINS = 8  # the same in roundings of the type that the model answers in
 
 
-def digest(x: Tensor, y: Tensor, model: nn.Module | None) -> str:
-    """SHA-256 of images, labels, and a model's form and weights."""
-    tensors = {"x": x, "y": y.to(torch.int64), **(model.state_dict() if model else {})}
-    found = hashlib.sha256(repr(model).encode())
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor):  # the extra state of a quantised layer, say
-            found.update(f"{name} {tensor!r}".encode())
-            continue
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        plain = tensor.detach().cpu().contiguous()
-        found.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+def digest(x: Tensor, y: Tensor, model: nn.Module | None, target: Tensor | None = None) -> str:
+    """SHA-256 of images, labels, targets if there are any, and a model's form and weights."""
+    parts: dict[str, object] = {"x": x, "y": y.to(torch.int64)}
+    if target is not None:
+        parts["target"] = target.to(torch.int64)
+    sha = hashlib.sha256(repr(model).encode())
+    for name, value in {**parts, **(model.state_dict() if model else {})}.items():
+        for text, content in _plain(name, value):
+            sha.update(text.encode())
+            sha.update(content)
+    return sha.hexdigest()
+
+
+def _plain(name: str, value: object) -> Iterator[tuple[str, bytes]]:
+    """What a tensor holds, or the tensors inside the extra state of a quantised layer."""
+    if isinstance(value, (tuple, list)):
+        for place, part in enumerate(value):
+            yield from _plain(f"{name}.{place}", part)
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _plain(f"{name}.{key}", part)
+    elif not isinstance(value, Tensor):
+        yield f"{name} {value!r}", b""
+    elif value.is_quantized:
+        yield from _plain(f"{name} {value.qscheme()}", value.dequantize())
+    else:
+        plain = value.detach().cpu().contiguous()
+        content = plain.reshape(-1).view(torch.uint8).numpy().tobytes()
+        yield f"{name} {value.dtype} {tuple(value.shape)}", content
+
+
+class Behaviour(NamedTuple):
+    """What a model answers on a few of the images and on perturbed ones, under one seed.
+
+    Weights do not say what `forward` does with them: another temperature or quantisation has the
+    same.
+
+    Attributes:
+        logits: `[k, C]`.
+        forwards: images that were sent forward.
+    """
+
+    logits: Tensor
+    forwards: int
+
+    @classmethod
+    def of(cls, model: nn.Module, x: Tensor) -> Behaviour:
+        """Look at a model, which is left as it was."""
+        with _undisturbed(model, x):
+            _, logits, passes = first_pass(model, x, probes(x))
+        return cls(logits, passes * len(logits))
+
+    def is_that_of(self, model: nn.Module, x: Tensor) -> bool | None:
+        """Whether a model answers like this; `None` where its noise cannot be held to tell."""
+        with _undisturbed(model, x):
+            batch, logits, _ = first_pass(model, x, probes(x))
+            _, again, _ = first_pass(model, batch, batch)
+        before, now = (part.double().clamp(-1e30, 1e30) for part in (self.logits, logits))
+        if before.shape != now.shape:
+            return False
+        spread = (before.max() - before.min()).item()
+        tolerance = max(_TOLERANCE, _GRAINS * torch.finfo(logits.dtype).eps) * spread
+        if (before - now).abs().max().item() <= tolerance:
+            return True
+        return False if torch.equal(logits, again) else None
+
+
+@contextmanager
+def _undisturbed(model: nn.Module, x: Tensor) -> Iterator[None]:
+    """Evaluation mode, no gradients; generators, parameters and buffers left as found."""
+    state = {k: part for k, part in model.state_dict().items() if isinstance(part, Tensor)}
+    before = {name: part.clone() for name, part in state.items()}
+    devices = [x.device] if x.device.type == "cuda" else []
+    with (
+        torch.inference_mode(False),
+        torch.random.fork_rng(devices),
+        frozen(model),
+        torch.no_grad(),
+    ):
+        try:
+            yield
+        finally:
+            for name, part in before.items():
+                if not torch.equal(part, state[name]):
+                    state[name].copy_(part)

@@ -77,13 +77,13 @@ class Nearest:
     def _tighten(self, query: Query, rows: Tensor) -> None:
         origin, delta = self.origin[rows], self.x[rows] - self.origin[rows]
         low, high = delta.new_zeros(len(rows)), delta.new_ones(len(rows))
-        behind = query.objective(query.logits(origin), rows, margin)
-        ahead = query.objective(query.logits(self.x[rows]), rows, margin)
+        behind = query.objective(query.logits(origin, rows), rows, margin)
+        ahead = query.objective(query.logits(self.x[rows], rows), rows, margin)
         for _ in range(_LOOKS):
             secant = low + (high - low) * (behind / (behind - ahead)).nan_to_num(0).clamp(0, 1)
             share = secant + _SHARE * (high - secant)
             attempt = origin + per_image(share, delta) * delta
-            logits = query.logits(attempt)
+            logits = query.logits(attempt, rows)
             fooled = query.fooled(logits, rows)
             lead = query.objective(logits, rows, margin)
             self.offer(rows, attempt, fooled)

@@ -8,7 +8,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks._base import first_look
+from narrows.attacks._entrance import first_look, refuse_overwriting
 from narrows.attacks._query import frozen
 from narrows.errors import InputError
 from narrows.types import Norm
@@ -42,11 +42,7 @@ def drift(model: nn.Module, x: Tensor) -> list[str]:
             f"the model returns {kind}, expected floating point logits: nothing can be climbed "
             "there, so return the scores that the decision is made from"
         )
-    if not torch.equal(few, x[:8]):
-        raise InputError(
-            "the model overwrites the images that it is given, and would those of an attack: let "
-            "it make new ones, like (x - mean) / std for x.sub_(mean).div_(std)"
-        )
+    refuse_overwriting(x[:8], few)
     changed = [name for name, value in before.items() if not torch.equal(value, now[name])]
     for name in changed:
         now[name].copy_(before[name])

@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from narrows.attacks._base import Best, FixedEps
 from narrows.attacks._query import Query
 from narrows.attacks.losses import cross_entropy, margin
-from narrows.attacks.norms import steepest
+from narrows.attacks.norms import exact
+from narrows.attacks.pgd import Look, climb
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.models.bottleneck import Mode, latent_mode
 from narrows.models.gaussian import kl_to_standard_normal
@@ -155,9 +156,6 @@ class Adaptive(FixedEps):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive("steps", "restarts")
-        if self.step_size is not None and not 0 < self.step_size < math.inf:
-            raise ConfigError(f"step_size must be positive and finite, got {self.step_size}")
         if self.mode not in (None, "mean", "sample"):
             raise ConfigError(f"mode must be 'mean', 'sample' or None, got {self.mode!r}")
         self._objective()
@@ -172,41 +170,29 @@ class Adaptive(FixedEps):
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Climb from the images themselves, then from random starts where that did not fool."""
         best = Best(x)
+        step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         rows = torch.arange(len(x), device=x.device)
         for restart in range(self.restarts):
-            origin = x[rows]
-            start = self.starts(origin, rows.new_full((len(rows),), restart), generator)
-            self._climb(query, best, rows, origin, start)
+            start = self.starts(x[rows], rows.new_full((len(rows),), restart), generator)
+            climb(
+                *(self, query, best, x, rows, start, margin),
+                steps=self.steps,
+                step_size=step_size,
+                look=lambda x_adv, rows: self._look(query, x_adv, rows),
+            )
             rows = rows[~best.fooled[rows]]
             if not len(rows):
                 break
         return best.x
 
-    def _climb(self, query: Query, best: Best, rows: Tensor, origin: Tensor, x_adv: Tensor) -> None:
-        step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
-        for _ in range(self.steps):
-            gradient, logits, single = self._look(query, x_adv, rows)
-            if not query.stochastic:
-                fooled = query.fooled(logits, rows)
-                best.offer(rows, x_adv, query.objective(logits, rows, margin), fooled)
-                if single and fooled.any():
-                    left = (~best.fooled[rows]).nonzero().squeeze(1)
-                    rows, origin, x_adv, gradient = (
-                        part[left] for part in (rows, origin, x_adv, gradient)
-                    )
-                    if not len(rows):
-                        return
-            x_adv = self.clip(x_adv + step_size * steepest(gradient, self.norm), origin)
-        verdict = query.verdict(x_adv, rows)
-        best.offer(rows, x_adv, query.objective(verdict.logits, rows, margin), verdict.fooled)
-
-    def _look(self, query: Query, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, bool]:
-        """Uphill `[b, ...]`, logits `[b, C]`, and whether each image has a value of its own."""
+    def _look(self, query: Query, x_adv: Tensor, rows: Tensor) -> Look:
+        """Along the objective; fooled images leave if each has a value of its own."""
         objective, labels = self._objective(), query.labels[rows]
-        x = x.detach().requires_grad_()
+        x = query.given(x_adv.detach(), rows).detach().requires_grad_()
+        model = _hookable(query.model)
         mode = latent_mode(query.model, self.mode) if self.mode else nullcontext()
-        with torch.enable_grad(), mode, _watched(query, x) as seen:
-            drawn = [objective(query.model, x, labels) for _ in range(query.draws)]
+        with torch.enable_grad(), mode, _watched(query, model, x) as seen:
+            drawn = [objective(model, x, labels) for _ in range(query.draws)]
             value = torch.stack(drawn).mean(0)
             value = -value if query.targeted else value
         if value.shape not in ((), labels.shape) or not value.requires_grad:
@@ -214,22 +200,40 @@ class Adaptive(FixedEps):
                 f"an objective returns a scalar or [{len(x)}] that depends on the images, got "
                 f"{list(value.shape)}{'' if value.requires_grad else ' without a gradient'}"
             )
-        gradient = query.gradient(value, x, retain=False)
-        logits = seen[0].detach() if seen else query.logits(x.detach())
-        return gradient, logits, value.dim() > 0
+        logits = seen[0] if seen else query.logits(x.detach(), rows)
+        gradient = query.gradient(value, x, retain=False, logits=logits)
+        gradient, logits = gradient.to(x_adv.dtype), logits.to(x_adv.dtype)
+        lead = query.objective(logits, rows, margin)
+        return Look(x_adv, lead, gradient, logits, leaves=value.dim() > 0)
+
+
+class _Scripted(nn.Module):
+    """A TorchScript module behind one that takes hooks."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Any:
+        return self.model(x)
+
+
+def _hookable(model: nn.Module) -> nn.Module:
+    return _Scripted(model) if isinstance(model, torch.jit.ScriptModule) else model
 
 
 @contextmanager
-def _watched(query: Query, x: Tensor) -> Iterator[list[Tensor]]:
+def _watched(query: Query, model: nn.Module, x: Tensor) -> Iterator[list[Tensor]]:
     """Count what an objective sends through the model, and keep the logits at `x` itself."""
     seen: list[Tensor] = []
 
     def keep(module: nn.Module, args: tuple[Any, ...], result: object) -> None:
         query.forwards += len(args[0])
         if args[0] is x:
-            seen.append(average_logits(as_output(result).logits))
+            logits = as_output(result).logits.detach()
+            seen.append(average_logits(logits.to(exact(logits.dtype))))
 
-    hook = query.model.register_forward_hook(keep)
+    hook = model.register_forward_hook(keep)
     try:
         yield seen
     finally:

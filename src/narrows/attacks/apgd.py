@@ -85,7 +85,6 @@ class APGD(FixedEps):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive("steps", "restarts", "targets")
         if self.loss not in (valid := [*LOSSES, "targeted_dlr"]):
             raise unknown_name("attack loss", self.loss, valid)
 
@@ -102,11 +101,13 @@ class APGD(FixedEps):
 
     def _aim(self, query: Query, x: Tensor) -> tuple[AttackLoss | TargetedLoss, Tensor | None]:
         """The loss, and the classes `[b, k]` to climb towards if it is towards any."""
+        if query.targeted:
+            return resolve_loss(
+                self.loss.removeprefix("targeted_"), query.classes, targeted=True
+            ), None
         if self.loss != "targeted_dlr":
             return resolve_loss(self.loss, query.classes), None
         warn_of_few_classes(self.loss, query.classes)
-        if query.targeted:
-            return _chosen_dlr, None
         everyone = torch.arange(len(x), device=x.device)
         return targeted_dlr, query.rivals(x, everyone, min(self.targets, query.classes - 1))
 
@@ -252,9 +253,3 @@ def checkpoints(steps: int) -> list[int]:
         marks.append(mark)
         before, share = share, share + max(share - before - 3, 6)
     return marks
-
-
-def _chosen_dlr(logits: Tensor, chosen: Tensor) -> Tensor:
-    """Targeted DLR to lower: of the best other class over the one that the caller chose."""
-    best_other = logits.scatter(1, chosen.unsqueeze(1), float("-inf")).argmax(1)
-    return -targeted_dlr(logits, best_other, chosen)

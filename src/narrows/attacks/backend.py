@@ -29,7 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks import norms
-from narrows.attacks._base import Attack, check_eps
+from narrows.attacks._base import Attack
+from narrows.attacks._entrance import check_eps
 from narrows.attacks._query import Query
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.types import Norm
@@ -37,6 +38,7 @@ from narrows.types import Norm
 __all__ = ["Backend", "from_art", "from_autoattack", "from_foolbox", "from_torchattacks"]
 
 Call = Callable[[nn.Module, Tensor, Tensor], Any]
+_NO_GRADIENT = ("requires grad", "require grad", "used in the graph")  # as autograd says it
 _ROUNDING = 1e-4  # how far out, as a share of the radius or the box, is not worth a word
 
 
@@ -85,7 +87,15 @@ class Backend(Attack):
     ) -> Tensor:
         seed = int(torch.randint(2**31 - 1, (), generator=generator, device=x.device))
         with _isolated(seed, x.device), torch.enable_grad():
-            result = self.call(_Seen(query, target, x.dtype), x.clone(), y.clone())
+            try:
+                result = self.call(_Seen(query, target, x.dtype), x.clone(), y.clone())
+            except RuntimeError as error:
+                if not any(said in str(error) for said in _NO_GRADIENT):
+                    raise
+                raise InputError(
+                    "the backend's attack needs a gradient that the model does not have "
+                    f"({str(error).splitlines()[0]}); take an attack without gradients (Square)"
+                ) from error
         x_adv = torch.as_tensor(result).detach().to(x)
         if x_adv.shape != x.shape or not torch.isfinite(x_adv).all():
             raise InputError(
@@ -124,7 +134,11 @@ class _Seen(nn.Module):
         self._query = query
         self._target = target
         self._dtype = dtype
-        self.eval()
+        self.training = False
+
+    def train(self, mode: bool = True) -> _Seen:
+        """Stay as it is: a library is to attack the model as it is used."""
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         query, count = self._query, len(x) * self._query.draws

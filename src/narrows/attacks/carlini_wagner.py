@@ -22,12 +22,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import MinimalNorm
+from narrows.attacks._base import Limits, MinimalNorm
 from narrows.attacks._nearest import Nearest
 from narrows.attacks._query import Query
 from narrows.attacks.losses import AttackLoss, margin
@@ -80,20 +80,22 @@ class CarliniWagner(MinimalNorm):
     least_fall: float = 1e-3
     approach_fall: float = 0.01
 
+    limits: ClassVar[Limits] = {
+        "confidence": {"low": 0},
+        "initial_c": {"above": 0},
+        "learning_rate": {"above": 0},
+        "approach_rate": {"above": 0},
+        "least_fall": {"low": 0},
+        "approach_fall": {"low": 0},
+    }
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive("steps", "searches")
         if self.norm != "l2":
             raise ConfigError(f"CarliniWagner is an L2 attack, got norm {self.norm!r}")
-        if not 0 <= self.confidence < math.inf:
-            raise ConfigError(f"confidence must be finite and not negative, got {self.confidence}")
-        for name in ("initial_c", "learning_rate", "approach_rate"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"{name} must be positive and finite, got {value}")
         for name in ("least_fall", "approach_fall"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+            if getattr(self, name) >= 1:
+                raise ConfigError(f"{name} must be less than 1, got {getattr(self, name)}")
 
     @classmethod
     def published(cls, **options: Any) -> Self:
@@ -137,11 +139,10 @@ class CarliniWagner(MinimalNorm):
         return nearest.finish(query)
 
     def _first_c(self, query: Query, x: Tensor, rows: Tensor) -> Tensor:
-        exact = _exact(x)
         if self.initial_c is not None:
-            return x.new_full((len(x),), self.initial_c, dtype=exact)
+            return x.new_full((len(x),), self.initial_c)
         value, gradient, _ = query.ascend(x, rows, margin)
-        steep = dual_size(gradient.to(exact), "l2").square()
+        steep = dual_size(gradient, "l2").square()
         guess = 2 * (self.confidence - value) / steep
         return guess.where(steep > 0, 1.0).clamp(1e-6, 1e10)
 
@@ -158,7 +159,7 @@ class CarliniWagner(MinimalNorm):
         least_fall = self.least_fall if fine else self.approach_fall
         for step in range(1, self.steps + 1):
             tanh = w.tanh()
-            x_adv = ((tanh + 1) / 2).to(origin.dtype)
+            x_adv = (tanh + 1) / 2
             value, gradient, logits = query.ascend(x_adv, rows, lacking)
             delta = x_adv - origin
             hit = query.fooled(logits, rows) & (value >= self.confidence)
@@ -194,10 +195,5 @@ class CarliniWagner(MinimalNorm):
 
 
 def _to_tanh(x: Tensor) -> Tensor:
-    """The w of an image, with pixels of exactly 0 and 1 just inside the box; float32 at least."""
-    return torch.atanh(_INSIDE * (2 * x.to(_exact(x)) - 1))
-
-
-def _exact(x: Tensor) -> torch.dtype:
-    """In half precision neither `_INSIDE` nor the largest c is a number."""
-    return torch.promote_types(x.dtype, torch.float32)
+    """The w of an image, with pixels of exactly 0 and 1 just inside the box."""
+    return torch.atanh(_INSIDE * (2 * x - 1))

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import MinimalNorm
+from narrows.attacks._base import Limits, MinimalNorm
 from narrows.attacks._nearest import Nearest
 from narrows.attacks._query import Query
 from narrows.attacks.losses import AttackLoss, log_odds, margin, resolve_loss
@@ -66,17 +67,17 @@ class DDN(MinimalNorm):
     initial_radius: float = 1.0
     loss: str | None = None
 
+    limits: ClassVar[Limits] = {
+        "gamma": {"above": 0},
+        "initial_radius": {"above": 0},
+    }
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive("steps")
         if self.norm != "l2":
             raise ConfigError(f"DDN is an L2 attack, got norm {self.norm!r}; for Linf take FAB")
-        if not 0 < self.gamma < 1:
-            raise ConfigError(f"gamma must lie between 0 and 1, got {self.gamma}")
-        if not 0 < self.initial_radius < math.inf:
-            raise ConfigError(
-                f"initial_radius must be positive and finite, got {self.initial_radius}"
-            )
+        if self.gamma >= 1:
+            raise ConfigError(f"gamma must be less than 1, got {self.gamma}")
         self._loss_of(0)
 
     def _loss_of(self, step: int) -> AttackLoss:
@@ -104,5 +105,5 @@ class DDN(MinimalNorm):
             scale = (radius / size(delta, "l2")).nan_to_num_(0, posinf=0)
             x_adv = delta.mul_(per_image(scale, x)).add_(x).clamp_(0, 1)
             delta = x_adv - x
-        nearest.offer(rows, x_adv, query.fooled(query.logits(x_adv), rows))
+        nearest.offer(rows, x_adv, query.fooled(query.logits(x_adv, rows), rows))
         return nearest.finish(query)

@@ -20,15 +20,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import MinimalNorm
-from narrows.attacks._boundary import nearest_boundary
+from narrows.attacks._base import Limits, MinimalNorm
+from narrows.attacks._boundary import nearest_boundary, rivals_of
 from narrows.attacks._query import Query
 from narrows.attacks.norms import per_image, steepest
-from narrows.errors import ConfigError
 from narrows.types import Norm
 
 __all__ = ["DeepFool"]
@@ -63,11 +63,7 @@ class DeepFool(MinimalNorm):
     steps: int = 50
     overshoot: float = 0.02
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_positive("steps")
-        if not 0 <= self.overshoot < math.inf:
-            raise ConfigError(f"overshoot must be finite and not negative, got {self.overshoot}")
+    limits: ClassVar[Limits] = {"overshoot": {"low": 0}}
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Step until fooled; an image that never is comes back at its last step."""
@@ -95,24 +91,12 @@ class DeepFool(MinimalNorm):
         `slopes: [b, C]` holds the dual size of each class's gradient when it was last looked at,
         inf before, and is brought up to date.
         """
-        held, guess, rivals = _rivals(query, rows, logits, slopes)
+        held, rivals, guess = rivals_of(query, rows, logits, slopes)
         nearest, _, normal = nearest_boundary(
-            *(query, x, held, rivals, guess, slopes), norm=self.norm, growth=_GROWTH
+            *(query, x, rows, held, rivals, guess, slopes), norm=self.norm, growth=_GROWTH
         )
         # In half precision a step of 1e-4 may be no step: the least one shows in a pixel of 1.
         pixels = 1 if self.norm == "linf" else math.sqrt(x[0].numel())
-        least = max(_LEAST_STEP, pixels * torch.finfo(x.dtype).eps)
+        least = max(_LEAST_STEP, pixels * query.grain)
         length = nearest.clamp_min(least).nan_to_num(posinf=0)
         return per_image(length, x) * steepest(normal, self.norm)
-
-
-def _rivals(
-    query: Query, rows: Tensor, logits: Tensor, slopes: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The class each image is to leave, `[b]`, guessed distances and classes to go to, `[b, k]`."""
-    labels = query.labels[rows].unsqueeze(1)
-    if query.targeted:
-        return logits.argmax(1), torch.zeros_like(labels, dtype=logits.dtype), labels
-    behind = (logits.gather(1, labels) - logits) / slopes
-    guess, rivals = behind.scatter(1, labels, math.inf).sort(1)
-    return labels.squeeze(1), guess[:, :-1], rivals[:, :-1]

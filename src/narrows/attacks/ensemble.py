@@ -11,6 +11,7 @@ need (3, targeted 4) they are the margin; the log says so.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from narrows.attacks._base import Attack
+from narrows.attacks._entrance import check_case
+from narrows.attacks._judge import confirmed
 from narrows.attacks.apgd import APGD
 from narrows.attacks.fab import FAB
 from narrows.attacks.ledger import Ledger
 from narrows.attacks.multi_targeted import MultiTargeted
 from narrows.attacks.square import Square
+from narrows.checks import ArrayLike, check_path
 from narrows.errors import ConfigError
 from narrows.types import AttackResult, Norm
 
@@ -42,6 +46,8 @@ class Ensemble:
             norm.
 
     Example:
+        >>> import torch
+        >>> from narrows.attacks import PGD
         >>> model, x, y = torch.nn.Linear(4, 3), torch.rand(8, 4), torch.zeros(8, dtype=torch.int64)
         >>> result = Ensemble([("pgd", PGD(eps=0.1)), ("square", Square(eps=0.1))])(model, x, y)
     """
@@ -49,6 +55,9 @@ class Ensemble:
     attacks: Sequence[tuple[str, Attack]]
 
     def __post_init__(self) -> None:
+        for item in self.attacks:
+            if not (isinstance(item, Sequence) and len(item) == 2 and isinstance(item[1], Attack)):
+                raise ConfigError(f"an ensemble takes pairs of a name and an attack, got {item!r}")
         if not self.attacks:
             raise ConfigError("an ensemble needs at least one attack, got none")
         names = [name for name, _ in self.attacks]
@@ -62,67 +71,113 @@ class Ensemble:
         """In which all of them measure."""
         return self.attacks[0][1].norm
 
+    @property
+    def eps(self) -> float | None:
+        """Radius of the verdicts: the largest of the attacks' radii; `None` if none has one.
+
+        An attack without a radius, beside others that have one, counts where it stays within.
+        """
+        radii = [getattr(attack, "eps", None) for _, attack in self.attacks]
+        return max((eps for eps in radii if eps is not None), default=None)
+
     def __call__(
         self,
         model: nn.Module,
-        x: Tensor,
-        y: Tensor,
+        x: ArrayLike,
+        y: ArrayLike,
+        target: ArrayLike | None = None,
         *,
         ledger: Ledger | None = None,
-        path: Path | None = None,
+        path: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Attack `model` at images `x` of classes `y`; see `run` for the ledger itself."""
-        return self.run(model, x, y, ledger=ledger, path=path, progress=progress).result()
+        return self.run(model, x, y, target, ledger=ledger, path=path, progress=progress).result()
 
     def run(
         self,
         model: nn.Module,
-        x: Tensor,
-        y: Tensor,
+        x: ArrayLike,
+        y: ArrayLike,
+        target: ArrayLike | None = None,
         *,
         ledger: Ledger | None = None,
-        path: Path | None = None,
+        path: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> Ledger:
         """Fill a ledger; an attack that is in it already is not run again.
+
+        A success against a stochastic model counts if fresh draws, ten times as many as it was
+        judged on, confirm it: the worst of several attacks is otherwise a matter of luck.
 
         Args:
             model: returns logits or a `ModelOutput`; normalises its own input.
             x: `[n, ...]` floating point images in [0, 1].
             y: `[n]` integer labels.
+            target: `[n]` classes the images shall be taken for; success means just that.
             ledger: to go on with, as it is changed; a new one otherwise.
             path: of a file that is gone on with if it exists, and written after each attack.
             progress: told of each attack.
 
+        Returns:
+            The ledger, whose verdicts are those within this ensemble's radius; what it holds from
+            other radii counts only as far as it lies within.
+
         Raises:
-            InputError: for images or labels that mean nothing, or a file that belongs to others.
+            InputError: for images or labels that mean nothing, or a ledger that belongs to others.
             CheckpointError: for a damaged file.
         """
-        if ledger is None:
-            if path and path.exists():
-                ledger = Ledger.load(path, x, y, model)
-            else:
-                ledger = Ledger(x, y, model, self.norm)
+        file = None if path is None else check_path(path)
+        x, y, target = check_case(x, y, target, model)
+        ledger = self._ledger(ledger, file, model, x, y, target)
+        ledger.check_norm(self.norm, self.attacks[0][0])
+        ledger.eps = self.eps
         for done, (name, attack) in enumerate(self.attacks):
             if progress:
                 progress(name, done, len(self.attacks))
             rows = ledger.standing
             if attack in ledger or not len(rows):
                 continue
-            ledger.record(name, attack, attack(model, x[rows], y.to(x.device)[rows]), rows)
-            if path:
-                ledger.save(path)
+            goal = None if target is None else target[rows]
+            result = confirmed(
+                model,
+                attack(model, x[rows], y[rows], goal),
+                y[rows] if goal is None else goal,
+                targeted=goal is not None,
+                verify_draws=attack.verify_draws,
+                seed=attack.seed + 1 + len(ledger.entries),
+            )
+            ledger.record(name, attack, result, rows)
+            if file:
+                ledger.save(file)
         if progress:
             progress("", len(self.attacks), len(self.attacks))
         return ledger
+
+    def _ledger(
+        self,
+        ledger: Ledger | None,
+        file: Path | None,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        target: Tensor | None,
+    ) -> Ledger:
+        """The one to go on with, if it belongs to model, images and labels, or a new one."""
+        if ledger is not None:
+            ledger.require(model, x, y, target, "the ledger that was passed")
+            return ledger
+        if file and file.exists():
+            return Ledger.load(file, x, y, model, target=target)
+        return Ledger(x, y, model, self.norm, target=target)
 
 
 def standard(norm: Norm = "linf", *, eps: float, seed: int = 0, **settings: Any) -> Ensemble:
     """AutoAttack's standard ensemble; `settings` (`draws`, `chunk`, ...) are those of every attack.
 
     Example:
-        >>> model, x, y = torch.nn.Linear(4, 3), torch.rand(8, 4), torch.zeros(8, dtype=torch.int64)
+        >>> import torch
+        >>> model, x, y = torch.nn.Linear(4, 5), torch.rand(8, 4), torch.zeros(8, dtype=torch.int64)
         >>> result = standard(eps=0.1)(model, x, y)
     """
     shared: dict[str, Any] = {"norm": norm, "eps": eps, "seed": seed, **settings}

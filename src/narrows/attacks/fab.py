@@ -26,17 +26,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import MinimalNorm, check_eps
-from narrows.attacks._boundary import nearest_boundary
+from narrows.attacks._base import Limits, MinimalNorm
+from narrows.attacks._boundary import nearest_boundary, rivals_of
+from narrows.attacks._entrance import check_eps
 from narrows.attacks._nearest import Nearest
 from narrows.attacks._query import Query
 from narrows.attacks.losses import aimed, lead, margin
 from narrows.attacks.norms import dual_size, per_image, project, random_start, size
-from narrows.errors import ConfigError
 from narrows.types import Norm
 
 __all__ = ["FAB", "to_plane"]
@@ -84,18 +85,16 @@ class FAB(MinimalNorm):
     eta: float = 1.05
     beta: float = 0.9
 
+    limits: ClassVar[Limits] = {
+        "alpha_max": {"low": 0, "high": 1},
+        "eta": {"low": 1},
+        "beta": {"low": 0, "high": 1},
+    }
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive("steps", "restarts", *(["targets"] if self.targets else []))
-        if self.targets == 0:
-            raise ConfigError("targets must be at least 1, or None for all boundaries, got 0")
         if self.eps is not None:
             check_eps(self.eps, self.norm)
-            if not self.eps:
-                raise ConfigError("eps must be positive, or None for the smallest perturbation")
-        for name, low, high in (("alpha_max", 0, 1), ("eta", 1, math.inf), ("beta", 0, 1)):
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"{name} must lie in [{low}, {high}], got {getattr(self, name)}")
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Search from the images towards the likeliest class, then from elsewhere and to others.
@@ -190,22 +189,22 @@ class FAB(MinimalNorm):
                 rows, back, value, normal, reached = (part[left] for part in kept)
                 goal = goal if goal is None else goal[left]
             x_adv = self._step(nearest.origin[rows], back, value, normal)
-        self._take(query, nearest, rows, x_adv, query.logits(x_adv), reached)
+        self._take(query, nearest, rows, x_adv, query.logits(x_adv, rows), reached)
 
     def _head_anywhere(
         self, query: Query, nearest: Nearest, rows: Tensor, x_adv: Tensor, home: Tensor
     ) -> None:
         """Towards whichever boundary is nearest in each step."""
-        logits = query.logits(x_adv)
+        logits = query.logits(x_adv, rows)
         slopes = torch.full_like(logits, math.inf)
         reached = x_adv.new_full((len(rows),), math.inf)
         for step in range(self.steps):
-            held, rivals, guess = _rivals(query, rows, logits, slopes)
+            held, rivals, guess = rivals_of(query, rows, logits, slopes)
             _, value, normal = nearest_boundary(
-                *(query, x_adv, held, rivals, guess, slopes), norm=self.norm, growth=_GROWTH
+                *(query, x_adv, rows, held, rivals, guess, slopes), norm=self.norm, growth=_GROWTH
             )
             x_adv = self._step(nearest.origin[rows], x_adv, value, normal)
-            logits = query.logits(x_adv)
+            logits = query.logits(x_adv, rows)
             x_adv, kept = self._take(query, nearest, rows, x_adv, logits, reached)
             # A guess at the logits there, good enough to rank the boundaries by.
             logits = home[rows] + kept.unsqueeze(1) * (logits - home[rows])
@@ -298,13 +297,3 @@ def to_plane(x: Tensor, normal: Tensor, lead: Tensor, norm: Norm) -> Tensor:
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     return torch.linalg.vecdot(a.flatten(1), b.flatten(1))
-
-
-def _rivals(
-    query: Query, rows: Tensor, logits: Tensor, slopes: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The class to leave `[b]`, those to go to and their guessed distances `[b, k]`."""
-    labels = query.labels[rows].unsqueeze(1)
-    behind = (logits.gather(1, labels) - logits).abs() / slopes
-    guess, rivals = behind.scatter(1, labels, math.inf).sort(1)
-    return labels.squeeze(1), rivals[:, :-1], guess[:, :-1]

@@ -49,5 +49,6 @@ class FGSM(FixedEps):
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Take the one step."""
         rows = torch.arange(len(x), device=x.device)
-        gradient = query.ascend(x, rows, resolve_loss(self.loss, query.classes)).gradient
+        loss = resolve_loss(self.loss, query.classes, targeted=query.targeted)
+        gradient = query.ascend(x, rows, loss).gradient
         return self.clip(x + self.eps * steepest(gradient, self.norm), x)

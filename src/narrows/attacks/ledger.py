@@ -3,25 +3,30 @@
     robust accuracy = mean over images of min over attacks [still correct],  not min of means
 
 A robust accuracy is a claim about every image and every attack tried on it, so attacks are
-recorded image by image. `save` and `load` keep a ledger between sessions: a file belongs to one set
-of images, labels and weights, whose SHA-256 it holds, and loading it executes no code.
+recorded image by image, each with the size of its perturbation: within another radius only what
+lies inside counts. `save` and `load` keep a ledger between sessions: a file belongs to one set of
+images, labels and weights, whose SHA-256 it holds, and to what the model answered then; loading it
+executes no code.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import os
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks._base import check_images, is_stochastic
-from narrows.attacks._identity import digest
-from narrows.attacks._query import Query, frozen
-from narrows.attacks.minimal_eps import accuracy_curve
+from narrows.attacks import norms
+from narrows.attacks._attempts import Attempts, Entry
+from narrows.attacks._entrance import check_case
+from narrows.attacks._identity import Behaviour, digest
+from narrows.attacks._judge import judge, reproduces
+from narrows.attacks._robustbench import robustbench_entry, wilson
+from narrows.attacks.minimal_eps import accuracy_curve, within
+from narrows.checks import ArrayLike, check_count, check_path
 from narrows.errors import CheckpointError, InputError
 from narrows.storage import load_tensors, save_tensors
 from narrows.types import AttackResult, Norm
@@ -29,30 +34,10 @@ from narrows.types import AttackResult, Norm
 __all__ = ["Entry", "Ledger", "wilson"]
 
 _KIND = "ledger"
-_FIELDS = ("x_adv", "fooled", "by", "distance", "fooled_rate", "wrong")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One attack of a ledger.
-
-    Attributes:
-        name: what the ledger calls it.
-        attack: its `repr`: the same attack is not run twice.
-        attacked: images that it was shown.
-        fooled: how many of them it fooled.
-        robust_accuracy: of all images, after this attack and those before it.
-        forwards: images sent forward.
-        backwards: images whose gradient was taken.
-    """
-
-    name: str
-    attack: str
-    attacked: int
-    fooled: int
-    robust_accuracy: float
-    forwards: int
-    backwards: int
+_FOREIGN = (
+    "{source} is the ledger of other images, labels or weights; pass those it was made with, or "
+    "write to another file"
+)
 
 
 class Ledger:
@@ -61,22 +46,21 @@ class Ledger:
     Args:
         x: `[n, ...]` images in [0, 1].
         y: `[n]` labels.
-        model: if given, the ledger belongs to its weights too.
+        model: if given, the ledger belongs to its weights and to what it answers too.
         norm: in which every recorded attack measures its perturbations.
+        target: `[n]` classes to reach, where the attacks are targeted.
+        eps: radius within which a perturbation counts; `None` for any.
 
     Attributes:
         entries: what was recorded, in order.
-        x_adv: `[n, ...]`, the worst attempt at each image.
-        fooled: `[n]` bool, whether any attack fooled the model (by expected vote).
-        by: `[n]`, number of the entry whose attempt `x_adv` is; -1 before any.
-        distance: `[n]`, size of the smallest perturbation that fooled; inf without any, 0 for
-            images that are misclassified without an attack.
-        fooled_rate: `[n]`, the largest share of single draws that any attempt fooled.
+        eps: as above; it may be changed at any time.
         wrong: `[n]` bool, what the first attack on an image found misclassified without it. Of a
             stochastic model that is one vote; later attacks vote again, and the worst of many votes
             is luck.
 
     Example:
+        >>> import torch
+        >>> from narrows.attacks import PGD
         >>> model, x, y = torch.nn.Linear(2, 2), torch.rand(8, 2), torch.zeros(8, dtype=torch.int64)
         >>> ledger, attack = Ledger(x, y), PGD(eps=0.1)
         >>> ledger.record("pgd", attack, attack(model, x, y))
@@ -84,19 +68,68 @@ class Ledger:
     """
 
     def __init__(
-        self, x: Tensor, y: Tensor, model: nn.Module | None = None, norm: Norm = "linf"
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        model: nn.Module | None = None,
+        norm: Norm = "linf",
+        *,
+        target: ArrayLike | None = None,
+        eps: float | None = None,
     ) -> None:
-        check_images(x, y)
-        self.norm = norm
-        self.digest = digest(x, y, model)
+        x, y, target = check_case(x, y, target, model)
+        self.norm: Norm = norm
+        self.eps = eps
+        self.digest = digest(x, y, model, target)
         self.entries: list[Entry] = []
-        self._y = y.detach().to(x.device, torch.int64)
-        self.x_adv = x.detach().clone()
-        self.fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        self.by = torch.full((len(x),), -1, device=x.device)
-        self.distance = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
-        self.fooled_rate = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-        self.wrong = torch.zeros_like(self.fooled)
+        self._x, self._targeted = x.clone(), target is not None
+        self._labels = (y if target is None else target).clone()
+        self._hits, self._misses = Attempts.none_at(x), Attempts.none_at(x)
+        self.wrong = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        self._behaviour = None if model is None else Behaviour.of(model, x)
+
+    @property
+    def fooled(self) -> Tensor:
+        """`[n]` bool, whether any attack fooled the model within `eps` (by expected vote)."""
+        return self._inside(self._hits)
+
+    def _inside(self, attempts: Attempts) -> Tensor:
+        return within(attempts.size, math.inf if self.eps is None else self.eps)
+
+    @property
+    def x_adv(self) -> Tensor:
+        """`[n, ...]`, the worst attempt at each image within `eps`; the image itself without any.
+
+        The nearest of those that fooled; else the one that most draws fell for.
+        """
+        x_adv = self._x.clone()
+        for attempts in (self._misses, self._hits):
+            inside = self._inside(attempts)
+            x_adv[inside] = attempts.x[inside]
+        return x_adv
+
+    @property
+    def by(self) -> Tensor:
+        """`[n]`, number of the entry whose attempt `x_adv` is; -1 before any."""
+        missed = self._misses.by.where(self._inside(self._misses), -1)
+        return self._hits.by.where(self.fooled, missed)
+
+    @property
+    def distance(self) -> Tensor:
+        """`[n]`, size of the smallest perturbation that fooled, whatever `eps`; inf without any.
+
+        It is 0 for images that are misclassified without an attack.
+        """
+        return self._hits.size.clone()
+
+    @property
+    def fooled_rate(self) -> Tensor:
+        """`[n]`, the largest share of single draws that any attempt within `eps` fooled."""
+        hit, missed = (
+            attempts.rate.where(self._inside(attempts), 0)
+            for attempts in (self._hits, self._misses)
+        )
+        return torch.maximum(hit, missed)
 
     def __contains__(self, attack: object) -> bool:
         return repr(attack) in (entry.attack for entry in self.entries)
@@ -109,30 +142,29 @@ class Ledger:
         Raises:
             InputError: if the result is of another number of images, or measured in another norm.
         """
-        rows = torch.arange(len(self.fooled), device=self.fooled.device) if rows is None else rows
+        rows = torch.arange(len(self.wrong), device=self.wrong.device) if rows is None else rows
         if len(result.success) != len(rows):
             raise InputError(
                 f"the result of {name!r} is of {len(result.success)} images, expected {len(rows)}; "
                 "pass rows= where only some were attacked"
             )
-        if (norm := getattr(attack, "norm", self.norm)) != self.norm:
-            raise InputError(
-                f"{name!r} measures in {norm}, this ledger in {self.norm}: their sizes cannot be "
-                "compared; keep a ledger for each"
-            )
-        distance = result.distance.to(self.distance)
-        rate = result.fooled_rate.to(self.fooled_rate)
-        self.wrong[rows] |= (self.by[rows] < 0) & result.success & (distance == 0)
-        closer = result.success & (distance < self.distance[rows])
-        # Where nothing has fooled the model, the attempt that most draws fall for is the worst.
-        nearer = ~result.success & ~self.fooled[rows] & (rate > self.fooled_rate[rows])
-        worse = closer | nearer | (self.by[rows] < 0)
-        taken = rows[worse]
-        self.x_adv[taken] = result.x_adv[worse].to(self.x_adv)
-        self.by[taken] = len(self.entries)
-        self.distance[rows] = torch.minimum(distance, self.distance[rows])
-        self.fooled_rate[rows] = torch.maximum(rate, self.fooled_rate[rows])
-        self.fooled[rows] |= result.success
+        self.check_norm(getattr(attack, "norm", self.norm), name)
+        first = (self._hits.by[rows] < 0) & (self._misses.by[rows] < 0)
+        self.wrong[rows] |= first & result.success & (result.distance == 0)
+        rate, x_adv = result.fooled_rate.double(), result.x_adv.to(self._x)
+        number = len(self.entries)
+        # Of what fooled the model the nearest is the worst; of the rest what most draws fall for.
+        self._hits.offer(
+            *(rows, x_adv, result.distance.double(), rate, number),
+            better=result.success & (result.distance < self._hits.size[rows]),
+            among=result.success,
+        )
+        self._misses.offer(
+            *(rows, x_adv, norms.size(x_adv - self._x[rows], self.norm).double(), rate, number),
+            better=~result.success
+            & ((rate > self._misses.rate[rows]) | (self._misses.by[rows] < 0)),
+            among=~result.success,
+        )
         self.entries.append(
             Entry(
                 name=name,
@@ -144,6 +176,18 @@ class Ledger:
                 backwards=result.backwards,
             )
         )
+
+    def check_norm(self, norm: Norm, name: str) -> None:
+        """Refuse what measures in another norm.
+
+        Raises:
+            InputError: saying in which, by the `name` of the attack.
+        """
+        if norm != self.norm:
+            raise InputError(
+                f"{name!r} measures in {norm}, this ledger in {self.norm}: their sizes cannot be "
+                "compared; keep a ledger for each"
+            )
 
     @property
     def standing(self) -> Tensor:
@@ -172,17 +216,18 @@ class Ledger:
 
     def accuracy_at(self, eps: float) -> float:
         """Share of images that nothing of size `eps` or less is known to fool."""
-        return accuracy_curve(self.result(), [eps])[0]
+        return accuracy_curve(self._hits.size, [eps])[0]
 
     @property
     def mean_distance(self) -> float:
         """Mean over the images of the smallest perturbation that fools; inf if one has none."""
-        return self.distance.mean().item()
+        return self._hits.size.mean().item()
 
     @property
     def forwards(self) -> int:
-        """Images sent forward, all attacks together."""
-        return sum(entry.forwards for entry in self.entries)
+        """Images sent forward, all attacks together, and those that the model is known by."""
+        looked = self._behaviour.forwards if self._behaviour else 0
+        return looked + sum(entry.forwards for entry in self.entries)
 
     @property
     def backwards(self) -> int:
@@ -190,15 +235,10 @@ class Ledger:
         return sum(entry.backwards for entry in self.entries)
 
     def result(self) -> AttackResult:
-        """The ledger as if one attack had done it all."""
-        return AttackResult(
-            self.x_adv.clone(),
-            self.fooled.clone(),
-            self.distance.to(self.x_adv.dtype),
-            self.forwards,
-            self.backwards,
-            self.fooled_rate.clone(),
-        )
+        """The ledger as if one attack had done it all, within `eps`."""
+        distance = self._hits.size.where(self.fooled, math.inf).to(norms.exact(self._x.dtype))
+        counts = self.forwards, self.backwards
+        return AttackResult(self.x_adv, self.fooled, distance, *counts, self.fooled_rate)
 
     def replay(self, model: nn.Module, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
         """Judge the worst attempts once more, on fresh draws of a stochastic model.
@@ -209,18 +249,57 @@ class Ledger:
         Returns:
             Accuracy of the expected vote, and of a single draw, on `x_adv`.
         """
-        rows = torch.arange(len(self._y), device=self._y.device)
-        cuda = [rows.device] if rows.device.type == "cuda" else []
-        with torch.no_grad(), torch.random.fork_rng(cuda), frozen(model):
-            torch.manual_seed(seed)
-            noisy = is_stochastic(model, self.x_adv)
-            query = Query(model, self._y, stochastic=noisy, verify_draws=draws)
-            verdicts = [query.verdict(self.x_adv[part], part) for part in rows.split(512)]
-        fooled = torch.cat([verdict.fooled for verdict in verdicts]).double()
-        rate = torch.cat([verdict.fooled_rate for verdict in verdicts])
-        return 1 - fooled.mean().item(), 1 - rate.mean().item()
+        given = {"targeted": self._targeted, "draws": check_count(draws, "draws"), "seed": seed}
+        again = judge(model, self.x_adv, self._labels, **given)
+        return 1 - again.fooled.double().mean().item(), 1 - again.fooled_rate.mean().item()
 
-    def save(self, path: Path) -> None:
+    def require(
+        self,
+        model: nn.Module | None,
+        x: Tensor,
+        y: Tensor,
+        target: Tensor | None = None,
+        source: str = "this",
+    ) -> None:
+        """Refuse images, labels, weights or code that the ledger was not measured on.
+
+        What a model answers is compared, and the worst attempts are judged once more.
+
+        Args:
+            model: to be attacked; a ledger that was made without one belongs to any.
+            x: `[n, ...]` images.
+            y: `[n]` labels.
+            target: `[n]` classes to reach, where there are any.
+            source: how errors call the ledger.
+
+        Raises:
+            InputError: saying what is not the same.
+        """
+        known = None if self._behaviour is None else model
+        if self.digest != digest(x, y, known, target):
+            raise InputError(_FOREIGN.format(source=source))
+        if known is not None:
+            self._require_behaviour(known, x, source)
+
+    def _require_behaviour(self, model: nn.Module, x: Tensor, source: str) -> None:
+        same = self._behaviour and self._behaviour.is_that_of(model, x)
+        if same is False or not self._reproduces(model, noise_held=same is True):
+            raise InputError(
+                f"{source} is the ledger of a model that answered otherwise with the same weights "
+                "(another temperature, quantisation or mode, or other code); write to another file"
+            )
+
+    def _reproduces(self, model: nn.Module, *, noise_held: bool) -> bool:
+        """Whether the model judges the attempts of any size as it did."""
+        hit, tried = torch.isfinite(self._hits.size), self._misses.by >= 0
+        rows = (hit | tried).nonzero().squeeze(1)
+        hit = hit[rows]
+        worst = self._misses.x[rows].where(norms.per_image(~hit, self._x), self._hits.x[rows])
+        rate = self._misses.rate[rows].where(~hit, self._hits.rate[rows])
+        given = {"targeted": self._targeted, "noise_held": noise_held}
+        return not len(rows) or reproduces(model, worst, self._labels[rows], hit, rate, **given)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ledger to one safetensors file, complete or not at all.
 
         Raises:
@@ -230,33 +309,62 @@ class Ledger:
             "kind": _KIND,
             "digest": self.digest,
             "norm": self.norm,
+            "eps": self.eps,
+            "looked": self._behaviour.forwards if self._behaviour else 0,
             "entries": [asdict(entry) for entry in self.entries],
         }
-        save_tensors(path, {name: getattr(self, name) for name in _FIELDS}, header)
+        save_tensors(check_path(path), self._tensors(), header)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        seen = {"behaviour": self._behaviour.logits} if self._behaviour else {}
+        kept = self._hits.named("hit") | self._misses.named("miss")
+        return kept | {"wrong": self.wrong} | seen
 
     @classmethod
-    def load(cls, path: Path, x: Tensor, y: Tensor, model: nn.Module | None = None) -> Ledger:
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        x: ArrayLike,
+        y: ArrayLike,
+        model: nn.Module | None = None,
+        *,
+        target: ArrayLike | None = None,
+    ) -> Ledger:
         """Read what `save` wrote, for the same images, labels and model.
 
         Raises:
             CheckpointError: for a file that is missing, damaged, or no ledger.
-            InputError: if it belongs to other images, labels or weights.
+            InputError: if it belongs to other images, labels, weights or code.
         """
+        path = check_path(path)
+        x, y, target = check_case(x, y, target, model)
         tensors, header = load_tensors(path, x.device, _KIND)
-        if header.get("kind") != _KIND:
+        if not isinstance(header, dict) or header.get("kind") != _KIND:
             raise CheckpointError(f"{path} is a file of this library, but not a ledger")
-        ledger = cls(x, y, model, header["norm"])
-        if header["digest"] != ledger.digest:
-            raise InputError(
-                f"{path} is the ledger of other images, labels or weights; pass those it was made "
-                "with, or write to another file"
-            )
-        ledger.entries = [Entry(**entry) for entry in header["entries"]]
-        # Older files do not say what was wrong at first.
-        tensors.setdefault("wrong", tensors["distance"] == 0)
-        for name in _FIELDS:
-            setattr(ledger, name, tensors[name])
+        ledger = cls(x, y, None, header.get("norm", "linf"), target=target)
+        if header.get("digest") != digest(x, y, model, target):
+            raise InputError(_FOREIGN.format(source=path))
+        try:
+            ledger._fill(tensors, header)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{path} is no ledger as this version writes it ({type(error).__name__}: {error}); "
+                "delete it to start over"
+            ) from error
+        if model is not None:
+            ledger._require_behaviour(model, x, str(path))
         return ledger
+
+    def _fill(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+        for name, blank in self._tensors().items():
+            if (tensors[name].shape, tensors[name].dtype) != (blank.shape, blank.dtype):
+                raise ValueError(f"{name} is {tensors[name].dtype} {list(tensors[name].shape)}")
+        self._hits, self._misses = (Attempts.of(tensors, kind) for kind in ("hit", "miss"))
+        self.wrong, self.digest = tensors["wrong"], header["digest"]
+        self.eps = None if header["eps"] is None else float(header["eps"])
+        self.entries = [Entry(**entry) for entry in header["entries"]]
+        if "behaviour" in tensors:
+            self._behaviour = Behaviour(tensors["behaviour"], int(header["looked"]))
 
     def to_robustbench(self, *, name: str, eps: float, **known: Any) -> dict[str, Any]:
         """The ledger as an entry of RobustBench's form, extended by what the noise means.
@@ -275,63 +383,15 @@ class Ledger:
         Raises:
             InputError: naming keys that the form does not have.
         """
-        form = {**_FORM, **_NOISE}
-        if unknown := sorted(set(known) - set(form)):
-            raise InputError(f"unknown keys {', '.join(unknown)}; valid: {', '.join(form)}")
         # Without a radius, as a minimal-norm attack has none, whatever fooled the model counts.
-        robust = self.accuracy_at(eps) if math.isfinite(eps) else self.robust_accuracy
-        low, high = wilson(round(robust * len(self.fooled)), len(self.fooled))
-        return {
-            "name": name,
-            **{key: known.get(key, default) for key, default in _FORM.items()},
-            "eps": str(eps),
-            "clean_acc": _percent(self.clean_accuracy),
-            "autoattack_acc": _percent(robust),
-            "norm": self.norm,
-            "images": len(self.fooled),
-            "median_distance": _finite(self.distance.median().item()),
-            "interval_95": [_percent(low), _percent(high)],
-            "attacks": [asdict(entry) for entry in self.entries],
-            "noise": {
-                **{key: known.get(key, default) for key, default in _NOISE.items()},
-                "vote_acc": _percent(robust),
-                "single_draw_acc": _percent(self.single_draw_accuracy),
-            },
-        }
-
-
-_FORM: Mapping[str, Any] = {
-    "link": "",
-    "authors": "",
-    "venue": "",
-    "architecture": "",
-    "dataset": "",
-    "reported": "",
-    "additional_data": False,
-    "number_forward_passes": "1",
-    "unreliable": False,
-    "footnote": "",
-}
-_NOISE: Mapping[str, Any] = {"draws": 1, "verify_draws": 1, "mode": "mean"}
-
-
-def wilson(successes: int, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval of a share, of 95 % by default.
-
-    >>> low, high = wilson(0, 100)
-    >>> round(low, 3), round(high, 3)
-    (0.0, 0.037)
-    """
-    share = successes / count
-    centre = share + z**2 / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    scale = 1 + z**2 / count
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}"
+        return robustbench_entry(
+            name=name,
+            eps=eps,
+            norm=self.norm,
+            clean=self.clean_accuracy,
+            robust=self.accuracy_at(eps) if math.isfinite(eps) else self.robust_accuracy,
+            single_draw=self.single_draw_accuracy,
+            distance=self.distance,
+            attacks=[asdict(entry) for entry in self.entries],
+            known=known,
+        )

@@ -8,6 +8,14 @@
 with z_(k) the k-th largest logit. The last two are unchanged when the logits are shifted or scaled,
 so that no temperature can hide their gradient.
 
+Towards classes t that the caller chose, what is raised is `toward(loss)`:
+
+    cross_entropy, margin, log_odds    -loss(z, t)
+    dlr                                (z_t - max_{i != t} z_i) / (z_(1) - (z_(3) + z_(4)) / 2)
+
+The negative of `dlr` is -1 wherever t ranks third, without a gradient; the targeted form is eq. 7
+with the best other class in the place of the label, since it is the one that t has to overtake.
+
 Source: Croce & Hein (2020), arXiv 2003.01690, eq. 6 and 7. A loss towards other classes takes
 their `targets [n]` as a third argument.
 """
@@ -37,6 +45,7 @@ __all__ = [
     "margin",
     "resolve_loss",
     "targeted_dlr",
+    "toward",
     "warn_of_few_classes",
 ]
 
@@ -93,6 +102,19 @@ def aimed(loss: AttackLoss | TargetedLoss, targets: Tensor | None) -> AttackLoss
     return cast(AttackLoss, loss if targets is None else partial(loss, targets=targets))
 
 
+def toward(loss: AttackLoss) -> AttackLoss:
+    """The form of a loss that rises as the labels, which are targets, are approached."""
+    if loss is dlr:
+        return _chosen_dlr
+    return lambda logits, labels: -loss(logits, labels)
+
+
+def _chosen_dlr(logits: Tensor, chosen: Tensor) -> Tensor:
+    """Targeted DLR of the chosen class over the best of all others."""
+    best_other = logits.scatter(1, chosen.unsqueeze(1), float("-inf")).argmax(1)
+    return targeted_dlr(logits, best_other, chosen)
+
+
 def _ratio(value: Tensor, spread: Tensor) -> Tensor:
     # Equal largest logits (a constant model) give 0 with a finite gradient, not NaN.
     return value / spread.clamp_min(torch.finfo(spread.dtype).tiny ** 0.5)
@@ -101,17 +123,18 @@ def _ratio(value: Tensor, spread: Tensor) -> Tensor:
 LOSSES: dict[str, AttackLoss] = {"cross_entropy": cross_entropy, "margin": margin, "dlr": dlr}
 
 
-def resolve_loss(name: str, classes: int | None = None) -> AttackLoss:
+def resolve_loss(name: str, classes: int | None = None, *, targeted: bool = False) -> AttackLoss:
     """Look an attack loss up by name.
 
-    A loss that needs more than `classes` classes becomes the margin, which is logged as a warning.
+    A loss that needs more than `classes` classes becomes the margin, which is logged as a warning;
+    if `targeted` that is said of the form that `toward` gives it.
 
     Raises:
         ConfigError: listing the valid names.
     """
     if name not in LOSSES:
         raise unknown_name("attack loss", name, LOSSES)
-    warn_of_few_classes(name, classes)
+    warn_of_few_classes(f"targeted_{name}" if targeted else name, classes)
     return LOSSES[name]
 
 

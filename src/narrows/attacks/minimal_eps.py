@@ -18,10 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks._base import FixedEps
+from narrows.attacks._entrance import check_case
+from narrows.attacks._judge import confirmed
+from narrows.checks import ArrayLike, check_count, check_number
 from narrows.errors import ConfigError
 from narrows.types import AttackResult, Norm
 
-__all__ = ["MinimalEps", "accuracy_curve"]
+__all__ = ["MinimalEps", "accuracy_curve", "within"]
+
+_RELATIVE, _ABSOLUTE = 1e-5, 1e-7  # by which rounding may make a perturbation larger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +52,11 @@ class MinimalEps:
     levels: int = 6
 
     def __post_init__(self) -> None:
-        if self.levels < 1:
-            raise ConfigError(f"levels must be at least 1, got {self.levels}")
-        if self.attack.eps == 0:
-            raise ConfigError("the attack's eps is the largest radius tried and must not be 0")
+        check_count(self.levels, "levels")
+        if not isinstance(self.attack, FixedEps):
+            raise ConfigError(
+                f"attack must have a radius eps, like PGD(eps=0.1), got {self.attack!r}"
+            )
 
     @property
     def norm(self) -> Norm:
@@ -64,30 +70,29 @@ class MinimalEps:
         return [self.attack.eps * k / count for k in range(1, count + 1)]
 
     def __call__(
-        self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None = None
+        self, model: nn.Module, x: ArrayLike, y: ArrayLike, target: ArrayLike | None = None
     ) -> AttackResult:
         """Attack `model`; `distance` is the smallest size found, inf if even `eps` fails.
 
-        Args and errors are those of the attack.
+        Of a stochastic model a success counts that fresh draws confirm. Args and errors are those
+        of the attack.
         """
-        found = self.attack(model, x, y, target)
+        x, y, target = check_case(x, y, target, model)
+        widest = self._at(0, model, x, y, target)
         x_adv, success, rate = (
-            part.clone() for part in (found.x_adv, found.success, found.fooled_rate)
+            part.clone() for part in (widest.x_adv, widest.success, widest.fooled_rate)
         )
-        distance, forwards, backwards = found.distance.clone(), found.forwards, found.backwards
+        distance, forwards, backwards = widest.distance.clone(), widest.forwards, widest.backwards
+        if self.attack.eps == 0:
+            return widest
         # Number of the smallest radius known to fool, and of the largest known not to, from 1.
         high, low = self._above(distance), torch.zeros_like(success, dtype=torch.int64)
         while len(rows := (success & (high - low > 1)).nonzero().squeeze(1)):
             middle = (low[rows] + high[rows]) // 2
             for number in middle.unique().tolist():
                 here = rows[middle == number]
-                at = replace(self.attack, eps=self.grid[number - 1])
-                some = at(
-                    model,
-                    x[here],
-                    y.to(x.device)[here],
-                    None if target is None else target.to(x.device)[here],
-                )
+                goal = None if target is None else target[here]
+                some = self._at(number, model, x[here], y[here], goal)
                 forwards, backwards = forwards + some.forwards, backwards + some.backwards
                 hit, missed = here[some.success], here[~some.success]
                 low[missed] = number
@@ -97,6 +102,20 @@ class MinimalEps:
                 high[hit] = self._above(distance[hit]).clamp_max(number)
         return AttackResult(x_adv, success, distance, forwards, backwards, rate)
 
+    def _at(
+        self, number: int, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None
+    ) -> AttackResult:
+        """The attack at a radius of the grid, counted from 1; 0 is the largest, tried first."""
+        attack = replace(self.attack, eps=self.grid[number - 1])
+        return confirmed(
+            model,
+            attack(model, x, y, target),
+            y if target is None else target,
+            targeted=target is not None,
+            verify_draws=attack.verify_draws,
+            seed=attack.seed + 1 + number,
+        )
+
     def _above(self, distance: Tensor) -> Tensor:
         """Number of the first radius that is no smaller than each distance."""
         count = 2**self.levels
@@ -104,17 +123,27 @@ class MinimalEps:
         return number.nan_to_num(posinf=count).clamp(0, count).long()
 
 
-def accuracy_curve(result: AttackResult, eps: Sequence[float]) -> list[float]:
+def accuracy_curve(result: AttackResult | Tensor, eps: Sequence[float]) -> list[float]:
     """Share of images that no perturbation found of size `eps` or less fools, at each `eps`.
 
     Of any attack that looks for small perturbations: `MinimalEps`, `DeepFool`, `FAB`, ....
 
+    Args:
+        result: of the attack, or its distances `[n]`, inf where it failed.
+        eps: the radii.
+
     Raises:
-        ConfigError: if a radius is negative or NaN.
+        ConfigError: if a radius is negative or no number.
     """
-    if any(math.isnan(radius) or radius < 0 for radius in eps):
-        raise ConfigError(f"radii must not be negative, got {list(eps)}")
-    radii = torch.tensor(eps, dtype=torch.float64, device=result.distance.device)
-    # Rounding of x_adv - x is no reason to count an image at its own radius as robust.
-    beyond = result.distance.double()[:, None] > radii * (1 + 1e-5)
-    return beyond.double().mean(0).tolist()
+    distance = result if isinstance(result, Tensor) else result.distance
+    radii = [radius if radius == math.inf else check_number(radius, "eps", 0) for radius in eps]
+    return [1 - within(distance, radius).double().mean().item() for radius in radii]
+
+
+def within(distance: Tensor, eps: float) -> Tensor:
+    """Whether perturbations of sizes `distance: [n]` lie within `eps`; of size inf there are none.
+
+    Rounding of `x_adv - x` puts none outside.
+    """
+    inside = distance.double() <= eps * (1 + _RELATIVE) + _ABSOLUTE
+    return inside & torch.isfinite(distance)

@@ -12,7 +12,6 @@ at the step that fools the model in any way, and climbs go side by side where th
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +21,6 @@ from narrows.attacks._base import Best, FixedEps
 from narrows.attacks._query import Query
 from narrows.attacks.losses import lead, margin
 from narrows.attacks.pgd import climb
-from narrows.errors import ConfigError
 
 __all__ = ["MultiTargeted"]
 
@@ -50,12 +48,6 @@ class MultiTargeted(FixedEps):
     steps: int = 200
     restarts: int = 10
     step_size: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_positive("steps", "restarts")
-        if self.step_size is not None and not 0 < self.step_size < math.inf:
-            raise ConfigError(f"step_size must be positive and finite, got {self.step_size}")
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Climb towards each class, from the images and then from random starts."""

@@ -14,17 +14,17 @@ image leaves at the look that fools the model, and the best of all looks is retu
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import Best, FixedEps
+from narrows.attacks._base import Best, FixedEps, Limits
 from narrows.attacks._query import Query
 from narrows.attacks.losses import resolve_loss
-from narrows.attacks.norms import dual_size, per_image, steepest
-from narrows.errors import ConfigError
+from narrows.attacks.norms import dual_size, per_image
+from narrows.attacks.pgd import Look, climb
 
 __all__ = ["NIFGSM"]
 
@@ -54,36 +54,34 @@ class NIFGSM(FixedEps):
     step_size: float | None = None
     loss: str = "cross_entropy"
 
+    limits: ClassVar[Limits] = {
+        **FixedEps.limits,
+        "decay": {"low": 0},
+    }
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive("steps")
-        if not 0 <= self.decay < math.inf:
-            raise ConfigError(f"decay must be finite and not negative, got {self.decay}")
-        if self.step_size is not None and not 0 < self.step_size < math.inf:
-            raise ConfigError(f"step_size must be positive and finite, got {self.step_size}")
         resolve_loss(self.loss)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Look ahead, add to the momentum, step."""
-        best, loss = Best(x), resolve_loss(self.loss, query.classes)
+        best, loss = Best(x), resolve_loss(self.loss, query.classes, targeted=query.targeted)
         step_size = self.eps / self.steps if self.step_size is None else self.step_size
-        rows = torch.arange(len(x), device=x.device)
-        x_adv, momentum = x, torch.zeros_like(x)
-        for _ in range(self.steps):
-            ahead = self.clip(x_adv + step_size * self.decay * momentum, x[rows])
+        momentum = torch.zeros_like(x)
+
+        def look(x_adv: Tensor, rows: Tensor) -> Look:
+            ahead = self.clip(x_adv + step_size * self.decay * momentum[rows], x[rows])
             value, gradient, logits = query.ascend(ahead, rows, loss)
-            if not query.stochastic:
-                best.offer(rows, ahead, value, query.fooled(logits, rows))
-                left = (~best.fooled[rows]).nonzero().squeeze(1)
-                if not len(left):
-                    return best.x
-                rows, x_adv, momentum, gradient = (
-                    part[left] for part in (rows, x_adv, momentum, gradient)
-                )
-            momentum = self.decay * momentum + _levelled(gradient)
-            x_adv = self.clip(x_adv + step_size * steepest(momentum, self.norm), x[rows])
-        verdict = query.verdict(x_adv, rows)
-        best.offer(rows, x_adv, query.objective(verdict.logits, rows, loss), verdict.fooled)
+            momentum[rows] = self.decay * momentum[rows] + _levelled(gradient)
+            return Look(ahead, value, momentum[rows], logits)
+
+        rows = torch.arange(len(x), device=x.device)
+        climb(
+            *(self, query, best, x, rows, x, loss),
+            steps=self.steps,
+            step_size=step_size,
+            look=look,
+        )
         return best.x
 
 

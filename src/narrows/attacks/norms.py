@@ -10,7 +10,21 @@ from torch import Tensor
 
 from narrows.types import Norm
 
-__all__ = ["dual_size", "per_image", "project", "random_start", "rise_left", "size", "steepest"]
+__all__ = [
+    "dual_size",
+    "exact",
+    "per_image",
+    "project",
+    "random_start",
+    "rise_left",
+    "size",
+    "steepest",
+]
+
+
+def exact(dtype: torch.dtype) -> torch.dtype:
+    """The type to compute in with numbers of `dtype`: float32 at least."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def per_image(value: Tensor, like: Tensor) -> Tensor:
@@ -19,8 +33,8 @@ def per_image(value: Tensor, like: Tensor) -> Tensor:
 
 
 def size(delta: Tensor, norm: Norm) -> Tensor:
-    """Norm of each image's perturbation: `[n, ...] -> [n]`."""
-    flat = delta.flatten(1)
+    """Norm of each image's perturbation: `[n, ...] -> [n]`, in float32 at least."""
+    flat = delta.flatten(1).to(exact(delta.dtype))
     return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
 
 
@@ -40,7 +54,8 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
     if norm == "linf":
         return gradient.sign()
     scaled, _ = _scaled(gradient)
-    return scaled / per_image(size(scaled, "l2"), gradient).clamp_min(_tiny(gradient))
+    length = per_image(size(scaled, "l2"), gradient).clamp_min(_tiny(gradient))
+    return (scaled / length).to(gradient.dtype)
 
 
 def rise_left(gradient: Tensor, x: Tensor, origin: Tensor, norm: Norm, eps: float) -> Tensor:
@@ -63,7 +78,7 @@ def project(delta: Tensor, norm: Norm, eps: float) -> Tensor:
     if norm == "linf":
         return delta.clamp(-eps, eps)
     shrink = eps / size(delta, "l2").clamp_min(_tiny(delta))
-    return delta * per_image(shrink, delta).clamp_max(1)
+    return (delta * per_image(shrink, delta).clamp_max(1)).to(delta.dtype)
 
 
 def random_start(x: Tensor, norm: Norm, eps: float, generator: torch.Generator) -> Tensor:

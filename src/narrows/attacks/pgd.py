@@ -13,8 +13,9 @@ restarts, not the last.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,9 +24,8 @@ from narrows.attacks._base import Best, FixedEps
 from narrows.attacks._query import Query
 from narrows.attacks.losses import AttackLoss, TargetedLoss, aimed, resolve_loss
 from narrows.attacks.norms import steepest
-from narrows.errors import ConfigError
 
-__all__ = ["PGD", "climb"]
+__all__ = ["PGD", "Look", "climb"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +59,35 @@ class PGD(FixedEps):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive("steps", "restarts")
-        if self.step_size is not None and not 0 < self.step_size < math.inf:
-            raise ConfigError(f"step_size must be positive and finite, got {self.step_size}")
         resolve_loss(self.loss)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Climb from the images themselves, then from random starts where that did not fool."""
         best = Best(x)
-        loss = resolve_loss(self.loss, query.classes)
+        loss = resolve_loss(self.loss, query.classes, targeted=query.targeted)
         step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         for rows, attempt in best.attempts(self.restarts, self.chunk):
             start = self.starts(x[rows], attempt, generator)
             climb(self, query, best, x, rows, start, loss, steps=self.steps, step_size=step_size)
         return best.x
+
+
+class Look(NamedTuple):
+    """One look of a climb.
+
+    Attributes:
+        x: `[b, ...]`, where it was taken.
+        value: `[b]`, how good that is.
+        gradient: `[b, ...]`, along which the next step goes.
+        logits: `[b, C]` at `x`.
+        leaves: whether images that are fooled leave the climb.
+    """
+
+    x: Tensor
+    value: Tensor
+    gradient: Tensor
+    logits: Tensor
+    leaves: bool = True
 
 
 def climb(
@@ -87,6 +102,7 @@ def climb(
     *,
     steps: int,
     step_size: float,
+    look: Callable[[Tensor, Tensor], Look] | None = None,
 ) -> None:
     """Take steps of `attack`'s norm in its ball, offering each to `best`.
 
@@ -101,13 +117,19 @@ def climb(
         targets: `[b]`, classes that the loss is aimed at.
         steps: gradients taken.
         step_size: length of each step.
+        look: `(x_adv, rows) -> Look`, another way to find where to go than the gradient of the
+            loss at `x_adv`.
     """
     for _ in range(steps):
-        value, gradient, logits = query.ascend(x_adv, rows, aimed(loss, targets))
+        if look is None:
+            seen = Look(x_adv, *query.ascend(x_adv, rows, aimed(loss, targets)))
+        else:
+            seen = look(x_adv, rows)
+        gradient = seen.gradient
         if not query.stochastic:
-            fooled = query.fooled(logits, rows)
-            best.offer(rows, x_adv, value, fooled)
-            if fooled.any():
+            fooled = query.fooled(seen.logits, rows)
+            best.offer(rows, seen.x, seen.value, fooled)
+            if seen.leaves and fooled.any():
                 left = (~best.fooled[rows]).nonzero().squeeze(1)
                 rows, x_adv, gradient = rows[left], x_adv[left], gradient[left]
                 targets = None if targets is None else targets[left]

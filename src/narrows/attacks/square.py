@@ -23,16 +23,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from narrows.attacks._base import FixedEps
+from narrows.attacks._base import FixedEps, Limits
 from narrows.attacks._query import Query
 from narrows.attacks.losses import margin
 from narrows.attacks.norms import steepest
-from narrows.errors import ConfigError
 
 __all__ = ["Square", "bump", "plane", "share"]
 
@@ -67,11 +67,7 @@ class Square(FixedEps):
     queries: int = 5000
     p_init: float = 0.8
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_positive("queries")
-        if not 0 < self.p_init <= 1:
-            raise ConfigError(f"p_init must lie in (0, 1], got {self.p_init}")
+    limits: ClassVar[Limits] = {"p_init": {"above": 0, "high": 1}}
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Search; an image leaves once it is fooled."""
@@ -116,7 +112,7 @@ class Square(FixedEps):
     @staticmethod
     def _look(query: Query, x: Tensor, rows: Tensor) -> Tensor:
         """The margin, positive once it is won."""
-        return query.objective(query.logits(x), rows, margin)
+        return query.objective(query.logits(x, rows), rows, margin)
 
 
 def plane(shape: torch.Size) -> tuple[int, int]:

@@ -17,7 +17,6 @@ several steps an image leaves at the step that counts.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +26,7 @@ from narrows.attacks._base import Best, FixedEps
 from narrows.attacks._query import Query
 from narrows.attacks.losses import cross_entropy
 from narrows.attacks.pgd import climb
-from narrows.errors import ConfigError
+from narrows.checks import ArrayLike, check_count, check_labels
 
 __all__ = ["TGS"]
 
@@ -54,16 +53,15 @@ class TGS(FixedEps):
     steps: int = 1
     step_size: float | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_positive("steps")
-        if self.step_size is not None and not 0 < self.step_size < math.inf:
-            raise ConfigError(f"step_size must be positive and finite, got {self.step_size}")
-
     @staticmethod
-    def target(y: Tensor, classes: int) -> Tensor:
-        """The class after each label: `[n]`."""
-        return (y + 1) % classes
+    def target(y: ArrayLike, classes: int) -> Tensor:
+        """The class after each label: `[n]`.
+
+        Raises:
+            InputError: for labels that are none of so many classes.
+        """
+        classes = check_count(classes, "classes", 2)
+        return (check_labels(y, classes=classes) + 1) % classes
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Step from the images towards their targets."""

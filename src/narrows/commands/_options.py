@@ -20,7 +20,24 @@ __all__ = [
     "target_options",
 ]
 
-ANY_FILE = click.Path(path_type=Path)
+
+class PathText(click.ParamType[Path]):
+    """A path that need not exist."""
+
+    name = "path"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """Refuse what no path can be."""
+        if isinstance(value, Path):
+            return value
+        if not isinstance(value, str) or not value or "\0" in value:
+            self.fail(f"expected a path, got {value!r}", param, ctx)
+        return Path(value)
+
+
+ANY_FILE = PathText()
 
 
 def listed(module: str, variable: str, *others: str) -> str:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from narrows.errors import DataError, InputError
+from narrows.checks import as_tensor, check_count, check_labels
+from narrows.errors import ConfigError, DataError, InputError
 from narrows.types import Batch
 
 __all__ = ["Dataset", "Root", "Splits", "split_off"]
@@ -25,8 +26,9 @@ class Dataset:
 
     Args:
         name: what reports call it.
-        x: `[n, ...]`, either floating point or uint8 images, which are served divided by 255.
-        y: `[n]` int64 labels in `0..classes-1`.
+        x: `[n, ...]`, either floating point or uint8 images, which are served divided by 255; a
+            tensor, a NumPy array or nested lists.
+        y: `[n]` labels in `0..classes-1` of any integer type, kept as int64.
         classes: number of classes.
         image: whether `x` are images in [0, 1], which attacks may change within that range.
 
@@ -47,33 +49,33 @@ class Dataset:
     image: bool = True
 
     def __post_init__(self) -> None:
-        self._check_shapes()
-        self._check_labels()
+        try:
+            inputs, labels = as_tensor(self.x, "inputs"), as_tensor(self.y, "labels")
+            count = check_count(self.classes, "classes")
+            if not isinstance(self.x, Tensor) and inputs.is_floating_point():
+                inputs = inputs.to(torch.get_default_dtype())
+            self._check_shapes(inputs, labels)
+            labels = check_labels(labels, len(inputs), count)
+        except (InputError, ConfigError) as error:
+            raise DataError(f"{self.name}: {error}") from error
+        for name, value in {"x": inputs, "y": labels, "classes": count}.items():
+            object.__setattr__(self, name, value)
         if self.x.dtype != torch.uint8:
             self._check_values()
 
-    def _check_shapes(self) -> None:
-        x, y = self.x, self.y
+    def _check_shapes(self, x: Tensor, y: Tensor) -> None:
         if x.dim() < 2 or not (x.is_floating_point() or x.dtype == torch.uint8):
-            raise DataError(
-                f"{self.name}: inputs must be [n, ...], floating point or uint8, "
-                f"got {x.dtype} {list(x.shape)}"
+            hint = "" if x.dim() < 2 else "; make whole numbers floating point first"
+            raise InputError(
+                f"inputs must be [n, ...], floating point or uint8, got {x.dtype} {list(x.shape)}"
+                f"{hint}"
             )
         if x.dtype == torch.uint8 and not self.image:
-            raise DataError(f"{self.name}: uint8 stands for images; give other inputs as floats")
-        if y.dim() != 1 or y.dtype != torch.int64:
-            raise DataError(f"{self.name}: labels must be [n] int64, got {y.dtype} {list(y.shape)}")
-        if len(x) != len(y) or not len(x):
-            raise DataError(
-                f"{self.name}: expected as many labels as inputs and at least one, "
-                f"got {len(x)} inputs and {len(y)} labels"
-            )
-
-    def _check_labels(self) -> None:
-        low, high = (value.item() for value in self.y.aminmax())
-        if low < 0 or high >= self.classes:
-            raise DataError(
-                f"{self.name}: labels must lie in 0..{self.classes - 1}, got {low}..{high}"
+            raise InputError("uint8 stands for images; give other inputs as floats")
+        if (labels := y.shape[0] if y.dim() else 0) != len(x) or not x.numel():
+            raise InputError(
+                "expected as many labels as inputs and at least one, "
+                f"got {len(x)} inputs and {labels} labels"
             )
 
     def _check_values(self) -> None:

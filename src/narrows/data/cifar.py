@@ -38,6 +38,7 @@ CIFAR10 = (
             "test_batch.bin": Checksums(None, "803d5f7f4d78ea53de84dbe85f74fb6d"),
         },
         (),
+        within="cifar10",
     ),
     Archive(
         "cifar10",
@@ -55,6 +56,7 @@ CIFAR100 = (
             "test.bin": Checksums(None, "4499cfba6c016c1be1438163640a0898"),
         },
         (),
+        within="cifar100",
     ),
     Archive(
         "cifar100",
@@ -70,8 +72,8 @@ def load_cifar10(root: Root = None, *, validation_share: float = 0.1) -> Splits:
 
     Args:
         root: folder that holds the archive, or the folder `cifar-10-batches-bin` that it unpacks
-            to; searched before `NARROWS_DATA` and the user's cache, where the archive is downloaded
-            to if nothing is found.
+            to, or their subfolder `cifar10/`; searched before `NARROWS_DATA` and the user's cache,
+            where the archive is downloaded to if nothing is found.
         validation_share: share of the 50,000 that is kept from training.
 
     Raises:

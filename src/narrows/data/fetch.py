@@ -22,6 +22,7 @@ from typing import NamedTuple
 import pooch
 
 from narrows.data._base import Root
+from narrows.data._files import LARGEST, as_folder, is_file, read_file
 from narrows.errors import DataError
 
 __all__ = ["Archive", "Checksums", "fetch", "find", "members", "places"]
@@ -44,12 +45,14 @@ class Archive:
         name: of the data set and of its subfolder.
         files: file name without `.gz` -> checksums.
         mirrors: addresses, each with its final slash, tried in this order.
+        within: the data set that it is a part of, whose subfolder it may lie in.
         instead: the folder that does as well, as an error about missing files calls it.
     """
 
     name: str
     files: Mapping[str, Checksums]
     mirrors: tuple[str, ...]
+    within: str = ""
     instead: str = ""
 
 
@@ -61,15 +64,15 @@ def fetch(archive: Archive, root: Root = None) -> dict[str, bytes]:
             failed, the folders that were searched and how to provide them.
     """
     folders = places(archive, root)
-    found = find(archive, root)
-    missing = [name for name in archive.files if name not in found]
+    contents = find(archive, root)
+    missing = [name for name in archive.files if name not in contents]
     for done, name in enumerate(missing):
         failures = _download(archive, name, folders[-1])
         content = _read(name, archive.files[name], folders[-1:])
         if content is None:
             raise _not_found(archive, missing[done:], folders, failures)
-        found[name] = content
-    return found
+        contents[name] = content
+    return contents
 
 
 def find(archive: Archive, root: Root = None) -> dict[str, bytes]:
@@ -79,8 +82,8 @@ def find(archive: Archive, root: Root = None) -> dict[str, bytes]:
         DataError: naming a file that is damaged.
     """
     folders = places(archive, root)
-    found = {name: _read(name, sums, folders) for name, sums in archive.files.items()}
-    return {name: content for name, content in found.items() if content is not None}
+    contents = {name: _read(name, sums, folders) for name, sums in archive.files.items()}
+    return {name: content for name, content in contents.items() if content is not None}
 
 
 def members(content: bytes, name: str, wanted: Iterable[str]) -> dict[str, bytes]:
@@ -89,36 +92,48 @@ def members(content: bytes, name: str, wanted: Iterable[str]) -> dict[str, bytes
     Raises:
         DataError: if it is no such archive, or lacks one of them.
     """
-    found: dict[str, bytes] = {}
+    names = list(wanted)
+    contents: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
             for member in archive:
+                # Regular files alone: a link may lead out of the archive, or nowhere.
+                file = Path(member.name).name
+                if file not in names or not member.isfile():
+                    continue
+                if member.size > LARGEST:
+                    raise DataError(f"{name}: {file} unpacks to {member.size:,} bytes")
                 if stream := archive.extractfile(member):
-                    found[Path(member.name).name] = stream.read()
+                    contents[file] = stream.read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise DataError(f"{name}: damaged tar archive ({error}); fetch it again") from error
-    if missing := [file for file in wanted if file not in found]:
+    if missing := [file for file in names if file not in contents]:
         raise DataError(f"{name}: holds no {', '.join(missing)}; it belongs to another data set")
-    return {file: found[file] for file in wanted}
+    return {file: contents[file] for file in names}
 
 
 def places(archive: Archive, root: Root) -> list[Path]:
-    """Folders to search, the cache last."""
-    given = [folder for folder in (root, os.environ.get(_VARIABLE)) if folder]
-    roots = [Path(folder).expanduser() for folder in given]
-    places = [place for folder in roots for place in (folder / archive.name, folder)]
-    return list(dict.fromkeys([*places, Path(pooch.os_cache("narrows")) / archive.name]))
+    """Folders to search, the cache last.
+
+    Raises:
+        DataError: for a root that is no folder.
+    """
+    named = {"root": root, _VARIABLE: os.environ.get(_VARIABLE)}
+    roots = [as_folder(folder, name) for name, folder in named.items() if folder]
+    cache = Path(pooch.os_cache("narrows"))
+    parts, last = [archive.name, ""], [cache / archive.name]
+    if archive.within:
+        parts = [f"{archive.within}/{archive.name}", archive.name, archive.within, ""]
+        last = [cache / archive.within / archive.name, cache / archive.within]
+    return list(dict.fromkeys([*(folder / part for folder in roots for part in parts), *last]))
 
 
 def _read(name: str, sums: Checksums, places: list[Path]) -> bytes | None:
     """Content of the first file of that name, or None; a damaged one is an error, not a miss."""
     for path, expected in _candidates(name, sums, places):
-        if not path.is_file():
+        if not is_file(path):
             continue
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+        content = read_file(path)
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         if md5 != expected:
             raise DataError(

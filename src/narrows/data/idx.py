@@ -9,6 +9,7 @@ format. Of its value types only the unsigned byte (0x08) is read: no image set u
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
 import zlib
@@ -17,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from narrows.data._files import LARGEST, as_folder, read_file
 from narrows.errors import DataError
 
 __all__ = ["parse_idx", "read_idx"]
@@ -34,11 +36,7 @@ def read_idx(path: str | Path) -> Tensor:
     Raises:
         DataError: naming the file, if it cannot be read, is truncated or is not idx.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return parse_idx(content, str(path))
+    return parse_idx(read_file(as_folder(path, "path")), str(path))
 
 
 def parse_idx(content: bytes, name: str) -> Tensor:
@@ -65,9 +63,13 @@ def parse_idx(content: bytes, name: str) -> Tensor:
 
 def _unpack(content: bytes, name: str) -> bytes:
     try:
-        return gzip.decompress(content)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            unpacked = file.read(LARGEST + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise DataError(f"{name}: damaged gzip file ({error}); fetch it again") from error
+    if len(unpacked) > LARGEST:
+        raise DataError(f"{name}: unpacks to more than {LARGEST:,} bytes, which no data set holds")
+    return unpacked
 
 
 def _header(content: bytes, name: str) -> tuple[tuple[int, ...], int]:

@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from narrows.data._base import Dataset, Root, Splits, split_off
+from narrows.data._files import is_file, read_file
 from narrows.data.fetch import Archive, Checksums, fetch, places
 from narrows.errors import DataError
 
@@ -95,11 +96,11 @@ def load_tiny_imagenet(root: Root = None, *, validation_share: float = 0.1) -> S
 
 def _open(root: Root) -> _Files:
     folders = [place / _TOP for place in places(TINY_IMAGENET, root)]
-    if there := [folder for folder in folders if (folder / "wnids.txt").is_file()]:
+    if unpacked := [folder for folder in folders if is_file(folder / "wnids.txt")]:
         return _Files(
-            str(there[0]),
-            lambda name: (there[0] / name).read_bytes(),
-            lambda name: (there[0] / name).stat().st_size,
+            str(unpacked[0]),
+            lambda name: read_file(unpacked[0] / name),
+            lambda name: (unpacked[0] / name).stat().st_size,
         )
     ((name, content),) = fetch(TINY_IMAGENET, root).items()
     archive = zipfile.ZipFile(io.BytesIO(content))
@@ -136,7 +137,7 @@ def _decode(files: _Files, entries: list[_Entry]) -> Tensor:
         try:
             with Image.open(io.BytesIO(files.read(entry.file))) as image:
                 pixels = np.array(image.convert("RGB"))  # some are grey
-        except (UnidentifiedImageError, OSError) as error:
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
             raise DataError(f"{files.where}/{entry.file}: damaged image ({error})") from error
         if pixels.shape != (_SIDE, _SIDE, 3):
             height, width = pixels.shape[:2]

@@ -138,6 +138,15 @@ def attack_target(
 ) -> tuple[AttackReport, Path]:
     """Attack a model on its first test images; what a broken attempt has finished is kept.
 
+    Args:
+        target: the model and its test set.
+        name: of the attack, for the request and the folder.
+        attack: one attack, or several.
+        mode: whether a stochastic code is drawn or decoded at its mean.
+        images: number of test images, the first ones.
+        out: folder of the result; `None` for one below `attacks/`.
+        progress: where progress is shown.
+
     Returns:
         The report, and the folder that holds it and the ledger.
     """

@@ -133,6 +133,17 @@ def audit_target(
 ) -> tuple[AuditRecord, list[SurfacePoint], Path]:
     """Audit a model on the first test images; a broken audit continues, a finished one is kept.
 
+    Args:
+        target: the model and its test set.
+        relatives: models that it is compared with.
+        eps: radius in units of the [0, 1] range.
+        norm: in which it is measured.
+        budget: `"fast"`, `"standard"` or `"full"`.
+        claimed: robust accuracy that somebody claims, in [0, 1].
+        images: number of test images; `None` for the budget's.
+        out: folder of the result; `None` for one below `audits/`.
+        progress: where progress is shown.
+
     Returns:
         The record, points of the loss surfaces of some images, and the folder that holds both
         beside the ledger of all attacks.

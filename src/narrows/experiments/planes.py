@@ -58,6 +58,16 @@ def measure_layers(
 ) -> list[PlaneRow]:
     """One row for each trained model and layer of a run, on its training data.
 
+    Args:
+        run: whose models are measured.
+        methods: which of its methods; `None` for all.
+        betas: which of their betas; `None` for all.
+        layers: names of layers; `None` for all that a model has.
+        measure: one of `narrows.information.MEASURES`.
+        samples: number of inputs, at most.
+        options: of the measure.
+        progress: where progress is shown.
+
     Raises:
         NarrowsError: for methods or betas that the run does not have, or what `PlaneRecorder`
             refuses.

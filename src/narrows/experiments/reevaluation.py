@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks import FGSM, PGD
-from narrows.attacks._base import is_stochastic
+from narrows.attacks._entrance import is_stochastic
 from narrows.errors import ConfigError
 from narrows.models.bottleneck import Mode, as_classifier, resting_mode
 from narrows.models.evaluating import evaluating
@@ -194,6 +194,15 @@ def reevaluate_run(
     settings: Reevaluation | None = None,
 ) -> Reevaluated:
     """Attack the models of a run, each once: its file in the folder `reevaluation` is kept.
+
+    Args:
+        run: whose models are attacked.
+        methods: which of its methods; `None` for all.
+        betas: which of their betas; `None` for all.
+        images: number of test images, the first ones.
+        device: where the models are attacked.
+        progress: where progress is shown.
+        settings: which attacks; `None` for those of the paper.
 
     Raises:
         StoreError: if the folder cannot be written, or another process is writing to it.

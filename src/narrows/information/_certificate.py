@@ -23,22 +23,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from narrows.information._clusters import distances
+from narrows.information._curvature import positive
 from narrows.information._enclose import enclose
 from narrows.information._joint import Source
 
 __all__ = ["Peaks", "divergences", "highest"]
 
 _TINY = 1e-300
-_STARTS, _BEST = 64, 8
+_LEAST_STARTS, _TABLE = 64, 2**18
 _CLIMBS, _STEPS = 100, 40
-_FLAT = 1e-12
+# In units of the reach of exp(-t d): hills whose tops are nearer are one.
+_SAME_HILL = 0.1
+_MOST_HILLS = 16
 _LONGEST = 3.0
 
 
 class Peaks(NamedTuple):
-    """The largest log c(q) of each of B codes: where `[B, Y]`, the value `[B]` and a bound `[B]`.
+    """High points of log c of each of B codes, the highest first.
 
-    `certified` if the bounds are proven.
+    Where they are `[B, P, Y]`, their heights `[B, P]`, and a bound of all `[B]`. `certified` if the
+    bounds are proven.
     """
 
     q: Tensor
@@ -67,13 +72,13 @@ def highest(source: Source, log_l: Tensor, t: Tensor, q: Tensor, slack: float) -
     if source.p_y.shape[1] > 2:
         return _climb(source.p_y, log_weight, t, q)
     log_m = log_weight - t[:, None] * torch.special.xlogy(source.p_y, source.p_y).sum(1)
-    found = enclose(source.p_y[:, 1], log_m, t, q[..., 1].logit(), slack * t)
-    where = torch.stack([(-found.logit).sigmoid(), found.logit.sigmoid()], 1)
-    return Peaks(where, found.value, found.bound, True)
+    top = enclose(source.p_y[:, 1], log_m, t, q[..., 1].logit(), slack * t)
+    where = torch.stack([(-top.logit).sigmoid(), top.logit.sigmoid()], 1)
+    return Peaks(where[:, None], top.value[:, None], top.bound, True)
 
 
 def _climb(p_y: Tensor, log_weight: Tensor, t: Tensor, q: Tensor) -> Peaks:
-    """Ascent from the best rows of p(y|x) and the decoders; no step lowers c.
+    """Ascent from rows of p(y|x) and the decoders; no step lowers c.
 
     The step is that of expectation-maximisation: c's terms, normalised, weight the rows.
     """
@@ -81,25 +86,36 @@ def _climb(p_y: Tensor, log_weight: Tensor, t: Tensor, q: Tensor) -> Peaks:
     def log_terms(points: Tensor) -> Tensor:
         return log_weight[..., None] - t[:, None, None] * divergences(p_y, points)
 
-    def choose(points: Tensor, count: int) -> Tensor:
-        best = log_terms(points).logsumexp(1).topk(min(count, points.shape[1])).indices
-        return points.gather(1, best[..., None].expand(-1, -1, p_y.shape[1]))
-
-    points = choose(torch.cat([p_y.expand(len(t), -1, -1), q], 1), _STARTS)
+    points = torch.cat([p_y.expand(len(t), -1, -1), q], 1)
+    starts = max(_LEAST_STARTS, _TABLE // len(p_y))
+    if starts < points.shape[1]:
+        likeliest = log_terms(points).logsumexp(1).topk(starts).indices
+        points = points.take_along_dim(likeliest[..., None], 1)
     for _ in range(_CLIMBS):
         points = log_terms(points).softmax(1).mT @ p_y
-    points = choose(points, _BEST)
+    points = _hills(points, log_terms(points).logsumexp(1), t)
     value = log_terms(points).logsumexp(1)
     for _ in range(_STEPS):
         there = _newton(p_y, log_terms(points).softmax(1).mT, t, points)
-        height = log_terms(there).logsumexp(1)
-        rises = height > value
+        rises = log_terms(there).logsumexp(1) > value
         if not rises.any():
             break
         points = torch.where(rises[..., None], there, log_terms(points).softmax(1).mT @ p_y)
         value = log_terms(points).logsumexp(1)
-    value, at = value.max(1)
-    return Peaks(points[torch.arange(len(t)), at], value, value, False)
+    value, order = value.sort(1, descending=True)
+    points = points.take_along_dim(order[..., None], 1)
+    return Peaks(points, value, value[:, 0], False)
+
+
+def _hills(points: Tensor, value: Tensor, t: Tensor) -> Tensor:
+    """The highest points `[B, P, Y]` that have no higher one near them."""
+    order = value.argsort(1, descending=True)
+    points = points.take_along_dim(order[..., None], 1)
+    near = distances(points, points) <= _SAME_HILL * t.rsqrt()[:, None, None]
+    alone = ~near.tril(-1).any(2)
+    # The hills first, each group in its order.
+    best = alone.int().argsort(dim=1, descending=True, stable=True)[:, :_MOST_HILLS]
+    return points.take_along_dim(best[..., None], 1)
 
 
 def _newton(p_y: Tensor, share: Tensor, t: Tensor, q: Tensor) -> Tensor:
@@ -108,13 +124,13 @@ def _newton(p_y: Tensor, share: Tensor, t: Tensor, q: Tensor) -> Tensor:
     In the logits of q, log c has the gradient t (m - q) and the curvature t^2 Cov - t (diag q -
     q q'), m and Cov the mean and covariance of the rows under the shares `[B, S, X]` of c's terms.
     """
-    t = t[:, None, None]
     mean = share @ p_y
     square = (share @ (p_y[:, :, None] * p_y[:, None]).flatten(1)).unflatten(2, p_y.shape[1:] * 2)
-    spread = square - mean[..., None] * mean[..., None, :]
-    own = torch.diag_embed(q) - q[..., None] * q[..., None, :]
-    values, vectors = torch.linalg.eigh(own - t[..., None] * spread)
-    along = (vectors.mT @ (mean - q)[..., None]) / values.abs().clamp_min(_FLAT)[..., None]
-    step = (vectors @ along)[..., 0]
+    t = t[:, None].expand(q.shape[:2])
+    cov = square - mean[..., None] * mean[..., None, :]
+    factor, scale = positive(q, cov, t)
+    gradient = t[..., None] * (mean - q)
+    along = factor.mT @ (scale * gradient)[..., None]
+    step = scale * (factor @ along)[..., 0]
     step = step * (_LONGEST / step.abs().amax(-1, keepdim=True).clamp_min(_LONGEST))
     return (q.clamp_min(_TINY).log() + step).softmax(-1)

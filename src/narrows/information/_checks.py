@@ -1,53 +1,43 @@
-"""What every estimator refuses, so that a wrong input never becomes a number."""
+"""What only estimators take, beside the checks of `narrows.checks`: scales, pairs, betas, seeds."""
 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, as_tensor, check_count, check_labels, check_number
 from narrows.errors import InputError
 
 __all__ = [
+    "as_real",
+    "as_scale",
     "check_betas",
-    "check_codes",
-    "check_labels",
     "check_pair",
     "check_scale",
+    "check_seed",
     "constant_columns",
+    "full_precision",
+    "labels_of",
     "standard_error",
 ]
 
-_LARGEST = 1e150
+_HALF = (torch.float16, torch.bfloat16)
+_AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 
 
-def check_codes(codes: Tensor, name: str = "mean") -> Tensor:
-    """Return `codes: [n, K]` as float64, detached.
+def labels_of(y: ArrayLike, samples: Tensor, classes: int | None = None) -> Tensor:
+    """Return labels, one for each of the samples, as int64 on their device.
 
     Raises:
-        InputError: for another shape, integers, no columns, fewer than 2 samples, NaN or inf, or
-            numbers so large that their squares overflow.
+        InputError: as `narrows.checks.check_labels`.
     """
-    if codes.dim() != 2 or not codes.is_floating_point():
-        raise InputError(
-            f"{name} must be floating point [n, K], got {codes.dtype} {list(codes.shape)}"
-        )
-    if not codes.shape[1]:
-        raise InputError(f"{name} is {list(codes.shape)} and has no columns to measure")
-    if len(codes) < 2:
-        raise InputError(f"{name} holds {len(codes)} samples; an estimate needs at least 2")
-    if not torch.isfinite(codes).all():
-        raise InputError(f"{name} holds NaN or inf; leave those samples out")
-    codes = codes.detach().to(torch.float64)
-    largest = codes.abs().max().item()
-    if largest > _LARGEST:
-        raise InputError(
-            f"{name} holds values up to {largest:.1e}, whose squares overflow; "
-            "divide it by a constant"
-        )
-    return codes
+    return check_labels(y, len(samples), classes, "y").to(samples.device)
 
 
 def constant_columns(codes: Tensor) -> int:
@@ -55,24 +45,38 @@ def constant_columns(codes: Tensor) -> int:
     return int((codes == codes[0]).all(0).sum())
 
 
-def check_scale(scale: Tensor | float, mean: Tensor, *, cholesky: bool = False) -> Tensor:
+def as_scale(scale: ArrayLike | float) -> Tensor | float:
+    """Return a scale as a float, where it is one number for everything, or as a tensor.
+
+    Raises:
+        InputError: for a number that is not positive and finite, or what holds no numbers.
+    """
+    if isinstance(scale, (int, float, numbers.Real, np.bool_)):
+        return check_number(scale, "scale", above=0, error=InputError)
+    tensor = as_tensor(scale, "scale").detach()
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        raise InputError(f"scale must hold real numbers, got {tensor.dtype} {list(tensor.shape)}")
+    return tensor if tensor.dim() else as_scale(tensor.item())
+
+
+def check_scale(scale: ArrayLike | float, mean: Tensor, *, cholesky: bool = False) -> Tensor:
     """Return a scale as float64 `[n, K]`, or `[n, K, K]` where a Cholesky factor is allowed.
 
     A number stands for the same standard deviation everywhere.
 
     Raises:
-        InputError: for another shape, NaN or inf, or a standard deviation that is not positive.
+        InputError: for another shape, NaN or infinity, or a standard deviation that is not
+            positive.
     """
+    scale = as_scale(scale)
     if not isinstance(scale, Tensor):
-        if not (math.isfinite(scale) and scale > 0):
-            raise InputError(f"scale must be positive and finite, got {scale}")
         return torch.full_like(mean, scale)
     shapes = [mean.shape, (*mean.shape, mean.shape[1])] if cholesky else [mean.shape]
     if scale.shape not in shapes:
         wanted = " or ".join(str(list(shape)) for shape in shapes)
         hint = "; this is for diagonal covariance only" if scale.dim() == 3 and not cholesky else ""
         raise InputError(f"scale must be a number or {wanted}, got {list(scale.shape)}{hint}")
-    factor = scale.detach().to(mean)
+    factor = scale.to(mean)
     deviations = factor if factor.dim() == 2 else factor.diagonal(dim1=-2, dim2=-1)
     if not torch.isfinite(factor).all() or not (deviations > 0).all():
         raise InputError(
@@ -82,23 +86,6 @@ def check_scale(scale: Tensor | float, mean: Tensor, *, cholesky: bool = False) 
     if factor.dim() == 3 and factor.triu(1).any():
         raise InputError("scale [n, K, K] must be lower triangular: a Cholesky factor")
     return factor
-
-
-def check_labels(y: Tensor, codes: Tensor, classes: int | None = None) -> Tensor:
-    """Return `y: [n]`, one label for each of `codes: [n, ...]`, as int64 on their device.
-
-    Raises:
-        InputError: for another shape, labels that are not integers, unequal lengths, or a label
-            outside `0..classes-1` where `classes` is given.
-    """
-    if y.dim() != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        raise InputError(f"y must be integer labels [n], got {y.dtype} {list(y.shape)}")
-    if len(y) != len(codes):
-        raise InputError(f"expected one label a sample, got {len(codes)} samples, {len(y)} labels")
-    low, high = (int(value) for value in y.aminmax())
-    if classes is not None and (low < 0 or high >= classes):
-        raise InputError(f"labels must lie in 0..{classes - 1}, got {low}..{high}")
-    return y.detach().to(codes.device, torch.int64)
 
 
 def check_pair(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,22 +99,61 @@ def check_pair(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     return x, z.to(x.device)
 
 
-def check_betas(betas: Sequence[float] | Tensor, smallest: float = 0.0) -> Tensor:
+def check_betas(betas: ArrayLike, smallest: float = 0.0) -> Tensor:
     """Return weights of compression as `[B]` float64 on the CPU.
 
     Raises:
         InputError: if they are no list of numbers that are finite, positive and at least
             `smallest`.
     """
-    betas = torch.as_tensor(betas, dtype=torch.float64, device="cpu").detach()
-    usable = torch.isfinite(betas) & (betas > 0) & (betas >= smallest)
-    if betas.dim() != 1 or not len(betas) or not usable.all():
+    if isinstance(betas, numbers.Real):
+        raise InputError(f"betas must be a list of numbers, got {betas}; write [{betas}]")
+    weights = as_tensor(betas, "betas").detach()
+    switches = isinstance(betas, Sequence) and any(isinstance(b, (bool, np.bool_)) for b in betas)
+    if weights.dtype == torch.bool or weights.is_complex() or switches:
+        raise InputError("betas must be a list of real numbers, got booleans or complex numbers")
+    if weights.dim() != 1 or not len(weights):
+        raise InputError(f"betas must be a list of numbers [B], got {list(weights.shape)}")
+    weights = weights.to("cpu", torch.float64)
+    unusable = ~(torch.isfinite(weights) & (weights > 0) & (weights >= smallest))
+    if unusable.any():
         least = f"at least {smallest:g}" if smallest else "above 0"
         raise InputError(
-            f"betas must be a list of numbers, finite and {least}, got {betas.tolist()}; as "
-            "beta -> 0 the relevance tends to I(X;Y)"
+            f"betas must be finite and {least}, got {weights[unusable][0].item():g}; as beta -> 0 "
+            "the relevance tends to I(X;Y)"
         )
-    return betas
+    return weights
+
+
+def check_seed(seed: int) -> int:
+    """Return the seed of a generator, which is a whole number from 0 to 2^64 - 1.
+
+    Raises:
+        InputError: for anything else.
+    """
+    seed = check_count(seed, "seed", 0, InputError)
+    if seed >= 2**64:
+        raise InputError(f"seed must be below 2^64, got a number of {seed.bit_length()} bits")
+    return seed
+
+
+def as_real(values: ArrayLike, name: str) -> Tensor:
+    """Return real numbers in at least single precision, and whole ones in double.
+
+    Raises:
+        InputError: for complex numbers, or what holds no numbers.
+    """
+    tensor = as_tensor(values, name)
+    if tensor.dtype in _HALF:
+        return tensor.float()
+    return tensor if tensor.is_floating_point() else tensor.double()
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Within it autocast is off, so that no matrix product of a measurement is rounded."""
+    if device.type in _AUTOCAST and torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def standard_error(terms: Tensor) -> float:

@@ -3,12 +3,14 @@
     p(z|x) = p(z) exp(-t d(x, z)) / L(x),   t = 1/beta
     p(z) = sum_x p(x) p(z|x),   p(y|z) = sum_x p(y|x) p(x|z)
 
-The logits `[B, Z, Y - 1]` are those against the first class, so that q keeps its relative precision
-near 0 and near 1. A cluster of weight 0 is empty.
+The logits `[B, Z, Y]` are log q less the largest of a cluster, so that q keeps its relative
+precision near 0 and near 1 whichever the class. A decoder on a face of the simplex, which excludes
+a class, has exp(-40) there: that costs less than rounding, and a class can come back. A cluster of
+weight 0 is empty.
 
-Source: Tishby, Pereira & Bialek (1999), arXiv physics/0004057. A new decoder gets the weight that
-is best for it, as in the vertex direction method (Wu 1978, "Some Algorithmic Aspects of the Theory
-of Optimal Designs").
+Source: Tishby, Pereira & Bialek (1999), arXiv physics/0004057. New decoders get the weight that
+is best for them, as in the vertex direction method (Wu 1978, "Some Algorithmic Aspects of the
+Theory of Optimal Designs").
 """
 
 from __future__ import annotations
@@ -16,19 +18,32 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from narrows.information._joint import Source
 
-__all__ = ["Clusters", "encode", "grow", "log_terms", "merge", "pad", "start", "trim", "update"]
+__all__ = [
+    "Clusters",
+    "distances",
+    "encode",
+    "grow",
+    "log_terms",
+    "logits_of",
+    "merge",
+    "pad",
+    "start",
+    "trim",
+    "update",
+]
 
-_EMPTY = 1e-14
+_EMPTY = 1e-30
 _LARGEST = 40.0
 _BISECTIONS = 40
 
 
 class Clusters(NamedTuple):
-    """p(z): `[B, Z]`, and the logits of p(y|z): `[B, Z, Y - 1]`."""
+    """p(z): `[B, Z]`, and the logits of p(y|z): `[B, Z, Y]`."""
 
     w: Tensor
     logits: Tensor
@@ -36,7 +51,7 @@ class Clusters(NamedTuple):
     @property
     def q(self) -> Tensor:
         """p(y|z): `[B, Z, Y]`."""
-        return torch.cat([torch.zeros_like(self.logits[..., :1]), self.logits], -1).softmax(-1)
+        return self.logits.softmax(-1)
 
     def take(self, rows: Tensor) -> Clusters:
         """The clusters of some of the bottlenecks."""
@@ -50,16 +65,15 @@ class Clusters(NamedTuple):
 def start(q: Tensor, count: int) -> Clusters:
     """The same decoders `q: [Z, Y]`, of equal weight, for each of `count` bottlenecks."""
     weight = torch.full((count, len(q)), 1 / len(q)).to(q)
-    return Clusters(weight, _logits(q).expand(count, -1, -1).clone())
+    return Clusters(weight, logits_of(q.log()).expand(count, -1, -1).clone())
 
 
 def log_terms(source: Source, t: Tensor, clusters: Clusters) -> Tensor:
     """Log p(z) exp(-t d(x, z)): `[B, X, Z]`, for `t: [B]`."""
-    logits = clusters.logits
-    log_sum = torch.cat([torch.zeros_like(logits[..., :1]), logits], -1).logsumexp(-1)
     entropy = torch.special.xlogy(source.p_y, source.p_y).sum(1)
-    d = (log_sum[:, None] + entropy[:, None]).sub_(source.p_y[:, 1:] @ logits.mT)
-    return d.mul_(-t[:, None, None]).add_(clusters.w.log()[:, None])
+    of_z = clusters.w.log() - t[:, None] * clusters.logits.logsumexp(-1)
+    terms = source.p_y @ (t[:, None, None] * clusters.logits).mT
+    return terms.add_(of_z[:, None]).sub_((t[:, None] * entropy)[..., None])
 
 
 def encode(source: Source, t: Tensor, clusters: Clusters) -> tuple[Tensor, Tensor]:
@@ -73,9 +87,8 @@ def update(source: Source, encoder: Tensor, clusters: Clusters) -> Clusters:
     """The clusters of an encoder; one that it does not use keeps its old p(y|z)."""
     joint = source.p_x[:, None] * encoder
     w = joint.sum(1)
-    q = (joint.mT @ source.p_y) / w.clamp_min(1e-300)[..., None]
-    logits = torch.where(w[..., None] > _EMPTY, _logits(q), clusters.logits)
-    return Clusters(w, logits)
+    logits = logits_of((joint.mT @ source.p_y).log())
+    return Clusters(w, torch.where(w[..., None] > _EMPTY, logits, clusters.logits))
 
 
 def merge(clusters: Clusters, t: Tensor, tolerance: float) -> Clusters:
@@ -86,66 +99,86 @@ def merge(clusters: Clusters, t: Tensor, tolerance: float) -> Clusters:
     """
     order = clusters.w.argsort(1, descending=True)
     w = clusters.w.gather(1, order)
-    logits = clusters.logits.gather(1, order[..., None].expand_as(clusters.logits))
-    roots = Clusters(w, logits).q.sqrt()
-    apart = (roots[:, :, None] - roots[:, None]).square().sum(3)
-    same = (apart * t[:, None, None] <= tolerance**2) & (w > _EMPTY)[:, None]
+    logits = clusters.logits.take_along_dim(order[..., None], 1)
+    q = logits.softmax(-1)
+    apart = distances(q, q)
+    same = (apart <= tolerance * t.rsqrt()[:, None, None]) & (w > _EMPTY)[:, None]
     same |= torch.eye(w.shape[1], dtype=torch.bool)
     # The first, hence heaviest, of those alike; and the one which that has joined, if it has.
     owner = same.int().argmax(2)
     owner = owner.gather(1, owner)
     w = w * (w > _EMPTY)
     total = torch.zeros_like(w).scatter_add_(1, owner, w)
-    place = owner[..., None].expand_as(logits)
-    mean = torch.zeros_like(logits).scatter_add_(1, place, w[..., None] * logits)
-    mean = torch.where(total[..., None] > 0, mean / total[..., None], logits)
-    return Clusters(total / total.sum(1, keepdim=True), mean)
+    place = owner[..., None].expand_as(q)
+    mean = torch.zeros_like(q).scatter_add_(1, place, w[..., None] * q)
+    joined = (total > w) & (w > 0)
+    logits = torch.where(joined[..., None], logits_of(mean.log()), logits)
+    return Clusters(total / total.sum(1, keepdim=True), logits)
+
+
+def distances(p: Tensor, q: Tensor) -> Tensor:
+    """Hellinger's distance, times the root of 2, of `p: [..., N, Y]` from `q: [..., M, Y]`."""
+    exact = "donot_use_mm_for_euclid_dist"
+    return torch.cdist(p.sqrt(), q.sqrt(), compute_mode=exact)
 
 
 def trim(clusters: Clusters) -> Clusters:
     """Heaviest first, and as many as the code with the most clusters uses."""
     order = clusters.w.argsort(1, descending=True)[:, : int((clusters.w > 0).sum(1).max())]
-    places = order[..., None].expand(-1, -1, clusters.logits.shape[2])
-    return Clusters(clusters.w.gather(1, order), clusters.logits.gather(1, places))
+    return Clusters(
+        clusters.w.gather(1, order), clusters.logits.take_along_dim(order[..., None], 1)
+    )
 
 
 def pad(clusters: Clusters, count: int) -> Clusters:
     """Add empty clusters up to `count`."""
     spare = count - clusters.w.shape[1]
-    w = torch.nn.functional.pad(clusters.w, (0, spare))
+    if spare <= 0:
+        return clusters
     copies = clusters.logits[:, :1].expand(-1, spare, -1)
-    return Clusters(w, torch.cat([clusters.logits, copies], 1))
+    return Clusters(F.pad(clusters.w, (0, spare)), torch.cat([clusters.logits, copies], 1))
 
 
-def grow(source: Source, t: Tensor, clusters: Clusters, q: Tensor) -> tuple[Clusters, Tensor]:
-    """Put decoders `q: [B, Y]` into empty places, and for which there was one: `[B]` bool."""
-    empty, place = (clusters.w <= 0).max(1)
-    share = _best_share(source, t, clusters, q)
-    share = torch.where(empty, share, 0)
-    w = clusters.w * (1 - share[:, None])
-    w = w.scatter_add(1, place[:, None], share[:, None])
-    logits = clusters.logits.clone()
-    rows = empty.nonzero()[:, 0]
-    logits[rows, place[rows]] = _logits(q[rows])
-    return Clusters(w, logits), empty
+def grow(
+    source: Source, t: Tensor, clusters: Clusters, q: Tensor, worth: Tensor, most: int
+) -> tuple[Clusters, Tensor]:
+    """Add decoders `q: [B, P, Y]`, best first; and where there was room for some: `[B]` bool.
+
+    Args:
+        source: p(x) and p(y|x).
+        t: `[B]`, 1/beta.
+        clusters: to which they are added.
+        q: the decoders.
+        worth: `[B, P]` bool, which of them are.
+        most: clusters that a code may have.
+    """
+    clusters = trim(clusters)
+    room = most - (clusters.w > 0).sum(1, keepdim=True)
+    worth = worth & (worth.cumsum(1) <= room)
+    share = worth.double() / worth.sum(1, keepdim=True).clamp_min(1)
+    new = Clusters(share, logits_of(q.log()))
+    part = _best_share(source, t, clusters, new)[:, None]
+    w = torch.cat([clusters.w * (1 - part), new.w * part], 1)
+    return trim(Clusters(w, torch.cat([clusters.logits, new.logits], 1))), worth.any(1)
 
 
-def _best_share(source: Source, t: Tensor, clusters: Clusters, q: Tensor) -> Tensor:
-    """The weights of new decoders that are best for the others as they are, by bisection: `[B]`.
+def _best_share(source: Source, t: Tensor, clusters: Clusters, new: Clusters) -> Tensor:
+    """The weight of new clusters that is best for the others as they are, by bisection: `[B]`.
 
     With another weight a code may be worse than before, and fall back to where it was.
     """
     _, log_l = encode(source, t, clusters)
-    alone = Clusters(torch.ones_like(t)[:, None], _logits(q)[:, None])
-    gain = torch.expm1(log_terms(source, t, alone)[..., 0] - log_l)
+    ratio = log_terms(source, t, new).logsumexp(2) - log_l
+    gain = torch.expm1(ratio.clamp_max(_LARGEST))
     low, high = torch.zeros_like(t), torch.ones_like(t)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         rising = (gain / (1 + middle[:, None] * gain)) @ source.p_x > 0
         low, high = torch.where(rising, middle, low), torch.where(rising, high, middle)
-    return (low + high) / 2
+    return (low + high) / 2 * (new.w.sum(1) > 0)
 
 
-def _logits(q: Tensor) -> Tensor:
-    log_q = q.clamp_min(1e-300).log()
-    return (log_q[..., 1:] - log_q[..., :1]).clamp(-_LARGEST, _LARGEST)
+def logits_of(log_q: Tensor) -> Tensor:
+    """Logits `[..., Y]` of decoders whose log q is known up to a constant each."""
+    top = log_q.amax(-1, keepdim=True).nan_to_num(neginf=0.0)
+    return (log_q - top).clamp_min(-_LARGEST)

@@ -43,7 +43,7 @@ def count_within(points: Tensor, radius: Tensor, *, strict: bool) -> Tensor:
     Or as near, if not strict: `[n]` int64.
     """
     # A point is not among the others, although it is at distance 0 from itself.
-    own = (radius > 0 if strict else radius >= 0).long()
+    itself = (radius > 0 if strict else radius >= 0).long()
     widest = int((points.amax(0) - points.amin(0)).argmax())
     order = points[:, widest].argsort()
     runs = _runs(points[order].T.contiguous(), radius[order], strict)
@@ -55,7 +55,7 @@ def count_within(points: Tensor, radius: Tensor, *, strict: bool) -> Tensor:
             stop = min(start + _SLAB, len(points))
             near = ((first < stop) & (last > start)).nonzero()[:, 0]
             counts[near] += _ones(_within(runs, near, start, stop))
-    return torch.empty_like(counts).index_copy_(0, order, counts) - own
+    return torch.empty_like(counts).index_copy_(0, order, counts) - itself
 
 
 def _runs(columns: Tensor, radius: Tensor, strict: bool) -> _Runs:
@@ -100,12 +100,12 @@ def _within(runs: _Runs, near: Tensor, start: int, stop: int) -> Tensor:
     # No two rows have a bit in common, so that a sum of them is their union.
     table[coordinate, before.gather(1, ranks) + 1, number // _WORD] = bit
     table = table.cumsum(1)
-    found = torch.full((), -1, dtype=torch.int64, device=near.device)
+    common = torch.full((), -1, dtype=torch.int64, device=near.device)
     for bits, upto, first, last in zip(table, before, runs.first, runs.last, strict=True):
         inside = bits.index_select(0, upto[last[near]])
         inside ^= bits.index_select(0, upto[first[near]])
-        found = inside.bitwise_and_(found)
-    return found
+        common = inside.bitwise_and_(common)
+    return common
 
 
 def _ones(words: Tensor) -> Tensor:

@@ -115,8 +115,13 @@ def _look(p: Tensor, log_m: Tensor, t: Tensor, a: Tensor) -> _Points:
     return _Points(a, log_sum, mean, var)
 
 
+def _softplus(a: Tensor) -> Tensor:
+    """log(1 + e^a), which PyTorch's own cuts off at 20, where it is off by 2e-9."""
+    return F.softplus(a, threshold=2 * _END)
+
+
 def _height(points: _Points, t: Tensor) -> Tensor:
-    return points.log_sum - t * F.softplus(points.a)
+    return points.log_sum - t * _softplus(points.a)
 
 
 def _bound(left: _Points, right: _Points, t: Tensor) -> Tensor:
@@ -127,7 +132,7 @@ def _bound(left: _Points, right: _Points, t: Tensor) -> Tensor:
     slope = (right.log_sum - left.log_sum) / (t * length.clamp_min(1e-300))
     inside = slope.clamp(1e-300, 1 - 1e-16).logit()
     at = torch.minimum(torch.maximum(inside, left.a), right.a)
-    chord = left.log_sum + t * (slope * (at - left.a) - F.softplus(at))
+    chord = left.log_sum + t * (slope * (at - left.a) - _softplus(at))
     # The tangents.
     across = (left.mean - right.mean).square()
     growth = right.log_sum - left.log_sum

@@ -1,16 +1,21 @@
-"""A joint distribution p(x, y) as the solvers of the bottleneck take it, checked and made small."""
+"""A joint distribution p(x, y) as the solvers of the bottleneck take it, checked and made small.
+
+Rows with the same p(y|x) are merged, which changes nothing: the best encoder treats them alike. An
+x or a y of probability 0 is left out: no information depends on it. The answer has it again, a y
+with p(y|z) = 0, and an x with p(z|x) = p(z), which is what a code says without knowing x.
+"""
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from narrows.errors import InputError
+from narrows.checks import ArrayLike, check_joint
 
-__all__ = ["Source", "check_joint", "coarsen", "merge_rows", "mutual_information", "spread"]
+__all__ = ["Joint", "Source", "coarsen", "merge_rows", "mutual_information", "reduce", "spread"]
 
 _SAME_ROW = 1e-12
 _NO_WIDTH = 1e-18
@@ -21,6 +26,50 @@ class Source(NamedTuple):
 
     p_x: Tensor
     p_y: Tensor
+
+
+class Joint(NamedTuple):
+    """A joint `[X, Y]` without what changes nothing.
+
+    `merged: [X]` is the row of `source` that each x became, and -1 for an x of probability 0;
+    `classes` are the columns of `source` among the y.
+    """
+
+    source: Source
+    merged: Tensor
+    classes: Tensor
+    columns: int
+
+    def restore_rows(self, table: Tensor, unseen: Tensor) -> Tensor:
+        """Undo the merging: `[B, X, ...]`; an x that never occurs gets `unseen`, `[B, 1, ...]`."""
+        if (self.merged < 0).any():
+            table = torch.cat([table, unseen], 1)
+        return table[:, self.merged]
+
+    def restore_classes(self, table: Tensor) -> Tensor:
+        """`[..., Y]` from `[..., classes]`, 0 for y that never occur."""
+        whole = table.new_zeros(*table.shape[:-1], max(self.columns, int(self.classes.max()) + 1))
+        whole[..., self.classes] = table
+        return whole[..., : self.columns]
+
+
+def reduce(joint: ArrayLike) -> Joint:
+    """Check a joint and leave out what changes nothing; two classes stay in any case.
+
+    Raises:
+        InputError: if it is no joint distribution.
+    """
+    p = check_joint(joint)
+    columns = p.shape[1]
+    p = F.pad(p, (0, max(0, 2 - columns)))
+    occurs = p.sum(0) > 0
+    classes = occurs.int().argsort(descending=True, stable=True)[: max(2, int(occurs.sum()))]
+    classes = classes.sort().values
+    rows = p.sum(1) > 0
+    source, merged = merge_rows(p[rows][:, classes])
+    places = torch.full((len(p),), -1)
+    places[rows] = merged
+    return Joint(source, places, classes, columns)
 
 
 def mutual_information(p: Tensor, conditional: Tensor) -> Tensor:
@@ -81,25 +130,3 @@ def spread(p_y: Tensor, count: int) -> Tensor:
         chosen.append(int(nearest.argmax()))
         nearest = torch.minimum(nearest, (roots - roots[chosen[-1]]).square().sum(1))
     return p_y[chosen]
-
-
-def check_joint(joint: Tensor) -> Tensor:
-    """Return `joint: [X, Y]` as float64 on the CPU, summing to 1 exactly.
-
-    Raises:
-        InputError: for another shape, negative entries, another sum, or an x of probability 0.
-    """
-    if joint.dim() != 2 or not joint.is_floating_point() or joint.shape[1] < 2 or not len(joint):
-        raise InputError(
-            "joint must be floating point [X, Y] with some x and 2 or more classes, got "
-            f"{joint.dtype} {list(joint.shape)}"
-        )
-    joint = joint.detach().to("cpu", torch.float64)
-    if not (joint >= 0).all() or not math.isclose(joint.sum().item(), 1, abs_tol=1e-5):
-        raise InputError(
-            "joint must hold probabilities that sum to 1, got a smallest of "
-            f"{joint.min().item():g} and a sum of {joint.sum().item():g}"
-        )
-    if not (joint.sum(1) > 0).all():
-        raise InputError("joint has an x of probability 0, whose p(y|x) is undefined; drop it")
-    return joint / joint.sum()

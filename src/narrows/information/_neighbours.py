@@ -44,12 +44,12 @@ def nearest_in_blocks(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
     centred = points - points.mean(0)
     scale = centred.abs().max().clamp_min(torch.finfo(points.dtype).tiny)
     picked = min(k + 1 + _SPARE, len(points))
-    rough, found = _search((centred / scale).float(), slice(None), picked)
+    rough, candidates = _search((centred / scale).float(), slice(None), picked)
     exact = torch.zeros_like(points[:, :1]).expand(-1, picked)
     for column in points.T.contiguous():
-        exact = torch.maximum(exact, (column[:, None] - column[found]).abs_())
+        exact = torch.maximum(exact, (column[:, None] - column[candidates]).abs_())
     distances, at = exact.topk(k + 1, largest=False)
-    rows = found.gather(1, at)
+    rows = candidates.gather(1, at)
     if picked < len(points):
         sure = distances[:, -1] / scale <= rough[:, -1] - _SLACK
         doubtful = (~sure).nonzero()[:, 0]
@@ -61,24 +61,24 @@ def _search(points: Tensor, chosen: Tensor | slice, count: int) -> tuple[Tensor,
     """The `count` nearest of all points to each of the chosen ones, themselves included."""
     columns = points.T.contiguous()
     size = max(1, _BLOCK.get(points.device.type, _LARGE_BLOCK) // len(points))
-    found = []
-    for own in columns[:, chosen].split(size, 1):
-        farthest = (own[0, :, None] - columns[0]).abs_()
+    blocks = []
+    for block in columns[:, chosen].split(size, 1):
+        farthest = (block[0, :, None] - columns[0]).abs_()
         part = torch.empty_like(farthest)
-        for mine, column in zip(own[1:], columns[1:], strict=True):
-            torch.sub(mine[:, None], column, out=part).abs_()
+        for chosen_column, column in zip(block[1:], columns[1:], strict=True):
+            torch.sub(chosen_column[:, None], column, out=part).abs_()
             torch.maximum(farthest, part, out=farthest)
-        found.append(_smallest(farthest, count))
-    distances, rows = (torch.cat(parts) for parts in zip(*found, strict=True))
+        blocks.append(_smallest(farthest, count))
+    distances, rows = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     return distances, rows
 
 
 def _others(distances: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Take each point itself, or one as near, off its `[n, k + 1]` nearest."""
     n, k = len(rows), rows.shape[1] - 1
-    own = rows == torch.arange(n, device=rows.device)[:, None]
-    own[:, -1] |= ~own.any(1)
-    return distances[~own].view(n, k), rows[~own].view(n, k)
+    itself = rows == torch.arange(n, device=rows.device)[:, None]
+    itself[:, -1] |= ~itself.any(1)
+    return distances[~itself].view(n, k), rows[~itself].view(n, k)
 
 
 def _smallest(apart: Tensor, count: int) -> tuple[Tensor, Tensor]:

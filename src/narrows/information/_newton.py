@@ -21,18 +21,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from narrows.information._clusters import Clusters, log_terms, merge, update
+from narrows.information._clusters import Clusters, log_terms, logits_of, merge, pad, update
+from narrows.information._curvature import free, step_by_rows, step_by_unknowns
 from narrows.information._joint import Source
 
 __all__ = ["climb"]
 
 _TINY = 1e-300
 _LONGEST = 3.0
+_DEEPEST = 40.0
 _MERGE_EVERY = 4
 _HALVINGS = 8
-_FLAT = 1e-12
 _STANDSTILL = 1e-12
 _NOISE = 4e-15
+_NONE = 1e-12
+_FULL = 0.7
+_FEW = 24
 
 
 class _View(NamedTuple):
@@ -52,6 +56,22 @@ class _View(NamedTuple):
         for part, new in zip(self[1:], other[1:], strict=True):
             part[rows] = new
 
+    def trim(self) -> _View:
+        """Without places that no code uses, where these are many."""
+        used = self.clusters.w > 0
+        most = int(used.sum(1).max())
+        if most > _FULL * used.shape[1]:
+            return self
+        order = used.int().argsort(dim=1, descending=True, stable=True)[:, :most, None]
+        w, logits = self.clusters
+        return _View(
+            Clusters(w.take_along_dim(order[..., 0], 1), logits.take_along_dim(order, 1)),
+            self.height,
+            self.encoder.take_along_dim(order.mT, 2),
+            self.gradient.take_along_dim(order, 1),
+            self.slope,
+        )
+
     def copy(self) -> _View:
         return self.take(torch.arange(len(self.height)))
 
@@ -63,7 +83,7 @@ def climb(
 
     Those nearer to each other than `tolerance` are merged every few steps.
     """
-    result = merge(clusters, t, tolerance)
+    result, width = merge(clusters, t, tolerance), clusters.w.shape[1]
     made = torch.zeros(len(t), dtype=torch.int64)
     rows = torch.arange(len(t))
     here = _look(source, t, result)
@@ -73,13 +93,16 @@ def climb(
         if not len(rows):
             break
         there, moved = _step(source, t[rows], here)
-        result.put(rows, there.clusters)
+        result.put(rows, pad(there.clusters, width))
         made[rows] += 1
         here, rows = there.take(moved), rows[moved]
-        if step % _MERGE_EVERY == 0 and len(rows):
+        if not len(rows):
+            break
+        if step % _MERGE_EVERY == 0:
             merged = merge(here.clusters, t[rows], tolerance)
             here = _look(source, t[rows], merged)
-            result.put(rows, merged)
+            result.put(rows, pad(merged, width))
+        here = here.trim()
     return merge(result, t, tolerance), made
 
 
@@ -90,24 +113,27 @@ def _look(source: Source, t: Tensor, clusters: Clusters) -> _View:
     height = log_l @ source.p_x - clusters.w.sum(1)
     joint = encoder * source.p_x[:, None]
     r = joint.sum(1)
-    own, q = clusters.w, clusters.q[..., 1:]
-    pull = t[:, None, None] * (joint.mT @ source.p_y[:, 1:] - r[..., None] * q)
-    gradient = torch.cat([(r - own)[..., None], pull], 2)
-    scale = own.clamp_min(_TINY) * torch.where(own > 0, 1.0, torch.inf)
-    off = gradient.abs() / scale[..., None]
-    off[..., 1:] /= t[:, None, None]
+    w, moving = clusters.w, free(source.p_y.shape[1])
+    pull = joint.mT @ source.p_y[:, moving] - r[..., None] * clusters.q[..., moving]
+    gradient = torch.cat([(r - w)[..., None], t[:, None, None] * pull], 2)
+    scale = w.clamp_min(_TINY) * torch.where(w > 0, 1.0, torch.inf)
+    off = torch.cat([gradient[..., :1], pull], 2).abs() / scale[..., None]
     return _View(clusters, height, encoder, gradient, off.amax((1, 2)))
 
 
 def _step(source: Source, t: Tensor, here: _View) -> tuple[_View, Tensor]:
     """One step uphill, and which did rise: `[B]` bool."""
     direction = _direction(source, t, here)
+    # Where weights can replace each other, a step is far too long: then until the first is 0.
+    first = direction[..., 0].amin(1).neg().clamp_min(1).reciprocal()
     best, risen = here.copy(), torch.zeros_like(t, dtype=torch.bool)
     rows = torch.arange(len(t))
     for halving in range(_HALVINGS + 1):
         old = here.take(rows)
         if halving < _HALVINGS:
-            new = _move(old.clusters, direction[rows] / 2**halving)
+            length = (4 * first[rows]).clamp_max(1) if halving > 1 else torch.ones_like(t[rows])
+            length = length / 2**halving
+            new = _move(old.clusters, length[:, None, None] * direction[rows])
         else:
             new = update(source, old.encoder, old.clusters)
         there = _look(source, t[rows], new)
@@ -123,54 +149,38 @@ def _step(source: Source, t: Tensor, here: _View) -> tuple[_View, Tensor]:
 
 
 def _move(clusters: Clusters, step: Tensor) -> Clusters:
-    return Clusters(clusters.w * (1 + step[..., 0]).clamp_min(0), clusters.logits + step[..., 1:])
+    left = 1 + step[..., 0]
+    w = clusters.w * torch.where(left > _NONE, left, 0)
+    logits = clusters.logits.clone()
+    logits[..., logits.shape[2] - step.shape[2] + 1 :] += step[..., 1:]
+    return Clusters(w, logits_of(logits))
 
 
 def _direction(source: Source, t: Tensor, here: _View) -> Tensor:
-    """Newton's step `[B, Z, Y]`, relative in w; uphill also where the curvature is wrong."""
-    curvature = _curvature(source, t, here)
-    diagonal = curvature.diagonal(dim1=1, dim2=2)
-    empty = (here.clusters.w <= 0).repeat_interleave(here.gradient.shape[2], 1)
-    scale = torch.where(empty, 1.0, diagonal.abs().clamp_min(_TINY).rsqrt())
-    curvature = scale[:, None] * curvature * scale[..., None] + torch.diag_embed(empty.double())
-    gradient = (scale * here.gradient.flatten(1))[..., None]
-    root, failed = torch.linalg.cholesky_ex(curvature)
-    step = torch.cholesky_solve(gradient, root)
-    if failed.any():
-        values, vectors = torch.linalg.eigh(curvature[failed > 0])
-        along = vectors.mT @ gradient[failed > 0] / values.abs().clamp_min(_FLAT)[..., None]
-        step[failed > 0] = vectors @ along
-    step = (scale * step[..., 0]).unflatten(1, here.gradient.shape[1:])
-    # A class that a cluster is losing has a logit without end, which must not hold up all others:
-    # steps are shortened alike tenfold at most, then each on its own.
-    longest = step[..., 1:].abs().amax((1, 2)).clamp(_LONGEST, 10 * _LONGEST)
-    step *= (_LONGEST / longest)[:, None, None]
+    """Newton's step `[B, Z, 1 + free]`, relative in w."""
+    unknowns, rows = here.gradient[0].numel(), len(source.p_x)
+    # The step by rows goes farther, and costs more where rows are many or unknowns few.
+    by_unknowns = unknowns <= rows and (unknowns <= _FEW or 4 * unknowns <= rows)
+    newton = step_by_unknowns if by_unknowns else step_by_rows
+    step = newton(source, t, here.clusters, here.encoder, here.gradient)
+    if by_unknowns:
+        # A class that a cluster is losing has a logit without end, which must not hold up all
+        # others: steps are shortened alike tenfold at most, then each on its own.
+        longest = step[..., 1:].abs().amax((1, 2)).clamp(_LONGEST, 10 * _LONGEST)
+        step *= (_LONGEST / longest)[:, None, None]
     step[..., 1:].clamp_(-_LONGEST, _LONGEST)
+    return _leave_faces(t, here, step) if source.p_y.shape[1] > 2 else step
+
+
+def _leave_faces(t: Tensor, here: _View, step: Tensor) -> Tensor:
+    """Where the update of Blahut and Arimoto takes a class away at once, do as it does.
+
+    Newton's logit of such a class falls by about 1 a step.
+    """
+    q = here.clusters.q
+    r = (here.clusters.w + here.gradient[..., 0]).clamp_min(_TINY)
+    mean = q + here.gradient[..., 1:] / (t[:, None] * r)[..., None]
+    fall = (mean.clamp_min(_TINY) / q).log().clamp_min(-_DEEPEST)
+    lost = (fall < -1) & (here.clusters.w > 0)[..., None]
+    step[..., 1:] = torch.where(lost, torch.minimum(step[..., 1:], fall), step[..., 1:])
     return step
-
-
-def _curvature(source: Source, t: Tensor, here: _View) -> Tensor:
-    """Minus the second derivatives in (log w, logits) without those of log w itself."""
-    q, p_y = here.clusters.q[..., 1:], source.p_y[:, 1:]
-    t = t[:, None, None]
-    joint = here.encoder * source.p_x[:, None]
-    r = joint.sum(1)
-    pull = t[..., None] * (p_y[:, None] - q[:, None])
-    root = source.p_x.sqrt()[:, None] * here.encoder
-    mean = torch.cat([root[..., None], root[..., None] * pull], 3).flatten(2)
-    curvature = mean.mT @ mean
-    # Of the blocks of one cluster each: what the spread of p(y|x) within it takes off. Phi is
-    # concave in w; the curvature of the logarithm, which vanishes at the end, is left out.
-    of_w = here.gradient[..., 1:]
-    square = (joint.mT @ (p_y[:, :, None] * p_y[:, None]).flatten(1)).unflatten(2, q.shape[2:] * 2)
-    centre = (joint.mT @ p_y)[..., None] * q[..., None, :]
-    outer = q[..., :, None] * q[..., None, :]
-    within = square - centre - centre.mT + r[..., None, None] * outer
-    own = t[..., None] * r[..., None, None] * (torch.diag_embed(q) - outer)
-    own -= t[..., None] ** 2 * within
-    z, y = r.shape[1], here.gradient.shape[2]
-    diagonal = curvature.unflatten(2, (z, y)).unflatten(1, (z, y)).diagonal(dim1=1, dim2=3)
-    diagonal[:, 0, 1:] -= of_w.mT
-    diagonal[:, 1:, 0] -= of_w.mT
-    diagonal[:, 1:, 1:] += own.permute(0, 2, 3, 1)
-    return curvature

@@ -24,13 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, as_tensor, check_count, check_number, check_samples
 from narrows.errors import InputError
-from narrows.information._checks import (
-    check_codes,
-    check_labels,
-    constant_columns,
-    standard_error,
-)
+from narrows.information._checks import constant_columns, labels_of, standard_error
 from narrows.information.discrete import label_rows
 from narrows.types import Estimate
 
@@ -38,16 +34,23 @@ __all__ = ["bin_codes", "binned_rate", "binned_relevance"]
 
 _SATURATED = 0.95
 _LARGEST = 2.0**53
+# Arithmetic leaves a number that was meant to lie on an edge within a few roundings of it.
+_ULPS = 16
+# Where codes are coarse against the bins, no more than this share of a bin is taken for rounding.
+_MOST_ROUNDING = 1 / 8
 
 
-def bin_codes(z: Tensor, bins: int = 30, width: float | None = None) -> Tensor:
+def bin_codes(z: ArrayLike, bins: int = 30, width: float | None = None) -> Tensor:
     """Which bin each coordinate of `z: [n, K]` falls into: integers `[n, K]`.
 
     Args:
-        z: floating point codes.
+        z: codes, of any type of numbers.
         bins: number of bins of equally many samples, a coordinate; equal values share a bin, so
-            there are fewer where they are many.
-        width: of bins that begin at multiples of it; None for bins of equally many samples.
+            there are fewer where they are many. No increasing map of a coordinate changes them.
+        width: of bins that begin at multiples of it, in the units of the code; None for bins of
+            equally many samples. A number within a few roundings of a multiple, in the precision
+            of `z` and at the size of its largest number, is taken for that multiple: of 0, 0.1,
+            ..., 0.9 and a width of 0.1 each has a bin of its own in any precision.
 
     Raises:
         InputError: for NaN, wrong shapes, fewer than 2 samples, or bins that are none.
@@ -56,23 +59,28 @@ def bin_codes(z: Tensor, bins: int = 30, width: float | None = None) -> Tensor:
         >>> bin_codes(torch.tensor([[0.1], [0.2], [0.9], [5.0]]), bins=2)[:, 0].tolist()
         [0, 0, 1, 1]
     """
-    z = check_codes(z, "z")
-    if width is None:
-        if bins < 2:
-            raise InputError(f"bins must be at least 2, got {bins}")
-        ordered = z.T.sort(1).values
-        edges = ordered[:, [len(z) * i // bins for i in range(1, bins)]]
-        return torch.searchsorted(edges.contiguous(), z.T.contiguous(), right=True).T
-    if not (math.isfinite(width) and width > 0):
-        raise InputError(f"width must be positive and finite, got {width}")
-    cells = (z / width).floor()
-    if cells.abs().max() > _LARGEST:
+    given = as_tensor(z, "z")
+    eps = torch.finfo(given.dtype if given.is_floating_point() else torch.float64).eps
+    z = check_samples(given, "z")
+    if width is not None:
+        return _cells(z, check_number(width, "width", above=0, error=InputError), eps)
+    bins = check_count(bins, "bins", 2, InputError)
+    ordered = z.T.sort(1).values
+    edges = ordered[:, [len(z) * i // bins for i in range(1, bins)]]
+    return torch.searchsorted(edges.contiguous(), z.T.contiguous(), right=True).T
+
+
+def _cells(z: Tensor, width: float, eps: float) -> Tensor:
+    """The multiple of the width that each number has reached, but for rounding."""
+    steps = z / width
+    largest = steps.abs().amax(0)
+    if not largest.max() <= _LARGEST:
         raise InputError(f"width {width:g} is below the precision of codes as large as these")
-    return cells.long()
+    return (steps + (_ULPS * eps * largest).clamp_max(_MOST_ROUNDING)).floor().long()
 
 
 def binned_rate(
-    z: Tensor, bins: int = 30, width: float | None = None, *, miller_madow: bool = False
+    z: ArrayLike, bins: int = 30, width: float | None = None, *, miller_madow: bool = False
 ) -> Estimate:
     """Estimate I(X; bin(Z)) = H(bin(Z)) of a deterministic code whose inputs are all distinct.
 
@@ -96,18 +104,18 @@ def binned_rate(
     n = len(cell)
     terms = math.log(n) - counts.double().log()[cell]
     correction = (len(counts) - 1) / (2 * n) if miller_madow else 0.0
-    about = _about(bins, width, counts, correction) | {
+    diagnostics = _diagnostics(bins, width, counts, correction) | {
         "measures": "entropy of the binned code; I(X;Z) of a deterministic continuous code is "
         "infinite",
-        "constant_columns": constant_columns(z),
+        "constant_columns": constant_columns(check_samples(z, "z")),
         "saturated": terms.mean().item() > _SATURATED * math.log(n),
     }
-    return _estimate(terms, correction, math.log(n), about)
+    return _estimate(terms, correction, math.log(n), diagnostics)
 
 
 def binned_relevance(
-    z: Tensor,
-    y: Tensor,
+    z: ArrayLike,
+    y: ArrayLike,
     bins: int = 30,
     width: float | None = None,
     *,
@@ -130,25 +138,28 @@ def binned_relevance(
         InputError: as `bin_codes`, and for labels that are not integers or not one a sample.
     """
     cell = label_rows(bin_codes(z, bins, width))
-    y = check_labels(y, cell).unique(return_inverse=True)[1]
-    n, both = len(y), label_rows(torch.stack([cell, y], 1))
-    counts = [torch.bincount(part) for part in (cell, y, both)]
+    label = label_rows(labels_of(y, cell))
+    n, both = len(cell), label_rows(torch.stack([cell, label], 1))
+    parts = (cell, label, both)
+    counts = [torch.bincount(part) for part in parts]
     in_cell, in_class, in_both = (
-        count.double().log()[part] for count, part in zip(counts, (cell, y, both), strict=True)
+        count.double().log()[part] for count, part in zip(counts, parts, strict=True)
     )
     terms = math.log(n) + in_both - in_cell - in_class
     occupied = len(counts[0]) + len(counts[1]) - len(counts[2]) - 1
     correction = occupied / (2 * n) if miller_madow else 0.0
-    about = _about(bins, width, counts[0], correction)
-    about |= {
+    diagnostics = _diagnostics(bins, width, counts[0], correction)
+    diagnostics |= {
         "measures": "information in the binned code",
-        "constant_columns": constant_columns(z),
-        "saturated": about["alone"] > 0.5,
+        "constant_columns": constant_columns(check_samples(z, "z")),
+        "saturated": diagnostics["alone"] > 0.5,
     }
-    return _estimate(terms, correction, math.log(n) - in_class.mean().item(), about)
+    return _estimate(terms, correction, math.log(n) - in_class.mean().item(), diagnostics)
 
 
-def _about(bins: int, width: float | None, counts: Tensor, correction: float) -> dict[str, Any]:
+def _diagnostics(
+    bins: int, width: float | None, counts: Tensor, correction: float
+) -> dict[str, Any]:
     fixed = f"width {width:g}" if width is not None else f"{bins} a coordinate, of equal mass"
     return {
         "bound": "none",
@@ -159,11 +170,13 @@ def _about(bins: int, width: float | None, counts: Tensor, correction: float) ->
     }
 
 
-def _estimate(terms: Tensor, correction: float, ceiling: float, about: dict[str, Any]) -> Estimate:
+def _estimate(
+    terms: Tensor, correction: float, ceiling: float, diagnostics: dict[str, Any]
+) -> Estimate:
     return Estimate(
         terms.mean().item() + correction,
         standard_error(terms),
         len(terms),
         ceiling + max(correction, 0.0),
-        about,
+        diagnostics,
     )

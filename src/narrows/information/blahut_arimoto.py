@@ -17,16 +17,15 @@ problem exactly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, check_count, check_number
 from narrows.errors import InputError
 from narrows.information._certificate import highest
 from narrows.information._checks import check_betas
 from narrows.information._clusters import Clusters, encode, update
-from narrows.information._joint import Source, check_joint, merge_rows
+from narrows.information._joint import Joint, Source, reduce
 from narrows.information.discrete_ib import Codes, IBSolution, solution_of
 
 __all__ = ["blahut_arimoto"]
@@ -35,11 +34,15 @@ _STAGES = 12
 _WEAKER = 100.0
 _SMALLEST_BETA = 1e-9
 _SLACK = 1e-9
+_REMEDY = (
+    "give more clusters, restarts or iterations, or a smaller tolerance, or use "
+    "information_bottleneck"
+)
 
 
 def blahut_arimoto(
-    joint: Tensor,
-    betas: Sequence[float] | Tensor,
+    joint: ArrayLike,
+    betas: ArrayLike,
     clusters: int = 10,
     tolerance: float = 1e-6,
     restarts: int = 3,
@@ -52,41 +55,43 @@ def blahut_arimoto(
         joint: as `information_bottleneck` takes it.
         betas: likewise.
         clusters: number of values that Z can take.
-        tolerance: iterate until no p(z|x) changes by more.
+        tolerance: iterate until no p(z|x) changes by more; also the largest gap, in nats, of a
+            solution that `converged`.
         restarts: random starts, of which the best is kept.
         max_iterations: updates in each stage of the annealing at most.
         seed: of the starts.
 
     Returns:
-        The solution with the gap to the optimum, `converged` if the last update was within the
-        tolerance.
+        The solution with the gap to the optimum.
 
     Raises:
-        InputError: if `joint` is no joint distribution, a beta is below 1e-9, or another setting is
-            not positive.
+        InputError: if `joint` is no joint distribution, a beta is below 1e-9, another setting is
+            not positive, or a count no whole number.
 
     Example:
         >>> joint = torch.tensor([[0.45, 0.05], [0.05, 0.45]])
         >>> round(blahut_arimoto(joint, [0.1]).relevance.item(), 3)
         0.368
     """
-    source, merged = merge_rows(check_joint(joint))
+    whole = reduce(joint)
+    source = whole.source
     betas = check_betas(betas, _SMALLEST_BETA)
-    settings = {"clusters": clusters, "tolerance": tolerance, "restarts": restarts}
-    if not all(value > 0 for value in (*settings.values(), max_iterations)):
-        raise InputError(f"settings must be positive, got {settings}, {max_iterations} iterations")
-    draw = torch.Generator().manual_seed(seed)
+    clusters = check_count(clusters, "clusters", error=InputError)
+    restarts = check_count(restarts, "restarts", error=InputError)
+    max_iterations = check_count(max_iterations, "max_iterations", error=InputError)
+    tolerance = check_number(tolerance, "tolerance", above=0, error=InputError)
+    draw = torch.Generator().manual_seed(check_count(seed, "seed", 0, error=InputError))
     t = (1 / betas).repeat(restarts)
     size = (len(t), len(source.p_x), clusters)
     encoder = torch.rand(size, generator=draw, dtype=torch.float64)
     encoder = encoder / encoder.sum(2, keepdim=True)
-    empty = Clusters(t.new_zeros(size[::2]), t.new_zeros(*size[::2], source.p_y.shape[1] - 1))
+    empty = Clusters(t.new_zeros(size[::2]), t.new_zeros(*size[::2], source.p_y.shape[1]))
     state = update(source, encoder, empty)
     made = torch.zeros(len(t), dtype=torch.int64)
     for stage in range(1, _STAGES + 1):
         weaker = _WEAKER ** (1 - stage / _STAGES)
         state = _iterate(source, weaker * t, state, tolerance, max_iterations, made)
-    return _best_of(source, merged, betas, state, made, restarts, tolerance)
+    return _best_of(whole, betas, state, made, restarts, tolerance)
 
 
 def _iterate(
@@ -107,8 +112,7 @@ def _iterate(
 
 
 def _best_of(
-    source: Source,
-    merged: Tensor,
+    whole: Joint,
     betas: Tensor,
     clusters: Clusters,
     made: Tensor,
@@ -116,6 +120,7 @@ def _best_of(
     tolerance: float,
 ) -> IBSolution:
     """The best of the starts, with its gap."""
+    source = whole.source
     t = 1 / betas
     _, log_l = encode(source, t.repeat(restarts), clusters)
     best = (log_l @ source.p_x).unflatten(0, (restarts, len(betas))).argmax(0)
@@ -123,4 +128,5 @@ def _best_of(
     clusters, log_l = clusters.take(rows), log_l[rows]
     peaks = highest(source, log_l, t, clusters.q, _SLACK)
     floor = -(log_l @ source.p_x) - peaks.log_bound
-    return solution_of(source, merged, betas, Codes(clusters, floor, made[rows]), tolerance)
+    codes = Codes(clusters, floor, made[rows], torch.zeros_like(t).bool())
+    return solution_of(whole, betas, codes, tolerance, _REMEDY)

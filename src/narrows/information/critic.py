@@ -31,8 +31,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from narrows.checks import ArrayLike, check_count, check_number, check_samples
 from narrows.errors import InputError, unknown_name
-from narrows.information._checks import check_codes, check_pair, constant_columns
+from narrows.information._checks import (
+    check_pair,
+    check_seed,
+    constant_columns,
+    full_precision,
+)
+from narrows.information._scaling import column_units
 from narrows.information.neural import CRITIC_BOUNDS, BoundName, critic_bound
 from narrows.types import Estimate
 
@@ -67,14 +74,17 @@ class CriticConfig:
     weight_decay: float = 0.3
 
     def __post_init__(self) -> None:
-        wrong = {name: value for name, value in vars(self).items() if not value > 0}
-        if wrong.pop("weight_decay", 0.0) < 0 or wrong:
-            raise InputError(f"a critic's settings must be positive, got {self}")
+        for name in ("hidden", "embedding", "steps", "patience", "batch_size"):
+            check_count(getattr(self, name), name, error=InputError)
+        check_number(self.learning_rate, "learning_rate", above=0, error=InputError)
+        check_number(self.weight_decay, "weight_decay", 0, error=InputError)
+        if self.batch_size < 2:
+            raise InputError("batch_size must be at least 2: a bound compares pairs of samples")
 
 
 def fit_critic(
-    x: Tensor,
-    z: Tensor,
+    x: ArrayLike,
+    z: ArrayLike,
     bound: BoundName = "infonce",
     config: CriticConfig | None = None,
     seed: int = 0,
@@ -104,28 +114,30 @@ def fit_critic(
         >>> 0.2 < fit_critic(x, x + noise, config=CriticConfig(steps=200)).nats < 0.45
         True
     """
-    if bound not in CRITIC_BOUNDS:
-        raise unknown_name("critic bound", bound, CRITIC_BOUNDS)
-    x, z = check_pair(check_codes(x, "x"), check_codes(z, "z"))
+    if str(bound) not in CRITIC_BOUNDS:
+        raise unknown_name("critic bound", str(bound), CRITIC_BOUNDS)
+    x, z = check_pair(check_samples(x, "x"), check_samples(z, "z"))
     if len(x) < _FEWEST:
         raise InputError(f"a critic needs at least {_FEWEST} samples, got {len(x)}")
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator().manual_seed(check_seed(seed))
     train, validation, held_out = _split(x, z, draw)
     config = config or CriticConfig()
     critic = _Critic(x.shape[1], z.shape[1], config, draw).to(x.device)
-    with torch.enable_grad():
-        step, steps = _train(critic, train, validation, bound, config, draw)
-    estimate = critic_bound(critic.score(held_out), bound)
+    with full_precision(x.device):
+        with torch.enable_grad():
+            step, steps = _train(critic, train, validation, bound, config, draw)
+        parts = [critic.score(part) for part in (held_out, train, validation)]
+    estimate, of_train, of_validation = (critic_bound(scores, bound) for scores in parts)
     flat = [name for name, part in (("x", x), ("z", z)) if (part == part[0]).all()]
-    found = {
-        "train_nats": critic_bound(critic.score(train), bound).nats,
-        "validation_nats": critic_bound(critic.score(validation), bound).nats,
+    details = {
+        "train_nats": of_train.nats,
+        "validation_nats": of_validation.nats,
         "step": step,
         "steps": steps,
         "constant_columns": constant_columns(x) + constant_columns(z),
         "warning": f"{' and '.join(flat)} is constant and carries nothing" if flat else None,
     }
-    return replace(estimate, diagnostics={**estimate.diagnostics, **found})
+    return replace(estimate, diagnostics={**estimate.diagnostics, **details})
 
 
 class _Pairs(NamedTuple):
@@ -188,10 +200,9 @@ def _split(x: Tensor, z: Tensor, draw: torch.Generator) -> list[_Pairs]:
     rows = order.split([*sizes, n - sum(sizes)])
     columns = []
     for part in (x, z):
-        spread = part[rows[0]].std(0)
-        spread = torch.where(spread > 0, spread, 1)
-        columns.append(((part - part[rows[0]].mean(0)) / spread).float())
-    return [_Pairs(*columns).take(own) for own in rows]
+        train = part[rows[0]]
+        columns.append(((part - train.mean(0)) / column_units(train)).float())
+    return [_Pairs(*columns).take(part_rows) for part_rows in rows]
 
 
 def _train(
@@ -233,8 +244,9 @@ def _batches(n: int, config: CriticConfig, draw: torch.Generator) -> Iterator[Te
 
 
 def _jensen_shannon(scores: Tensor) -> Tensor:
-    own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    elsewhere = F.softplus(scores).masked_fill(own, 0).sum() / (len(scores) * (len(scores) - 1))
+    n = len(scores)
+    diagonal = torch.eye(n, dtype=torch.bool, device=scores.device)
+    elsewhere = F.softplus(scores).masked_fill(diagonal, 0).sum() / (n * (n - 1))
     return F.softplus(-scores.diagonal()).mean() + elsewhere
 
 

@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from narrows.checks import check_count, check_number
 from narrows.errors import InputError
 
 __all__ = [
@@ -138,7 +139,7 @@ def knee(points: Iterable[Sequence[float]], min_height: float = _MIN_HEIGHT) -> 
         >>> knee([(1, 0.0, 0.0), (0.1, 1.0, 0.9), (0.01, 4.0, 1.0)]).point
         IBPoint(beta=0.1, rate=1.0, relevance=0.9)
     """
-    return _knee(_check(points), min_height)
+    return _knee(_check(points), check_number(min_height, "min_height", error=InputError))
 
 
 def knee_over_seeds(
@@ -159,9 +160,12 @@ def knee_over_seeds(
         InputError: for no curves, betas that differ between seeds, or as `knee`.
     """
     every = _stack(curves)
+    resamples = check_count(resamples, "resamples", error=InputError)
+    seed = check_count(seed, "seed", 0, InputError)
+    min_height = check_number(min_height, "min_height", error=InputError)
     draws = np.random.default_rng(seed).integers(len(every), size=(resamples, len(every)))
-    found = [_knee(_mean(every[rows]), min_height) for rows in draws]
-    betas = [one.point.beta for one in found if isinstance(one, Knee)]
+    knees = [_knee(_mean(every[rows]), min_height) for rows in draws]
+    betas = [drawn.point.beta for drawn in knees if isinstance(drawn, Knee)]
     return SeedKnees(
         _knee(_mean(every), min_height),
         tuple(_knee(curve, min_height) for curve in every),
@@ -186,8 +190,8 @@ def one_error_rule(curves: Sequence[Sequence[Sequence[float]]]) -> IBPoint:
 
     Example:
         >>> curve = [(1, 0.0, 0.0), (0.1, 1.0, 0.9), (0.01, 4.0, 1.0)]
-        >>> one_error_rule([curve, [(b, r, v * 1.3) for b, r, v in curve]])
-        IBPoint(beta=0.1, rate=1.0, relevance=1.035)
+        >>> one_error_rule([curve, [(b, r, v * 1.5) for b, r, v in curve]])
+        IBPoint(beta=0.1, rate=1.0, relevance=1.125)
     """
     every = _stack(curves)
     mean = _mean(every)
@@ -223,7 +227,10 @@ def _central(betas: list[float]) -> tuple[float, float]:
 
 
 def _check(points: Iterable[Sequence[float]]) -> np.ndarray:
-    rows = [tuple(point) for point in points]
+    try:
+        rows = [tuple(float(number) for number in point) for point in points]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a curve is a list of points (beta, rate, relevance): {error}") from error
     if any(len(row) != 3 for row in rows):
         raise InputError("a point is (beta, rate, relevance); got one of another length")
     table = np.asarray(rows, dtype=np.float64).reshape(-1, 3)

@@ -18,20 +18,21 @@ never better to part them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from narrows.checks import ArrayLike, check_count
 from narrows.errors import InputError
 from narrows.information._checks import check_betas
-from narrows.information._joint import check_joint, merge_rows, mutual_information, spread
+from narrows.information._joint import Source, mutual_information, reduce, spread
 from narrows.information.curve import IBPoint
 
 __all__ = ["DIBSolution", "deterministic_bottleneck"]
 
+_ENTRIES = 2**23
 _ROUNDS = 100
 _MOVES = 10_000
 # Of the objective, in nats: moves that gain less are rounding.
@@ -47,10 +48,12 @@ class DIBSolution:
         betas: `[B]`, the weight of compression, in the order that was asked for.
         rate: `[B]`, H(Z) = I(X;Z).
         relevance: `[B]`, I(Z;Y).
-        codes: `[B, X]`, f(x), numbered from 0.
+        codes: `[B, X]`, f(x), numbered from 0; an x of probability 0 is put where p(z) is largest.
         agreement: `[B]`, share of the starts that ended at an objective as good as the best; small
             where a better one may have been missed.
         information: I(X;Y), the relevance that nothing exceeds.
+        warning: where every cluster that was allowed is used, so that more may be better; None
+            otherwise.
     """
 
     betas: Tensor
@@ -59,6 +62,7 @@ class DIBSolution:
     codes: Tensor
     agreement: Tensor
     information: float
+    warning: str | None
 
     def points(self) -> list[IBPoint]:
         """The solutions as points of a curve."""
@@ -67,8 +71,8 @@ class DIBSolution:
 
 
 def deterministic_bottleneck(
-    joint: Tensor,
-    betas: Sequence[float] | Tensor,
+    joint: ArrayLike,
+    betas: ArrayLike,
     clusters: int = 10,
     restarts: int = 20,
     seed: int = 0,
@@ -76,42 +80,68 @@ def deterministic_bottleneck(
     """Find the best function of x at each beta, by descent from several starts.
 
     Args:
-        joint: `[X, Y]`, p(x, y); every x has some probability.
+        joint: `[X, Y]`, p(x, y).
         betas: weights of H(Z), above 0; from 1 on nothing is worth its entropy.
-        clusters: number of values that Z can take.
+        clusters: most values that Z can take; where all are used, `warning` says so.
         restarts: starts at each beta; the first is spread over the rows, the others are random.
         seed: of the starts.
 
     Raises:
-        InputError: if `joint` is no joint distribution, or another setting is not positive.
+        InputError: if `joint` is no joint distribution, a beta is not positive, or another setting
+            is no whole number that is positive.
 
     Example:
         >>> joint = torch.tensor([[0.3, 0.0], [0.2, 0.0], [0.0, 0.5]])
         >>> deterministic_bottleneck(joint, [0.5]).codes.tolist()
         [[0, 0, 1]]
     """
-    joint = check_joint(joint)
-    source, merged = merge_rows(joint)
+    whole = reduce(joint)
+    source = whole.source
     betas = check_betas(betas)
-    if clusters < 1 or restarts < 1:
-        raise InputError(f"clusters and restarts must be positive, got {clusters} and {restarts}")
+    clusters = check_count(clusters, "clusters", error=InputError)
+    restarts = check_count(restarts, "restarts", error=InputError)
+    seed = check_count(seed, "seed", 0, InputError)
     p_xy = source.p_x[:, None] * source.p_y
-    beta = betas.repeat_interleave(restarts)
-    codes = _starts(source.p_y, clusters, restarts, seed).repeat(len(betas), 1)
-    codes = _descend(p_xy, beta, codes, clusters)
+    codes, agreement = _best(source, betas, clusters, restarts, seed)
     p_zy = _gather(p_xy, codes, clusters)
-    objective = _cost(p_zy, beta[:, None]).sum(1).unflatten(0, (-1, restarts))
-    least, best = objective.min(1)
-    chosen = best + restarts * torch.arange(len(betas))
-    p_zy = p_zy[chosen]
     p_z = p_zy.sum(2)
     return DIBSolution(
         betas=betas,
         rate=torch.special.entr(p_z).sum(1),
         relevance=mutual_information(p_z, p_zy / p_z.clamp_min(1e-300)[..., None]),
-        codes=_renumber(codes[chosen][:, merged]),
-        agreement=(objective <= least[:, None] + 1e-9).double().mean(1),
+        codes=_renumber(whole.restore_rows(codes, p_z.argmax(1, keepdim=True))),
+        agreement=agreement,
         information=mutual_information(source.p_x, source.p_y).item(),
+        warning=_warning(p_zy, len(p_xy)),
+    )
+
+
+def _best(
+    source: Source, betas: Tensor, clusters: int, restarts: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """The best of the starts at each beta `[B, X]`, and the share as good as it `[B]`."""
+    p_xy = source.p_x[:, None] * source.p_y
+    beta = betas.repeat_interleave(restarts)
+    codes = _starts(source.p_y, clusters, restarts, seed).repeat(len(betas), 1)
+    at_once = max(1, _ENTRIES // (p_xy.numel() * clusters))
+    pairs = zip(beta.split(at_once), codes.split(at_once), strict=True)
+    codes = torch.cat([_descend(p_xy, *pair, clusters) for pair in pairs])
+    objective = _cost(_gather(p_xy, codes, clusters), beta[:, None]).sum(1)
+    objective = objective.unflatten(0, (-1, restarts))
+    least, best = objective.min(1)
+    chosen = codes[best + restarts * torch.arange(len(betas))]
+    return chosen, (objective <= least[:, None] + 1e-9).double().mean(1)
+
+
+def _warning(p_zy: Tensor, rows: int) -> str | None:
+    """Whether the number of clusters `[B, Z, Y]` may have kept a code from being better."""
+    full = (p_zy.sum(2) > 0).all(1)
+    clusters = p_zy.shape[1]
+    if not full.any() or clusters >= rows:
+        return None
+    return (
+        f"at {int(full.sum())} of {len(full)} betas all {clusters} clusters that were allowed are "
+        "used; more may be better"
     )
 
 

@@ -10,51 +10,51 @@ Source: Cover & Thomas (2006), "Elements of Information Theory", eqs. 2.1 and 2.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, as_tensor, check_joint
 from narrows.errors import InputError
-from narrows.information._joint import check_joint, mutual_information
+from narrows.information._joint import mutual_information
 
 __all__ = ["code_information", "discrete_entropy", "discrete_information", "label_rows"]
 
 _MOST_LABELS = 2**62
+_TINY = 1e-300
 
 
-def discrete_entropy(p: Tensor) -> float:
+def discrete_entropy(p: ArrayLike) -> float:
     """H in nats of probabilities of any shape.
 
     Raises:
-        InputError: if they are negative, no numbers, or do not sum to 1.
+        InputError: if there are none, or they are negative, no numbers, or do not sum to 1.
 
     Example:
+        >>> import math
         >>> discrete_entropy(torch.tensor([0.5, 0.5, 0.0])) == math.log(2)
         True
     """
-    p = _check_probabilities(p)
-    return -torch.special.xlogy(p, p).sum().item()
+    table = check_joint(as_tensor(p, "probabilities").reshape(1, -1), "probabilities")
+    return torch.special.entr(table).sum().item()
 
 
-def discrete_information(joint: Tensor) -> float:
+def discrete_information(joint: ArrayLike) -> float:
     """I(A;B) in nats of a joint distribution `[A, B]`; rows and columns of probability 0 are fine.
 
     Raises:
         InputError: if it is no joint distribution.
 
     Example:
+        >>> import math
         >>> round(discrete_information(torch.tensor([[0.5, 0.0], [0.0, 0.5]])) / math.log(2), 12)
         1.0
     """
-    if joint.dim() != 2:
-        raise InputError(f"joint must be [A, B], got {list(joint.shape)}")
-    p = _check_probabilities(joint)
+    p = check_joint(joint)
     independent = p.sum(1, keepdim=True) * p.sum(0)
     return (torch.special.xlogy(p, p) - torch.special.xlogy(p, independent)).sum().item()
 
 
-def code_information(codes: Tensor, joint: Tensor) -> tuple[float, float]:
+def code_information(codes: ArrayLike, joint: ArrayLike) -> tuple[float, float]:
     """I(X;Z) = H(Z) and I(Z;Y), exactly, of a code that is a function of x.
 
     Args:
@@ -69,22 +69,25 @@ def code_information(codes: Tensor, joint: Tensor) -> tuple[float, float]:
         InputError: for unequal lengths, NaN, or if `joint` is no joint distribution.
 
     Example:
+        >>> import math
         >>> codes, joint = torch.tensor([0, 0, 1, 1]), torch.full((4, 2), 0.125)
         >>> rate, relevance = code_information(codes, joint)
         >>> round(rate / math.log(2), 12), round(relevance, 12)
         (1.0, 0.0)
     """
-    joint = check_joint(joint)
-    if codes.dim() == 0 or len(codes) != len(joint):
+    p = check_joint(joint)
+    of_x = as_tensor(codes, "codes").detach().cpu()
+    if of_x.dim() == 0 or len(of_x) != len(p):
         raise InputError(
-            f"expected a code for each of the {len(joint)} x of the joint, got {list(codes.shape)}"
+            f"expected a code for each of the {len(p)} x of the joint, got {list(of_x.shape)}"
         )
-    if codes.isnan().any():
+    if of_x.isnan().any():
         raise InputError("codes hold NaN, which equals nothing")
-    label = label_rows(codes.detach().cpu())
-    p_zy = joint.new_zeros(int(label.max()) + 1, joint.shape[1]).index_add_(0, label, joint)
+    label = label_rows(of_x)
+    p_zy = p.new_zeros(int(label.max()) + 1, p.shape[1]).index_add_(0, label, p)
     p_z = p_zy.sum(1)
-    relevance = mutual_information(p_z, p_zy / p_z[:, None])
+    # A code of which no x occurs has no p(y|z), and its weight is 0.
+    relevance = mutual_information(p_z, p_zy / p_z.clamp_min(_TINY)[:, None])
     return discrete_entropy(p_z), relevance.item()
 
 
@@ -103,15 +106,3 @@ def label_rows(codes: Tensor) -> Tensor:
         packed = packed * len(values) + digit
         size *= len(values)
     return packed.unique(return_inverse=True)[1]
-
-
-def _check_probabilities(p: Tensor) -> Tensor:
-    if not p.is_floating_point():
-        raise InputError(f"probabilities must be floating point, got {p.dtype}")
-    p = p.detach().to("cpu", torch.float64)
-    if not (p >= 0).all() or not math.isclose(p.sum().item(), 1, abs_tol=1e-5):
-        raise InputError(
-            f"probabilities must not be negative and sum to 1, got a smallest of "
-            f"{p.min().item() if p.numel() else math.nan:g} and a sum of {p.sum().item():g}"
-        )
-    return p / p.sum()

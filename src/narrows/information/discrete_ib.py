@@ -8,11 +8,11 @@ eq. 3 and beta_T in eq. 8.
 
 Deviations: the iteration of Tishby et al. (`blahut_arimoto.py`) only finds a stationary point,
 slowly where clusters split. Here it only leads Newton's method (`_newton.py`) to its basin, from
-decoders spread over the rows p(y|x). As long as a decoder q is found (`_certificate.py`) that the
-code would gain from, q becomes a cluster in the place of an empty one. The same search bounds the
-gap to the optimum. Equal rows of p(y|x) are merged first, which changes nothing: the best encoder
-treats them alike. Many rows of two classes are solved roughly on fewer ones first. All betas are
-solved at once.
+decoders spread over the rows p(y|x). As long as decoders q are found (`_certificate.py`) that the
+code would gain from, each becomes a cluster. The same search bounds the gap to the optimum. The
+optimum needs no more clusters than there are different rows p(y|x) (Lindsay 1983, "The Geometry of
+Mixture Likelihoods", of which this is one). Many rows of two classes are solved roughly on fewer
+ones first. All betas are solved at once.
 """
 
 from __future__ import annotations
@@ -24,18 +24,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, check_count, check_number
 from narrows.errors import InputError
 from narrows.information._certificate import highest
 from narrows.information._checks import check_betas
 from narrows.information._clusters import Clusters, encode, grow, pad, start, trim, update
-from narrows.information._joint import (
-    Source,
-    check_joint,
-    coarsen,
-    merge_rows,
-    mutual_information,
-    spread,
-)
+from narrows.information._joint import Joint, Source, coarsen, mutual_information, reduce, spread
 from narrows.information._newton import climb
 from narrows.information.curve import IBPoint
 
@@ -46,8 +40,10 @@ __all__ = ["Codes", "IBSolution", "information_bottleneck", "solution_of"]
 _AIM = 6e-10
 _SLACK = 2e-10
 _ROUGH_AIM = 1e-6
+# Rounding errors of log c, in units of 1 + t.
+_NOISE = 4e-15
 _LEAST = 1e-9
-_ROUNDS = 12
+_ROUNDS = 40
 _LEADING = 12
 _CLIMB = 60
 # How near clusters are merged, in units of their reach: first 0.3, then ever less.
@@ -69,14 +65,16 @@ class IBSolution:
         betas: `[B]`, the weight of compression, in the order that was asked for.
         rate: `[B]`, I(X;Z).
         relevance: `[B]`, I(Z;Y).
-        encoder: `[B, X, Z]`, p(z|x); a z that nothing is encoded as is empty.
+        encoder: `[B, X, Z]`, p(z|x); a z that nothing is encoded as is empty, and an x of
+            probability 0 has p(z).
         decoder: `[B, Z, Y]`, p(y|z).
         gap: `[B]`, how far `beta I(X;Z) - I(Z;Y)` can be above the optimum over all encoders, also
             those with more clusters.
         certified: whether the gap is proven (two classes) or the result of a search (more).
         iterations: `[B]`, updates made.
-        converged: `[B]` bool, whether the last update changed no p(z|x) by more than the tolerance.
+        converged: `[B]` bool, whether the gap is within the tolerance.
         information: I(X;Y), the relevance that nothing exceeds.
+        warning: why some betas have not converged, and what to do; None if all have.
     """
 
     betas: Tensor
@@ -89,6 +87,7 @@ class IBSolution:
     iterations: Tensor
     converged: Tensor
     information: float
+    warning: str | None
 
     def points(self) -> list[IBPoint]:
         """The solutions as points of the IB curve."""
@@ -102,17 +101,20 @@ class IBSolution:
 
 
 def information_bottleneck(
-    joint: Tensor, betas: Sequence[float] | Tensor, clusters: int = 10, tolerance: float = 1e-9
+    joint: ArrayLike,
+    betas: ArrayLike,
+    clusters: int | None = None,
+    tolerance: float = 1e-9,
 ) -> IBSolution:
     """Solve the information bottleneck of `joint` at each beta, with a bound on the error.
 
     Args:
-        joint: `[X, Y]`, p(x, y); every x has some probability.
+        joint: `[X, Y]`, p(x, y).
         betas: weights of I(X;Z), above 0. As beta -> 0 the relevance tends to I(X;Y); from a
             critical beta <= 1 on nothing is worth its rate, and both informations are 0.
-        clusters: number of values that Z can take. If a gap stays although the iteration has
-            converged, the optimum may want more.
-        tolerance: how far a last update may change a p(z|x) of a solution that `converged`.
+        clusters: most values that Z can take; None for as many as the optimum wants. Where fewer
+            leave a gap, `warning` says so.
+        tolerance: the largest gap, in nats, of a solution that `converged`.
 
     Raises:
         InputError: if `joint` is no joint distribution, a beta is below 1e-9, or another setting is
@@ -124,77 +126,114 @@ def information_bottleneck(
         >>> [round(point.relevance, 3) for point in solution.points()]
         [0.368, 0.282]
     """
-    source, merged = merge_rows(check_joint(joint))
+    whole = reduce(joint)
+    source = whole.source
     betas = check_betas(betas, _SMALLEST_BETA)
-    if not (clusters > 0 and tolerance > 0):
-        raise InputError(
-            f"settings must be positive, got clusters {clusters} and tolerance {tolerance}"
-        )
-    at_once = max(1, _ENTRIES // (len(source.p_x) * clusters))
-    codes = Codes.join([_solve(source, 1 / part, clusters) for part in betas.split(at_once)])
-    return solution_of(source, merged, betas, codes, tolerance)
+    cap = None if clusters is None else check_count(clusters, "clusters", error=InputError)
+    tolerance = check_number(tolerance, "tolerance", above=0, error=InputError)
+    at_once = max(1, _ENTRIES // _entries(source, betas, cap))
+    parts = [_solve(source, 1 / part, cap or len(source.p_x)) for part in betas.split(at_once)]
+    return solution_of(whole, betas, Codes.join(parts, cap), tolerance, "the search found no more")
+
+
+def _entries(source: Source, betas: Tensor, cap: int | None) -> int:
+    """Entries of the largest table that each beta takes, about."""
+    x, y = source.p_y.shape
+    wanted = int(_distinguishable(source, 1 / betas).max().clamp_max(x))
+    return x * min(wanted, cap or x) * (1 if y == 2 else y)
 
 
 class Codes(NamedTuple):
-    """B codes: clusters, a floor `[B]` of I(X;Z) + t E d over all codes, and updates made `[B]`."""
+    """B codes: clusters, a floor `[B]` of I(X;Z) + t E d over all codes, and updates made `[B]`.
+
+    `full` `[B]` is where a cap of the clusters kept a code from gaining.
+    """
 
     clusters: Clusters
     floor: Tensor
     iterations: Tensor
+    full: Tensor
 
     @staticmethod
-    def join(parts: Sequence[Codes]) -> Codes:
-        """Put the codes of several groups of betas one after the other."""
-        clusters, *others = zip(*parts, strict=True)
-        joined = Clusters(*(torch.cat(part) for part in zip(*clusters, strict=True)))
+    def join(parts: Sequence[Codes], width: int | None) -> Codes:
+        """Put the codes of several groups of betas one after the other, `width` clusters each."""
+        width = width or max(part.clusters.w.shape[1] for part in parts)
+        padded = [pad(part.clusters, width) for part in parts]
+        joined = Clusters(*(torch.cat(part) for part in zip(*padded, strict=True)))
+        others = zip(*(part[1:] for part in parts), strict=True)
         return Codes(joined, *(torch.cat(part) for part in others))
 
 
 def solution_of(
-    source: Source, merged: Tensor, betas: Tensor, codes: Codes, tolerance: float
+    whole: Joint, betas: Tensor, codes: Codes, tolerance: float, otherwise: str
 ) -> IBSolution:
-    """What codes of a merged source stand for after one more update, and how good it is."""
+    """What codes of a reduced joint stand for after one more update, and how good it is.
+
+    `otherwise` is what to say of a gap that no cap of the clusters explains.
+    """
+    source = whole.source
     encoder, _ = encode(source, 1 / betas, codes.clusters)
     clusters = update(source, encoder, codes.clusters)
     last, _ = encode(source, 1 / betas, clusters)
     # Products of what is so small would underflow.
     last = torch.where(last < _TINY, 0.0, last)
-    change = (last - encoder).abs().amax((1, 2))
     q = update(source, last, clusters).q
+    p_z = (last * source.p_x[:, None]).sum(1)
     rate = mutual_information(source.p_x, last)
-    relevance = mutual_information((last * source.p_x[:, None]).sum(1), q)
+    relevance = mutual_information(p_z, q)
     information = mutual_information(source.p_x, source.p_y)
     # The Lagrangian with the distortion d is beta I(X;Z) + I(X;Y) - I(Z;Y).
     floor = betas * codes.floor - information
+    # It is below 0 by rounding only.
+    gap = (betas * rate - relevance - floor).clamp_min(0)
     return IBSolution(
         betas=betas,
         rate=rate,
         relevance=relevance,
-        encoder=last[:, merged],
-        decoder=q,
-        # It is below 0 by rounding only.
-        gap=(betas * rate - relevance - floor).clamp_min(0),
+        encoder=whole.restore_rows(last, p_z[:, None]),
+        decoder=whole.restore_classes(q),
+        gap=gap,
         certified=source.p_y.shape[1] == 2,
         iterations=codes.iterations,
-        converged=change <= tolerance,
+        converged=gap <= tolerance,
         information=information.item(),
+        warning=_warning(gap, codes.full, tolerance, otherwise),
     )
 
 
-def _solve(source: Source, t: Tensor, count: int) -> Codes:
+def _warning(gap: Tensor, full: Tensor, tolerance: float, otherwise: str) -> str | None:
+    """Why betas have not converged."""
+    wide = gap > tolerance
+    if not wide.any():
+        return None
+    why = "the optimum wants more clusters than were allowed; give more, or leave `clusters` out"
+    if not (wide & full).any():
+        why = otherwise
+    return (
+        f"at {int(wide.sum())} of {len(gap)} betas the gap is above the tolerance of "
+        f"{tolerance:g} nats, up to {gap.max().item():.2g}: {why}"
+    )
+
+
+def _solve(source: Source, t: Tensor, most: int) -> Codes:
     if source.p_y.shape[1] > 2 or len(source.p_x) <= _MANY_ROWS:
-        return _improve(source, t, _lead(source, t, count), count, _AIM)
+        return _improve(source, t, _lead(source, t, most), most, _AIM)
     few = coarsen(source, _CELLS)
-    rough = _improve(few, t, _lead(few, t, count), count, _ROUGH_AIM)
-    fine = _improve(source, t, rough.clusters, count, _AIM)
+    rough = _improve(few, t, _lead(few, t, most), most, _ROUGH_AIM)
+    fine = _improve(source, t, rough.clusters, most, _AIM)
     return fine._replace(iterations=rough.iterations + fine.iterations)
 
 
-def _lead(source: Source, t: Tensor, count: int) -> Clusters:
+def _distinguishable(source: Source, t: Tensor) -> Tensor:
+    """How many decoders can be told apart, about: `[B]`."""
+    return (2 + 1.2 * t.sqrt()) ** (source.p_y.shape[1] - 1)
+
+
+def _lead(source: Source, t: Tensor, most: int) -> Clusters:
     """A few updates of Blahut and Arimoto from decoders spread over the rows."""
+    wanted = _distinguishable(source, t)
+    count = min(most, len(source.p_x), int(wanted.max().clamp_max(most)) + 1)
     clusters = start(spread(source.p_y, count), len(t))
-    # As many as can be told apart at this beta.
-    wanted = (2 + 1.2 * t.sqrt()) ** (source.p_y.shape[1] - 1)
     w = (torch.arange(count) < wanted[:, None]).to(t)
     clusters = trim(Clusters(w / w.sum(1, keepdim=True), clusters.logits))
     for _ in range(_LEADING):
@@ -202,23 +241,35 @@ def _lead(source: Source, t: Tensor, count: int) -> Clusters:
     return clusters
 
 
-def _improve(source: Source, t: Tensor, clusters: Clusters, count: int, aim: float) -> Codes:
-    """Alternate between climbing and adding the decoder that a code would gain most from."""
-    codes = Codes(pad(clusters, count), torch.zeros_like(t), torch.full((len(t),), _LEADING))
+def _improve(source: Source, t: Tensor, clusters: Clusters, most: int, aim: float) -> Codes:
+    """Alternate between climbing and adding the decoders that a code would gain most from."""
+    codes = Codes(
+        clusters, torch.zeros_like(t), torch.full((len(t),), _LEADING), torch.zeros_like(t).bool()
+    )
     rows = torch.arange(len(t))
     unit = mutual_information(source.p_x, source.p_y).clamp(_LEAST, 1).item()
     for round_ in range(_ROUNDS):
         near = max(_NEAR / 10**round_, _NEAREST)
-        better, steps = climb(source, t[rows], trim(codes.clusters.take(rows)), near, _CLIMB)
+        better, steps = climb(source, t[rows], trim(clusters.take(rows)), near, _CLIMB)
         _, log_l = encode(source, t[rows], better)
         peaks = highest(source, log_l, t[rows], better.q, _SLACK * unit)
-        codes.clusters.put(rows, pad(better, count))
+        clusters = _put(clusters, rows, better)
         codes.floor[rows] = -(log_l @ source.p_x) - peaks.log_bound
         codes.iterations[rows] += steps
-        gains = peaks.log_value > aim * unit * t[rows]
-        grown, could = grow(source, t[rows], codes.clusters.take(rows), peaks.q)
-        rows = rows[gains & could]
+        least = torch.maximum(aim * unit * t[rows], _NOISE * (1 + t[rows]))
+        worth = peaks.log_value > least[:, None]
+        grown, could = grow(source, t[rows], better, peaks.q, worth, most)
+        codes.full[rows] = worth[:, 0] & ~could
+        rows = rows[could]
         if not len(rows):
             break
-        codes.clusters.put(rows, grown.take(gains & could))
-    return codes
+        clusters = _put(clusters, rows, grown.take(could))
+    return codes._replace(clusters=trim(clusters))
+
+
+def _put(clusters: Clusters, rows: Tensor, others: Clusters) -> Clusters:
+    """Clusters with those of some bottlenecks replaced."""
+    width = max(clusters.w.shape[1], others.w.shape[1])
+    clusters = pad(clusters, width)
+    clusters.put(rows, pad(others, width))
+    return clusters

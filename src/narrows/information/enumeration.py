@@ -18,13 +18,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, as_tensor, check_count, check_joint, check_number
 from narrows.errors import InputError
-from narrows.information._joint import check_joint
 
 __all__ = ["LayerInformation", "binary_codes", "binary_tables", "bit_table", "chain_information"]
 
 _TINY = 1e-300
 _MOST_ENTRIES = 2**28
+_MOST_UNITS = 23
 _BLOCK = 64
 
 
@@ -47,7 +48,9 @@ def binary_codes(units: int, low: float = 0.0) -> Tensor:
         >>> binary_codes(2).tolist()
         [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
     """
-    if not (units > 0 and units * 2.0**units <= _MOST_ENTRIES):
+    units = check_count(units, "units", error=InputError)
+    low = check_number(low, "low", error=InputError)
+    if units > _MOST_UNITS:
         raise InputError(
             f"cannot list every code of {units} units: expected 1 to 23; estimate from samples"
         )
@@ -56,7 +59,7 @@ def binary_codes(units: int, low: float = 0.0) -> Tensor:
     return low + (1 - low) * bits
 
 
-def bit_table(p: Tensor) -> Tensor:
+def bit_table(p: ArrayLike) -> Tensor:
     """Probabilities of all codes of independent bits, `p: [..., units]` that each is set.
 
     Returns:
@@ -69,12 +72,13 @@ def bit_table(p: Tensor) -> Tensor:
         >>> bit_table(torch.tensor([0.25, 0.5])).tolist()
         [0.375, 0.125, 0.375, 0.125]
     """
-    if not p.dim() or not p.shape[-1]:
-        raise InputError(f"expected probabilities [..., units], got {list(p.shape)}")
-    if not ((p >= 0) & (p <= 1)).all():
-        low, high = p.aminmax()
+    table = as_tensor(p, "probabilities")
+    if not table.dim() or not table.shape[-1]:
+        raise InputError(f"expected probabilities [..., units], got {list(table.shape)}")
+    if not ((table >= 0) & (table <= 1)).all():
+        low, high = table.aminmax()
         raise InputError(f"probabilities must lie in 0..1, got {low.item():g} to {high.item():g}")
-    return _outer(p)
+    return _outer(table)
 
 
 def _outer(p: Tensor) -> Tensor:
@@ -87,7 +91,7 @@ def _outer(p: Tensor) -> Tensor:
 
 
 def binary_tables(
-    x: Tensor, layers: Iterable[tuple[Tensor, Tensor]], low: float = 0.0
+    x: ArrayLike, layers: Iterable[tuple[ArrayLike, ArrayLike]], low: float = 0.0
 ) -> list[Tensor]:
     """Conditional tables of a network whose units are drawn from Bernoulli(sigmoid(W z + b)).
 
@@ -103,11 +107,13 @@ def binary_tables(
     Raises:
         InputError: for shapes that do not fit, NaN, or a layer whose table would exceed 2 GiB.
     """
-    inputs = x.detach().to("cpu", torch.float64)
+    inputs = _numbers(x, "x")
+    if inputs.dim() != 2:
+        raise InputError(f"x must be [X, D], got {list(inputs.shape)}")
     tables = []
-    for number, (weight, bias) in enumerate(layers, start=1):
-        weight, bias = (part.detach().to("cpu", torch.float64) for part in (weight, bias))
-        if inputs.dim() != 2 or weight.shape != (len(bias), inputs.shape[1]) or bias.dim() != 1:
+    for number, layer in enumerate(layers, start=1):
+        weight, bias = (_numbers(part, f"layer {number}") for part in layer)
+        if bias.dim() != 1 or weight.shape != (len(bias), inputs.shape[1]):
             raise InputError(
                 f"layer {number} must have a weight [units, {inputs.shape[-1]}] and a bias "
                 f"[units], got {list(weight.shape)} and {list(bias.shape)}"
@@ -126,7 +132,7 @@ def binary_tables(
     return tables
 
 
-def chain_information(tables: Sequence[Tensor], joint: Tensor) -> list[LayerInformation]:
+def chain_information(tables: Sequence[ArrayLike], joint: ArrayLike) -> list[LayerInformation]:
     """I(X;Z_l) and I(Z_l;Y) of every layer of a chain X - Z_1 - Z_2 ..., exactly.
 
     Args:
@@ -144,22 +150,22 @@ def chain_information(tables: Sequence[Tensor], joint: Tensor) -> list[LayerInfo
         >>> [round(rate, 4) for rate in rates]
         [0.6931, 0.6931]
     """
-    joint = check_joint(joint)
+    p_zy = check_joint(joint)
     if not len(tables):
         raise InputError("expected a table for each layer, got none")
-    p_x, of_y = joint.sum(1), _entropy(joint.sum(0))
-    code, codes, p_zy = None, len(joint), joint
-    found = []
-    for number, table in enumerate(tables, start=1):
-        table = _check_table(table, codes, number)
+    p_x, of_y = p_zy.sum(1), _entropy(p_zy.sum(0))
+    code, codes = None, len(p_zy)
+    layers = []
+    for number, of_layer in enumerate(tables, start=1):
+        table = _check_table(of_layer, codes, number)
         code, codes = table if code is None else code @ table, table.shape[1]
         p_zy = table.T @ p_zy
         p_z = p_zy.sum(1)
         of_z = _entropy(p_z)
         rate = of_z - p_x @ _entropy(code)
         relevance = of_z + of_y - _entropy(p_zy.flatten())
-        found.append(LayerInformation(rate.item(), relevance.item()))
-    return found
+        layers.append(LayerInformation(rate.item(), relevance.item()))
+    return layers
 
 
 def _entropy(p: Tensor) -> Tensor:
@@ -170,10 +176,15 @@ def _entropy(p: Tensor) -> Tensor:
     return torch.cat([-(p.clamp_min(_TINY).log_().mul_(p)).sum(1) for p in p.split(_BLOCK)])
 
 
-def _check_table(table: Tensor, rows: int, number: int) -> Tensor:
+def _numbers(value: ArrayLike, name: str) -> Tensor:
+    """Float64 on the CPU."""
+    return as_tensor(value, name).detach().to("cpu", torch.float64)
+
+
+def _check_table(value: ArrayLike, rows: int, number: int) -> Tensor:
+    table = _numbers(value, f"table {number}")
     if table.dim() != 2 or len(table) != rows or not table.shape[1]:
         raise InputError(f"table {number} must be [{rows}, codes], got {list(table.shape)}")
-    table = table.detach().to("cpu", torch.float64)
     off = (table.sum(1) - 1).abs().max().item()
     if not (table >= 0).all() or not off < 1e-5:
         raise InputError(

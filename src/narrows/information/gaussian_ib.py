@@ -16,12 +16,12 @@ of the whitened cross-covariance, which keeps full precision where a rho is smal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, as_tensor
 from narrows.errors import InputError
 from narrows.information._checks import check_betas
 from narrows.information.curve import IBPoint
@@ -59,7 +59,7 @@ class GaussianIB:
 
 
 def gaussian_bottleneck(
-    s_xx: Tensor, s_xy: Tensor, s_yy: Tensor, betas: Sequence[float] | Tensor
+    s_xx: ArrayLike, s_xy: ArrayLike, s_yy: ArrayLike, betas: ArrayLike
 ) -> GaussianIB:
     """Solve the bottleneck of jointly Gaussian X and Y at each beta.
 
@@ -103,11 +103,20 @@ def gaussian_bottleneck(
     )
 
 
-def _root(covariance: Tensor, name: str) -> Tensor:
+def _matrix(value: ArrayLike, name: str) -> Tensor:
+    """A real matrix, float64 on the CPU."""
+    matrix = as_tensor(value, name).detach()
+    if matrix.dim() != 2 or matrix.is_complex() or not matrix.numel():
+        kind = str(matrix.dtype).removeprefix("torch.")
+        raise InputError(f"{name} must be a matrix of real numbers, got {kind} {[*matrix.shape]}")
+    return matrix.to("cpu", torch.float64)
+
+
+def _root(value: ArrayLike, name: str) -> Tensor:
     """Cholesky factor of a covariance, float64 on the CPU."""
-    if covariance.dim() != 2 or covariance.shape[0] != covariance.shape[1]:
+    covariance = _matrix(value, name)
+    if covariance.shape[0] != covariance.shape[1]:
         raise InputError(f"{name} must be a square matrix, got {list(covariance.shape)}")
-    covariance = covariance.detach().to("cpu", torch.float64)
     if not torch.allclose(covariance, covariance.T, rtol=1e-5, atol=0):
         raise InputError(f"{name} must be symmetric and finite, as a covariance is")
     root, failed = torch.linalg.cholesky_ex(covariance)
@@ -118,10 +127,10 @@ def _root(covariance: Tensor, name: str) -> Tensor:
     return root
 
 
-def _cross(s_xy: Tensor, x: int, y: int) -> Tensor:
+def _cross(value: ArrayLike, x: int, y: int) -> Tensor:
+    s_xy = _matrix(value, "s_xy")
     if s_xy.shape != (x, y):
         raise InputError(f"s_xy must be [{x}, {y}], got {list(s_xy.shape)}")
-    s_xy = s_xy.detach().to("cpu", torch.float64)
     if not torch.isfinite(s_xy).all():
         raise InputError("s_xy holds NaN or inf")
     return s_xy

@@ -31,21 +31,29 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, check_number, has_values
 from narrows.errors import ConfigError, InputError
+from narrows.information._checks import as_real, full_precision
 
 __all__ = ["cka", "gaussian_kernel", "hsic", "linear_kernel", "normalise_kernel"]
 
 _FEWEST = {"biased": 2, "unbiased": 4, "normalised": 2}
 _ULPS = 4
+# Squares of bandwidths beyond these are not numbers.
+_NARROWEST, _WIDEST = 1e-300, 1e150
 _COLUMNS = 2048  # so many stay in the processor's cache between two uses
 
 
-def gaussian_kernel(x: Tensor, bandwidth: float | None = None) -> Tensor:
+def gaussian_kernel(x: ArrayLike, bandwidth: float | None = None) -> Tensor:
     """exp(-|x_i - x_j|^2 / 2 bandwidth^2): `[..., m, D]` to `[..., m, m]`, differentiable.
 
     Args:
         x: a batch of m samples, or several; flatten images first.
-        bandwidth: None for 5 sqrt(D), as HBaR and IB-RAR have it.
+        bandwidth: in the units of x, since it says from where on samples count as different; None
+            for 5 sqrt(D), as HBaR and IB-RAR have it, for columns of a spread of about 1.
+
+    Returns:
+        In the precision of x, in single where x is in half.
 
     Raises:
         InputError: for fewer than two dimensions, or a bandwidth that is not positive.
@@ -54,29 +62,36 @@ def gaussian_kernel(x: Tensor, bandwidth: float | None = None) -> Tensor:
         >>> gaussian_kernel(torch.tensor([[0.0], [2.0]]), bandwidth=1.0)[0, 1].log().item()
         -2.0
     """
-    _check_samples(x)
-    width = 5 * math.sqrt(x.shape[-1]) if bandwidth is None else bandwidth
-    if not (math.isfinite(width) and width > 0):
-        raise InputError(f"bandwidth must be positive and finite, got {width}")
-    gram = _centred_gram(x)
+    x = _as_batch(x)
+    if bandwidth is None:
+        width = 5 * math.sqrt(x.shape[-1])
+    else:
+        width = check_number(bandwidth, "bandwidth", high=_WIDEST, above=0, error=InputError)
+    # The narrowest kernels tell all samples apart, and still are 1 on the diagonal.
+    factor = min(0.5 / max(width**2, _NARROWEST), torch.finfo(x.dtype).max)
+    with full_precision(x.device):
+        gram = _centred_gram(x)
     squares = gram.diagonal(dim1=-2, dim2=-1)
     apart = squares[..., :, None] + squares[..., None, :] - 2 * gram
-    return (apart.clamp_min(0) * (-0.5 / width**2)).exp()
+    return (apart.clamp_min(0) * -factor).exp()
 
 
-def linear_kernel(x: Tensor) -> Tensor:
+def linear_kernel(x: ArrayLike) -> Tensor:
     """x_i . x_j: `[..., m, D]` to `[..., m, m]`, differentiable; for one-hot labels, say.
+
+    In the precision of x, in single where x is in half.
 
     Raises:
         InputError: for fewer than two dimensions.
     """
-    _check_samples(x)
-    return x @ x.mT
+    x = _as_batch(x)
+    with full_precision(x.device):
+        return x @ x.mT
 
 
 def hsic(
-    k: Tensor,
-    other: Tensor,
+    k: ArrayLike,
+    other: ArrayLike,
     kind: Literal["biased", "unbiased", "normalised"] = "biased",
     eps: float = 1e-5,
 ) -> Tensor:
@@ -94,7 +109,7 @@ def hsic(
         eps: of `normalised` alone.
 
     Returns:
-        In the precision of the kernels.
+        In the precision of the kernels, in single where they are in half.
 
     Raises:
         InputError: for matrices that are not square or of different sizes, fewer than 2 samples
@@ -109,8 +124,9 @@ def hsic(
         >>> bool(hsic(k, k) > hsic(k, gaussian_kernel(x.abs(), 1.0)))
         True
     """
-    if kind not in _FEWEST:
+    if str(kind) not in _FEWEST:
         raise ConfigError(f"kind must be one of {', '.join(_FEWEST)}, got {kind!r}")
+    k, other = as_real(k, "a kernel"), as_real(other, "a kernel")
     m = _check_kernels(k, other, _FEWEST[kind])
     measured = _measured(k, other)
     if kind == "unbiased":
@@ -123,7 +139,7 @@ def hsic(
     return value
 
 
-def normalise_kernel(k: Tensor, eps: float = 1e-5) -> Tensor:
+def normalise_kernel(k: ArrayLike, eps: float = 1e-5) -> Tensor:
     """K~ = HKH (HKH + eps m I)^-1 of `k: [..., m, m]`, in float64, differentiable.
 
     Single precision would be wrong in the second digit: the matrix has a condition of 1/eps. The
@@ -132,24 +148,28 @@ def normalise_kernel(k: Tensor, eps: float = 1e-5) -> Tensor:
     Raises:
         InputError: for a matrix that is not square, or an eps that is not positive.
     """
+    k = as_real(k, "a kernel")
     m = _check_kernels(k, k, 2)
-    if not (math.isfinite(eps) and eps > 0):
-        raise InputError(f"eps must be positive and finite, got {eps}")
+    eps = check_number(eps, "eps", above=0, error=InputError)
     normalised: Any = _Normalised.apply(_centre(_centre(k.double()).mT), eps * m)
     return normalised
 
 
-def cka(k: Tensor, other: Tensor) -> Tensor:
+def cka(k: ArrayLike, other: ArrayLike) -> Tensor:
     """Centred kernel alignment, biased HSIC as a cosine: `[..., m, m]` each to `[...]` in 0..1.
 
     Source: Kornblith et al. (2019), arXiv 1905.00414, eq. 3. It is also called normalised HSIC. On
     independent data it is above 0, the more the larger the number of columns is against m.
+
+    A kernel times a factor changes nothing: that of a linear kernel, x times 10. Columns that have
+    units of their own weigh as these are large.
 
     A constant kernel has no direction. Among kernels with a gradient its alignment is 0.
 
     Raises:
         InputError: as `hsic`, and for a constant kernel if no kernel has a gradient.
     """
+    k, other = as_real(k, "a kernel"), as_real(other, "a kernel")
     value = hsic(k, other)
     (of_k, flat), (of_other, flat_other) = _spread(k), _spread(other)
     flat = flat | flat_other
@@ -237,7 +257,8 @@ class _CentredGram(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         (grad,) = grad_outputs
-        return _centre(grad + grad.mT) @ x
+        with full_precision(x.device):
+            return _centre(grad + grad.mT) @ x
 
 
 def _centred_gram(x: Tensor) -> Tensor:
@@ -247,20 +268,18 @@ def _centred_gram(x: Tensor) -> Tensor:
 
 def _measured(*kernels: Tensor) -> bool:
     """Whether these are kernels to measure, which are then finite, and not part of a loss."""
-    if any(kernel.requires_grad for kernel in kernels):
+    if not all(has_values(kernel) and not kernel.requires_grad for kernel in kernels):
         return False
-    try:
-        finite = all(bool(kernel.isfinite().all()) for kernel in kernels)
-    except RuntimeError:  # mapped over members by torch.func, where no value can be looked at
-        return False
-    if not finite:
+    if not all(bool(kernel.isfinite().all()) for kernel in kernels):
         raise InputError("a kernel holds NaN or inf; leave those samples out")
     return True
 
 
-def _check_samples(x: Tensor) -> None:
-    if x.dim() < 2 or not x.is_floating_point():
-        raise InputError(f"expected floating point [..., m, D], got {x.dtype} {list(x.shape)}")
+def _as_batch(x: ArrayLike) -> Tensor:
+    samples = as_real(x, "x")
+    if samples.dim() < 2 or not samples.numel():
+        raise InputError(f"x must be samples [..., m, D], got {list(samples.shape)}")
+    return samples
 
 
 def _check_kernels(k: Tensor, other: Tensor, fewest: int) -> int:

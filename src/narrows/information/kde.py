@@ -27,12 +27,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, check_count, check_samples
 from narrows.errors import InputError
 from narrows.information._checks import (
-    check_codes,
-    check_labels,
+    as_scale,
     check_scale,
     constant_columns,
+    labels_of,
     standard_error,
 )
 from narrows.information._pairs import Gaussians, error_samples, similarities, standardise
@@ -43,7 +44,9 @@ __all__ = ["kde_bounds", "kde_relevance"]
 _SATURATED = 0.95
 
 
-def kde_bounds(mean: Tensor, scale: Tensor | float, block: int = 128) -> tuple[Estimate, Estimate]:
+def kde_bounds(
+    mean: ArrayLike, scale: ArrayLike | float, block: int = 128
+) -> tuple[Estimate, Estimate]:
     """Lower and upper bound of I(X;Z), from the means and scales of p(z|x) at n samples.
 
     Time grows with n^2 K. A scale that all samples share costs a matrix product; scales that differ
@@ -53,7 +56,8 @@ def kde_bounds(mean: Tensor, scale: Tensor | float, block: int = 128) -> tuple[E
     Args:
         mean: `[n, K]`, the means of p(z|x), or a deterministic code.
         scale: `[n, K]` standard deviations; or a number, the standard deviation of Gaussian noise
-            that is added to the code, which is then what is measured.
+            that is added to the code, which is then what is measured. It is in the units of the
+            code: both times the same factor change nothing, the code alone times 10 is less noise.
         block: rows of the matrix of pairs held at once; changes memory and speed only.
 
     Returns:
@@ -70,17 +74,18 @@ def kde_bounds(mean: Tensor, scale: Tensor | float, block: int = 128) -> tuple[E
         >>> round(lower.bits, 6), round(upper.bits, 6), upper.diagnostics["saturated"]
         (1.0, 1.0, True)
     """
-    mixture = _mixture(mean, scale, block)
+    scale = as_scale(scale)
+    mixture, block = _mixture(mean, scale, block)
     nats, influence = _information(mixture, error_samples(mixture.mean), block)
-    about = _about(scale, nats[1], mixture)
+    diagnostics = _diagnostics(scale, nats[1], mixture)
     return (
-        _estimate(nats[0], influence[0], mixture, about | _LOWER),
-        _estimate(nats[1], influence[1], mixture, about | _UPPER),
+        _estimate(nats[0], influence[0], mixture, diagnostics | _LOWER),
+        _estimate(nats[1], influence[1], mixture, diagnostics | _UPPER),
     )
 
 
 def kde_relevance(
-    mean: Tensor, scale: Tensor | float, y: Tensor, block: int = 128
+    mean: ArrayLike, scale: ArrayLike | float, y: ArrayLike, block: int = 128
 ) -> tuple[Estimate, Estimate]:
     """Lower and upper bound of I(Z;Y) = I(X;Z) - sum_y p(y) I(X;Z|Y=y), for the samples' mixture.
 
@@ -103,25 +108,26 @@ def kde_relevance(
     Raises:
         InputError: as `kde_bounds`, and for labels that are not integers or not one a sample.
     """
-    mixture = _mixture(mean, scale, block)
-    y = check_labels(y, mean)
+    scale = as_scale(scale)
+    mixture, block = _mixture(mean, scale, block)
+    y = labels_of(y, mixture.mean)
     chosen = error_samples(mixture.mean)
     nats, influence = _information(mixture, chosen, block)
     within, within_influence = torch.zeros_like(nats), torch.zeros_like(influence)
     label_entropy = 0.0
     for label in y.unique():
-        own = y == label
-        share = own.double().mean().item()
-        part = _information(mixture.take(own), chosen[own], block)
+        members = y == label
+        share = members.double().mean().item()
+        part = _information(mixture.take(members), chosen[members], block)
         within += share * part[0]
-        within_influence[:, own[chosen]] = part[1]
+        within_influence[:, members[chosen]] = part[1]
         label_entropy -= share * math.log(share)
-    about = _about(scale, nats[1], mixture) | {"label_entropy": label_entropy}
+    diagnostics = _diagnostics(scale, nats[1], mixture) | {"label_entropy": label_entropy}
     same = (nats - within).tolist()
     # Flipped: each bound of the whole goes with the opposite one within the classes.
     bounds, influence = nats - within.flip(0), influence - within_influence.flip(0)
-    lower = about | _LOWER | {"same_distance": same[0]}
-    upper = about | _UPPER | {"same_distance": same[1]}
+    lower = diagnostics | _LOWER | {"same_distance": same[0]}
+    upper = diagnostics | _UPPER | {"same_distance": same[1]}
     return (
         _estimate(bounds[0], influence[0], mixture, lower, label_entropy),
         _estimate(bounds[1], influence[1], mixture, upper),
@@ -132,11 +138,10 @@ _LOWER = {"bound": "lower", "distance": "bhattacharyya"}
 _UPPER = {"bound": "upper", "distance": "kullback-leibler"}
 
 
-def _mixture(mean: Tensor, scale: Tensor | float, block: int) -> Gaussians:
-    if block < 1:
-        raise InputError(f"block must be at least 1, got {block}")
-    mean = check_codes(mean)
-    return standardise(mean, check_scale(scale, mean))
+def _mixture(mean: ArrayLike, scale: Tensor | float, block: int) -> tuple[Gaussians, int]:
+    mean = check_samples(mean, "mean")
+    mixture = standardise(mean, check_scale(scale, mean))
+    return mixture, check_count(block, "block", 1, InputError)
 
 
 def _information(mixture: Gaussians, chosen: Tensor, block: int) -> tuple[Tensor, Tensor]:
@@ -164,9 +169,9 @@ def _neighbours(mixture: Gaussians, block: int) -> Tensor:
     for rows in _strips(n, block):
         alike, forth, back = similarities(mixture.take(rows), mixture.take(slice(rows.start, n)))
         later = slice(rows.stop, n)
-        for total, there, here in ((sums[0], alike, alike), (sums[1], forth, back)):
-            total[rows] += there.sum(1)
-            total[later] += here[:, block:].sum(0)
+        for total, forward, backward in ((sums[0], alike, alike), (sums[1], forth, back)):
+            total[rows] += forward.sum(1)
+            total[later] += backward[:, block:].sum(0)
     return sums
 
 
@@ -175,9 +180,9 @@ def _strips(n: int, block: int) -> Iterator[slice]:
         yield slice(start, min(start + block, n))
 
 
-def _about(scale: Tensor | float, upper: Tensor, mixture: Gaussians) -> dict[str, Any]:
+def _diagnostics(scale: Tensor | float, upper: Tensor, mixture: Gaussians) -> dict[str, Any]:
     n = len(mixture.mean)
-    noise = None if isinstance(scale, Tensor) else float(scale)
+    noise = None if isinstance(scale, Tensor) else scale
     measures = "the stochastic code" if noise is None else f"the code + N(0, {noise:g}^2 I)"
     return {
         "noise_scale": noise,

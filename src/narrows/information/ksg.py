@@ -3,20 +3,30 @@
     I_1    = psi(k) + psi(n) - < psi(n_x + 1) + psi(n_z + 1) >
     I_2    = psi(k) - 1/k + psi(n) - < psi(n_x) + psi(n_z) >
     I_Ross = psi(k) + psi(n) - < psi(n_y) + psi(m) >
+    I_mix  = psi(n) + < psi(m_xz) - psi(m_x) - psi(m_z) >,   of labels psi(m_zy) - psi(m) - psi(n_y)
 
 Distances are maximum norms. I_1: n_x and n_z count the others nearer in x, or in z, than the k-th
 neighbour in both. I_2: they count those within the smallest rectangle that holds the k neighbours.
 I_Ross: n_y is the number of samples with the label, m counts the others of any label as near as the
 k-th neighbour of the same one.
 
-Source: Kraskov, Stoegbauer & Grassberger (2004), arXiv cond-mat/0305641, eqs. 8 and 9; Ross (2014),
-"Mutual Information between Discrete and Continuous Data Sets", PLoS ONE 9, eq. 2.
+I_mix is for values that occur more than once: atoms, mixtures of atoms and densities, and what was
+rounded. m_xz, m_x and m_z count the samples, each its own among them, nearer than the k-th
+neighbour; where that one is at distance 0, those at distance 0. Without equal distances m_xz is k
+and I_mix is I_1, or Ross's. Of atoms alone it is the plug-in estimate with psi for log, which takes
+off most of its bias.
 
-These estimates assume that the density is constant around a sample as far as its k-th neighbour.
-They fall far too low where it is not: in many dimensions (of the 1.4 nats of correlated Gaussians,
-d = 10 and n = 10,000, they find 0.76), and where the dependence is strong, as the number of samples
-needed grows exponentially with I (Gao, Ver Steeg & Galstyan 2015, arXiv 1411.2003). A code with
-equal samples has no density at all.
+Source: Kraskov, Stoegbauer & Grassberger (2004), arXiv cond-mat/0305641, eqs. 8 and 9; Ross (2014),
+"Mutual Information between Discrete and Continuous Data Sets", PLoS ONE 9, eq. 2; Gao, Kannan, Oh &
+Viswanath (2017), "Estimating Mutual Information for Discrete-Continuous Mixtures", arXiv
+1709.06212, algorithm 1. Deviations from the last: psi(n) for log n and psi for log(n_x + 1), as
+their code has it; and m_xz in place of k where several neighbours are equally far, without which
+two independent variables that were rounded to tenths share .1 to .2 nats.
+
+The density must be constant around a sample as far as its k-th neighbour. The estimates fall far
+too low where it is not: in many dimensions (of the 1.4 nats of correlated Gaussians, d = 10 and n =
+10,000, they find 0.76), and where the dependence is strong, as the number of samples needed grows
+exponentially with I (Gao, Ver Steeg & Galstyan 2015, arXiv 1411.2003).
 
 Standard errors are those of estimates from disjoint parts of the samples, as the variance falls as
 1/n (Holmes & Nemenman 2019, arXiv 1903.09280); that of the terms would be too small, since samples
@@ -26,61 +36,70 @@ share their neighbours.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, check_count, check_number, check_samples
 from narrows.errors import InputError
 from narrows.information._checks import (
-    check_codes,
-    check_labels,
     check_pair,
+    check_seed,
     constant_columns,
+    labels_of,
     standard_error,
 )
 from narrows.information._counts import count_within
+from narrows.information._ksg_diagnostics import diagnose
 from narrows.information._neighbours import nearest
+from narrows.information._scaling import Scaling, scale_columns
 from narrows.information.discrete import label_rows
 from narrows.types import Estimate
 
 __all__ = ["ksg", "ksg_relevance"]
 
-# Where correlated Gaussians of 1 to 10 dimensions and 300 to 10,000 samples lost a tenth.
-_WIDE = 0.8
-# Of independent normals of which one was rounded, this share of ties was worth two errors.
-_TIED = 0.05
 _PARTS = 10
+
+Variant = Literal[1, 2, "mixture"]
 
 
 def ksg(
-    x: Tensor,
-    z: Tensor,
+    x: ArrayLike,
+    z: ArrayLike,
     k: int = 3,
-    variant: Literal[1, 2] = 1,
+    variant: Variant | None = None,
     jitter: float = 0.0,
     seed: int = 0,
+    *,
+    scaling: Scaling = "columns",
 ) -> Estimate:
-    """Estimate I(X;Z) of two continuous vectors from their nearest neighbours.
-
-    Bring x and z to similar scales first: the neighbours are those in both, in common units.
+    """Estimate I(X;Z) of two vectors, continuous or in part discrete, from nearest neighbours.
 
     Args:
         x: `[n, D]`.
         z: `[n, K]`.
         k: which neighbour; more make the estimate steadier and more biased.
-        variant: 1 or 2, the two algorithms of the paper.
-        jitter: standard deviation of Gaussian noise to add, in units of each column's own, for
-            data with duplicates; what is measured then is the information of the noisy data.
+        variant: 1 or 2, the two algorithms of Kraskov et al.; "mixture" for data with atoms; None
+            for "mixture" where a column has a value more than k times, and else for 1.
+        jitter: standard deviation of Gaussian noise to add, in units of each column's own; what is
+            measured then is the information of the noisy data.
         seed: of the jitter.
+        scaling: the units in which neighbours are near. "columns" divides every column by its
+            standard deviation, so that no column's units matter; "vectors" divides all of x, and
+            all of z, by one number, for columns whose relative size has a meaning; "ranks" turns a
+            column into normal scores, which no increasing map of it changes, for tails so long that
+            a standard deviation says little; "none" takes the numbers as they are.
 
     Returns:
-        Estimate in nats, which can be negative; the standard error is NaN below 8k samples.
-        Diagnostics: `bound` ("none"), `neighbours`, `variant`, `jitter`, `duplicates` (share of
-        samples that equal k others), `ties` (the largest share of samples that do so in x, or in z,
-        alone), `constant_columns` of x and z together, `neighbourhood`
-        (median distance to the k-th neighbour in units of the typical width of x given z) and
-        `warning`, a sentence where the estimate must not be believed, else None.
+        Estimate in nats, which can be negative, and is 0 where x or z is constant; the standard
+        error is NaN below 8k samples. Diagnostics: `bound` ("none"), `neighbours`, `variant`,
+        `scaling`, `jitter`, `duplicates` (share of samples that equal k others), `ties` (the
+        largest share of samples that do so in x, or in z, alone), `constant_columns` of x and z
+        together, `neighbourhood` (median distance to the k-th neighbour in units of the typical
+        width of x given z), `alone` (of "mixture": share of samples with nobody nearer than the
+        k-th neighbour) and `warning`, a sentence where the estimate must not be believed, else
+        None.
 
     Raises:
         InputError: for NaN, wrong shapes, unequal lengths, k + 1 samples or fewer.
@@ -90,25 +109,40 @@ def ksg(
         >>> abs(ksg(x, x + noise).bits - 0.5) < 0.1
         True
     """
-    x, z = check_pair(check_codes(x, "x"), check_codes(z, "z"))
+    x, z = check_pair(check_samples(x, "x"), check_samples(z, "z"))
     n = len(x)
-    _check_settings(k, jitter, n, variant)
-    x, z = (_shake(part, jitter, seed + i) for i, part in enumerate((x, z)))
-    nats, radius = _vectors(x, z, k, variant)
-    duplicates = bool((radius == 0).any())
-    parts = _parts(torch.cat([x, z], 1), n // (4 * k))
-    # With distinct samples n_x and n_z are at least k; equal ones can leave nobody nearer.
-    fewest = 1 if duplicates and variant == 1 else k
-    ceiling = _psi(k) + _psi(n) - 2 * _psi(fewest) - (variant - 1) / k
+    if variant not in (None, 1, 2, "mixture"):
+        raise InputError(f"variant must be 1, 2, 'mixture' or None, got {variant!r}")
+    k, seed = _check_settings(k, jitter, seed, n)
+    (x, rounding), (z, other) = (
+        scale_columns(_shake(part, jitter, seed + i), scaling) for i, part in enumerate((x, z))
+    )
+    rounding = max(rounding, other)
+    if variant is None:
+        variant = "mixture" if _has_atoms(torch.cat([x, z], 1), k, rounding) else 1
+    nats, radius, inside = _vectors(x, z, k, variant, rounding)
     width = (radius.median() / _typical(torch.cat([x, z], 1))).item()
     width *= math.exp(nats / min(x.shape[1], z.shape[1]))
-    about = _about(k, jitter, radius, width, x=x, z=z) | {"variant": variant}
-    error = _error([_vectors(x[rows], z[rows], k, variant)[0] for rows in parts])
-    return Estimate(nats, error, n, ceiling.item(), about)
+    settings = {"variant": variant, "scaling": scaling, "neighbours": k, "jitter": jitter}
+    diagnostics = diagnose(settings, radius, inside, width, x=x, z=z)
+    if _is_constant(x) or _is_constant(z):
+        return Estimate(0.0, 0.0, n, 0.0, diagnostics)
+    parts = _parts(torch.cat([x, z], 1), n // (4 * k))
+    error = _error([_vectors(x[rows], z[rows], k, variant, rounding)[0] for rows in parts])
+    return Estimate(nats, error, n, _ceiling(n, k, variant, radius, inside), diagnostics)
 
 
-def ksg_relevance(z: Tensor, y: Tensor, k: int = 3, jitter: float = 0.0, seed: int = 0) -> Estimate:
-    """Estimate I(Z;Y) of a continuous code and discrete labels from nearest neighbours.
+def ksg_relevance(
+    z: ArrayLike,
+    y: ArrayLike,
+    k: int = 3,
+    jitter: float = 0.0,
+    seed: int = 0,
+    *,
+    variant: Literal["ross", "mixture"] | None = None,
+    scaling: Scaling = "columns",
+) -> Estimate:
+    """Estimate I(Z;Y) of a code, continuous or in part discrete, and labels from neighbours.
 
     Args:
         z: `[n, K]`.
@@ -116,6 +150,9 @@ def ksg_relevance(z: Tensor, y: Tensor, k: int = 3, jitter: float = 0.0, seed: i
         k: as in `ksg`.
         jitter: as in `ksg`.
         seed: as in `ksg`.
+        variant: "ross" for a code with a density; "mixture" for one with atoms; None for "mixture"
+            where a column has a value more than k times, and else for "ross".
+        scaling: as in `ksg`, but that the standard deviation is that within the classes.
 
     Returns:
         Estimate in nats with the diagnostics of `ksg`, `neighbourhood` in units of the typical
@@ -124,45 +161,95 @@ def ksg_relevance(z: Tensor, y: Tensor, k: int = 3, jitter: float = 0.0, seed: i
     Raises:
         InputError: as `ksg`, and for a label with k samples or fewer.
     """
-    z = check_codes(z, "z")
-    y = check_labels(y, z)
-    _check_settings(k, jitter, len(z))
-    z = _shake(z, jitter, seed)
-    counts = torch.bincount(y.unique(return_inverse=True)[1])
+    z = check_samples(z, "z")
+    y = labels_of(y, z)
+    if variant not in (None, "ross", "mixture"):
+        raise InputError(f"variant must be 'ross', 'mixture' or None, got {variant!r}")
+    k, seed = _check_settings(k, jitter, seed, len(z))
+    z, rounding = scale_columns(_shake(z, jitter, seed), scaling, y)
+    labels, counts = y.unique(return_counts=True)
     if counts.min() <= k:
-        label = y.unique()[counts.argmin()].item()
         raise InputError(
-            f"label {label} has {counts.min().item()} samples; the {k} nearest neighbours need at "
-            f"least {k + 1}; take a smaller k or leave that label out"
+            f"label {labels[counts.argmin()].item()} has {counts.min().item()} samples; the {k} "
+            f"nearest neighbours need at least {k + 1}; take a smaller k or leave that label out"
         )
-    nats, radius, ceiling = _labelled(z, y, k)
+    if variant is None:
+        variant = "mixture" if _has_atoms(z, k, rounding) else "ross"
+    nats, radius, inside, ceiling = _labelled(z, y, k, variant, rounding)
     parts = _parts(z, int(counts.min()) // (2 * k), y)
-    error = _error([_labelled(z[rows], y[rows], k)[0] for rows in parts])
+    error = _error([_labelled(z[rows], y[rows], k, variant, rounding)[0] for rows in parts])
     width = (radius / _spread_within(z, y)).median().item()
-    return Estimate(nats, error, len(z), ceiling, _about(k, jitter, radius, width, z=z))
+    settings = {"variant": variant, "scaling": scaling, "neighbours": k, "jitter": jitter}
+    diagnostics = diagnose(settings, radius, inside, width, z=z)
+    if _is_constant(z):
+        nats, error = 0.0, 0.0
+    return Estimate(nats, error, len(z), ceiling, diagnostics)
 
 
-def _vectors(x: Tensor, z: Tensor, k: int, variant: int) -> tuple[float, Tensor]:
-    """The estimate, and each sample's distance to its k-th neighbour `[n]`."""
-    distances, rows = nearest(torch.cat([x, z], 1), k)
-    radius = distances[:, -1]
+def _vectors(
+    x: Tensor, z: Tensor, k: int, variant: Variant, rounding: float = 0.0
+) -> tuple[float, Tensor, Tensor | None]:
+    """The estimate, distances to the k-th neighbours `[n]`, and how many are nearer, if counted."""
+    both = torch.cat([x, z], 1)
+    distances, rows = nearest(both, k)
+    radius, of_n = distances[:, -1], _psi(len(x))
+    if variant == "mixture":
+        inside, n_x, n_z = (_nearer(part, radius, rounding) for part in (both, x, z))
+        mean = of_n + (_psi(inside) - _psi(n_x) - _psi(n_z)).mean()
+        return mean.item(), radius, inside
     if variant == 1:
         n_x, n_z = (count_within(part, radius, strict=True) + 1 for part in (x, z))
     else:
         n_x, n_z = (count_within(part, _extent(part, rows), strict=False) for part in (x, z))
-    mean = _psi(k) + _psi(len(x)) - (_psi(n_x) + _psi(n_z)).mean() - (variant - 1) / k
-    return mean.item(), radius
+    mean = _psi(k) + of_n - (_psi(n_x) + _psi(n_z)).mean() - (variant - 1) / k
+    return mean.item(), radius, None
 
 
-def _labelled(z: Tensor, y: Tensor, k: int) -> tuple[float, Tensor, float]:
-    """The estimate, each sample's distance to its k-th neighbour, and the largest value."""
-    radius, own = torch.empty_like(z[:, 0]), torch.empty_like(y)
+def _labelled(
+    z: Tensor, y: Tensor, k: int, variant: Literal["ross", "mixture"], rounding: float
+) -> tuple[float, Tensor, Tensor | None, float]:
+    """What `_vectors` returns, of labels, and the largest value."""
+    radius, class_sizes, inside = torch.empty_like(z[:, 0]), y.clone(), y.clone()
     for label in y.unique():
         same = y == label
-        radius[same], own[same] = nearest(z[same], k)[0][:, -1], same.sum()
+        radius[same], class_sizes[same] = nearest(z[same], k)[0][:, -1], same.sum()
+        if variant == "mixture":
+            inside[same] = _nearer(z[same], radius[same], rounding)
+    ceiling = _psi(len(z)) - _psi(class_sizes).mean()
+    if variant == "mixture":
+        nats = ceiling + (_psi(inside) - _psi(_nearer(z, radius, rounding))).mean()
+        return nats.item(), radius, inside, ceiling.item()
     near = count_within(z, radius, strict=False)
-    ceiling = _psi(len(z)) - _psi(own).mean()
-    return (ceiling + _psi(k) - _psi(near).mean()).item(), radius, ceiling.item()
+    return (ceiling + _psi(k) - _psi(near).mean()).item(), radius, None, ceiling.item()
+
+
+def _nearer(part: Tensor, radius: Tensor, rounding: float) -> Tensor:
+    """How many samples lie nearer than the radius of each, or, if that is 0, at 0: `[n]`.
+
+    Each is one of its own. What differs by rounding is as near.
+    """
+    reach = torch.where(radius > rounding, radius - rounding, rounding)
+    return count_within(part, reach, strict=False) + 1
+
+
+def _has_atoms(points: Tensor, k: int, rounding: float) -> bool:
+    """Whether some column has a value more than k times, and others too."""
+    line = points.sort(0).values
+    varies = line[-1] - line[0] > rounding
+    return bool(((line[k:] - line[:-k] <= rounding).any(0) & varies).any())
+
+
+def _is_constant(part: Tensor) -> bool:
+    return constant_columns(part) == part.shape[1]
+
+
+def _ceiling(n: int, k: int, variant: Variant, radius: Tensor, inside: Tensor | None) -> float:
+    if inside is not None:
+        # No fewer samples are near in x, or in z, than in both.
+        return (_psi(n) - _psi(inside).mean()).item()
+    # With distinct samples n_x and n_z are at least k; equal ones can leave nobody nearer.
+    fewest = 1 if variant == 1 and bool((radius == 0).any()) else k
+    return (_psi(k) + _psi(n) - 2 * _psi(fewest)).item() - (variant == 2) / k
 
 
 def _psi(count: Tensor | int) -> Tensor:
@@ -200,68 +287,34 @@ def _spread_within(z: Tensor, y: Tensor) -> Tensor:
 def _parts(points: Tensor, most: int, y: Tensor | None = None) -> list[Tensor]:
     """Disjoint parts of the samples, each with its share of every label; none if they are too few.
 
-    They are drawn by a hash of the values, so that the order of the samples does not matter.
+    They are drawn by a hash of the values, so that the order of the samples does not matter, and of
+    equal samples by their number, so that an atom's share varies between the parts.
     """
     mix = torch.arange(1, points.shape[1] + 1, device=points.device).to(points).sqrt()
-    order = (points @ mix * 1e4).sin().mul(1e4).frac().argsort()
+    number = _number_of_equals(points if y is None else torch.cat([points, y[:, None]], 1))
+    order = (points @ mix * 1e4 + number).sin().mul(1e4).frac().argsort()
     if y is not None:
         order = order[y[order].argsort(stable=True)]
     count = min(_PARTS, most)
     return [order[first::count] for first in range(count)] if count > 1 else []
 
 
+def _number_of_equals(points: Tensor) -> Tensor:
+    """Count the samples that are equal, 0, 1, 2, ...: `[n]`."""
+    row = label_rows(points)
+    order = row.argsort(stable=True)
+    first = torch.bincount(row).cumsum(0) - torch.bincount(row)
+    place = torch.arange(len(row), device=row.device) - first[row[order]]
+    return torch.empty_like(place).index_copy_(0, order, place).to(points)
+
+
 def _error(parts: list[float]) -> float:
     return standard_error(torch.tensor(parts)) if parts else math.nan
 
 
-def _about(
-    k: int, jitter: float, radius: Tensor, width: float, **variables: Tensor
-) -> dict[str, Any]:
-    duplicates = (radius == 0).double().mean().item()
-    constant = {name: constant_columns(part) for name, part in variables.items()}
-    flat = [name for name, part in variables.items() if constant[name] == part.shape[1]]
-    ties = {name: _ties(part, k) for name, part in variables.items()}
-    tied = max(ties, key=lambda name: ties[name])
-    warning = None
-    if duplicates:
-        warning = (
-            f"{duplicates:.1%} of the samples equal {k} others: there is no density to estimate; "
-            "bin the code, or add jitter if it was rounded"
-        )
-    elif flat:
-        warning = f"{' and '.join(flat)} is constant and has no density; it carries nothing"
-    elif ties[tied] > _TIED:
-        warning = (
-            f"{tied} is rounded or discrete: {ties[tied]:.1%} of the samples equal {k} others in "
-            "it; take ksg_relevance for labels, bin it, or add jitter"
-        )
-    elif width > _WIDE:
-        warning = (
-            f"neighbours lie {width:.3g} times as far as the density may be taken for constant: "
-            "too many dimensions or too much information for so few samples; the estimate is low"
-        )
-    return {
-        "bound": "none",
-        "neighbours": k,
-        "jitter": jitter,
-        "duplicates": duplicates,
-        "ties": ties[tied],
-        "constant_columns": sum(constant.values()),
-        "neighbourhood": width,
-        "warning": warning,
-    }
-
-
-def _ties(part: Tensor, k: int) -> float:
-    """Share of the samples of one variable that equal k others in it."""
-    row = label_rows(part)
-    return (torch.bincount(row)[row] > k).double().mean().item()
-
-
-def _check_settings(k: int, jitter: float, n: int, variant: int = 1) -> None:
-    if k < 1 or k >= n:
-        raise InputError(f"k must be at least 1 and below the number of samples {n}, got {k}")
-    if variant not in (1, 2):
-        raise InputError(f"variant must be 1 or 2, got {variant}")
-    if not (math.isfinite(jitter) and jitter >= 0):
-        raise InputError(f"jitter must be finite and not negative, got {jitter}")
+def _check_settings(k: int, jitter: float, seed: int, n: int) -> tuple[int, int]:
+    k = check_count(k, "k", 1, InputError)
+    if k >= n:
+        raise InputError(f"k must be below the number of samples {n}, got {k}")
+    check_number(jitter, "jitter", 0, error=InputError)
+    return k, check_seed(seed)

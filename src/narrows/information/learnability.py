@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike
 from narrows.information._certificate import divergences, highest
-from narrows.information._joint import Source, check_joint, merge_rows
+from narrows.information._joint import Source, reduce
 
 __all__ = ["Learnability", "learnability"]
 
@@ -49,7 +50,7 @@ class Learnability:
     certified: bool
 
 
-def learnability(joint: Tensor) -> Learnability:
+def learnability(joint: ArrayLike) -> Learnability:
     """Find the largest beta at which the bottleneck of `joint: [X, Y]` passes anything.
 
     Exact to about 1e-9.
@@ -61,12 +62,8 @@ def learnability(joint: Tensor) -> Learnability:
         >>> round(learnability(torch.tensor([[0.45, 0.05], [0.05, 0.45]])).beta_0, 6)
         0.64
     """
-    source, _ = merge_rows(check_joint(joint))
-    # Classes that never occur have no correlation and would divide by 0.
-    source = Source(source.p_x, source.p_y[:, source.p_y.sum(0) > 0])
+    source = reduce(joint).source
     local = _maximal_correlation(source) ** 2
-    if source.p_y.shape[1] < 2:
-        return Learnability(0.0, 0.0, True)
     # Without any correlation there is no beta to begin at, and nothing to learn.
     beta_0 = _rise(source, local) if local > _LEAST else local
     return Learnability(beta_0, local, source.p_y.shape[1] == 2)
@@ -86,7 +83,7 @@ def _rise(source: Source, beta: float) -> float:
 
 
 def _maximal_correlation(source: Source) -> float:
-    if source.p_y.shape[1] < 2 or len(source.p_x) < 2:
+    if len(source.p_x) < 2:
         return 0.0
     p_y = source.p_x @ source.p_y
     scaled = source.p_x.sqrt()[:, None] * source.p_y / p_y.sqrt()
@@ -98,9 +95,9 @@ def _worthwhile(source: Source, beta: float) -> Tensor | None:
     p_y, t = source.p_x @ source.p_y, source.p_x.new_tensor([1 / beta])
     log_l = -t[:, None] * divergences(source.p_y, p_y[None])[:, 0]
     peak = highest(source, log_l, t, p_y.expand(1, 1, -1), _SLACK)
-    if not peak.log_value > _ABOVE:
+    if not peak.log_value[0, 0] > _ABOVE:
         return None
-    log_r = source.p_x.log() - log_l - t[:, None] * divergences(source.p_y, peak.q)[:, 0]
+    log_r = source.p_x.log() - log_l - t[:, None] * divergences(source.p_y, peak.q[0, :1])[:, 0]
     return log_r.softmax(1)[0]
 
 

@@ -28,8 +28,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, check_number
 from narrows.errors import InputError, unknown_name
-from narrows.information._checks import standard_error
+from narrows.information._checks import as_real, standard_error
 from narrows.types import Estimate
 
 __all__ = [
@@ -48,30 +49,41 @@ _CLIP = 5.0
 _SATURATED = 0.95
 
 
-def donsker_varadhan(scores: Tensor) -> Tensor:
-    """The bound of MINE on `scores: [..., n, n]`, in nats: `[...]`, differentiable."""
+def donsker_varadhan(scores: ArrayLike) -> Tensor:
+    """The bound of MINE on `scores: [..., n, n]`, in nats: `[...]`, differentiable.
+
+    Here and below: scores in half precision are taken in single, and NaN stays NaN.
+
+    Raises:
+        InputError: for scores that are no square matrices of at least 2 samples.
+    """
+    scores = _as_scores(scores)
     return _joint(scores) - _log_mean_elsewhere(scores)
 
 
-def nwj(scores: Tensor) -> Tensor:
+def nwj(scores: ArrayLike) -> Tensor:
     """The bound of Nguyen, Wainwright & Jordan on `scores: [..., n, n]`: `[...]`, differentiable.
 
     Its best critic is 1 + log p(x,z)/p(x)p(z): a constant in the scores matters, unlike elsewhere.
     """
+    scores = _as_scores(scores)
     return _joint(scores) - (_log_mean_elsewhere(scores) - 1).exp()
 
 
-def infonce(scores: Tensor) -> Tensor:
+def infonce(scores: ArrayLike) -> Tensor:
     """The contrastive bound on `scores: [..., n, n]`, at most log n: `[...]`, differentiable."""
+    scores = _as_scores(scores)
     return _joint(scores) - scores.logsumexp(-1).mean(-1) + math.log(scores.shape[-1])
 
 
-def smile(scores: Tensor, clip: float = _CLIP) -> Tensor:
+def smile(scores: ArrayLike, clip: float = _CLIP) -> Tensor:
     """Donsker-Varadhan with scores of independent pairs clipped; not a bound. `[...]`."""
+    scores = _as_scores(scores)
+    clip = check_number(clip, "clip", above=0, error=InputError)
     return _joint(scores) - _log_mean_elsewhere(scores.clamp(-clip, clip))
 
 
-CRITIC_BOUNDS: dict[str, Callable[[Tensor], Tensor]] = {
+CRITIC_BOUNDS: dict[str, Callable[[ArrayLike], Tensor]] = {
     "donsker_varadhan": donsker_varadhan,
     "nwj": nwj,
     "infonce": infonce,
@@ -79,7 +91,7 @@ CRITIC_BOUNDS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def critic_bound(scores: Tensor, bound: BoundName = "infonce") -> Estimate:
+def critic_bound(scores: ArrayLike, bound: BoundName = "infonce") -> Estimate:
     """Estimate of I(X;Z) from the scores of a critic on samples that it was not trained on.
 
     The standard error is an infinitesimal jackknife: it counts that each sample occurs in a row and
@@ -103,8 +115,8 @@ def critic_bound(scores: Tensor, bound: BoundName = "infonce") -> Estimate:
         >>> critic_bound(torch.zeros(8, 8)).nats
         0.0
     """
-    if bound not in CRITIC_BOUNDS:
-        raise unknown_name("critic bound", bound, CRITIC_BOUNDS)
+    if str(bound) not in CRITIC_BOUNDS:
+        raise unknown_name("critic bound", str(bound), CRITIC_BOUNDS)
     scores = _check_scores(scores)
     n = len(scores)
     nats = CRITIC_BOUNDS[bound](scores).item()
@@ -113,14 +125,14 @@ def critic_bound(scores: Tensor, bound: BoundName = "infonce") -> Estimate:
             f"scores up to {scores.abs().max().item():.1g} have no finite {bound} bound; the "
             "critic has diverged"
         )
-    about = {
+    diagnostics = {
         "bound": "none" if bound == "smile" else "lower",
         "critic_bound": bound,
         "log_n": math.log(n),
         "saturated": nats > _SATURATED * math.log(n),
     }
     ceiling = math.log(n) if bound == "infonce" else math.inf
-    return Estimate(nats, standard_error(_influence(scores, bound)), n, ceiling, about)
+    return Estimate(nats, standard_error(_influence(scores, bound)), n, ceiling, diagnostics)
 
 
 def _joint(scores: Tensor) -> Tensor:
@@ -130,33 +142,40 @@ def _joint(scores: Tensor) -> Tensor:
 def _log_mean_elsewhere(scores: Tensor) -> Tensor:
     """Log of the mean of exp(scores) beside the diagonal: `[...]`."""
     n = scores.shape[-1]
-    own = torch.eye(n, dtype=torch.bool, device=scores.device)
-    return scores.masked_fill(own, -torch.inf).logsumexp((-2, -1)) - math.log(n * (n - 1))
+    diagonal = torch.eye(n, dtype=torch.bool, device=scores.device)
+    return scores.masked_fill(diagonal, -torch.inf).logsumexp((-2, -1)) - math.log(n * (n - 1))
 
 
 def _influence(scores: Tensor, bound: BoundName) -> Tensor:
     """What each sample adds to the estimate, up to a constant: `[n]`."""
     n = len(scores)
-    own = scores.diagonal()
+    joint = scores.diagonal()
     if bound == "infonce":
         log_row = scores.logsumexp(1)
-        return own - log_row - (scores - log_row[:, None]).logsumexp(0).exp()
+        return joint - log_row - (scores - log_row[:, None]).logsumexp(0).exp()
     log_mean = _log_mean_elsewhere(scores)
     if bound == "smile":
         scores = scores.clamp(-_CLIP, _CLIP)
         log_mean = _log_mean_elsewhere(scores)
     divisor = scores.new_ones(()) if bound == "nwj" else log_mean
     weight = (scores - divisor).exp().fill_diagonal_(0)
-    return own - (weight.sum(0) + weight.sum(1)) / (n - 1)
+    return joint - (weight.sum(0) + weight.sum(1)) / (n - 1)
 
 
-def _check_scores(scores: Tensor) -> Tensor:
-    square = scores.dim() == 2 and scores.shape[0] == scores.shape[1]
-    if not square or len(scores) < 2 or not scores.is_floating_point():
+def _as_scores(scores: ArrayLike) -> Tensor:
+    matrix = as_real(scores, "scores")
+    if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-1] < 2:
         raise InputError(
-            "scores must be floating point [n, n] of at least 2 samples, every x with every z; got "
-            f"{scores.dtype} {list(scores.shape)}"
+            "scores must be real numbers [n, n] of at least 2 samples, every x with every z; got "
+            f"{list(matrix.shape)}"
         )
-    if not torch.isfinite(scores).all():
-        raise InputError("scores hold NaN or inf; the critic has diverged")
-    return scores.detach().double()
+    return matrix
+
+
+def _check_scores(scores: ArrayLike) -> Tensor:
+    matrix = _as_scores(scores)
+    if matrix.dim() != 2:
+        raise InputError(f"scores must be a matrix [n, n], got {list(matrix.shape)}")
+    if not torch.isfinite(matrix).all():
+        raise InputError("scores hold NaN or infinity; the critic has diverged")
+    return matrix.detach().double()

@@ -22,7 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from narrows.checks import ArrayLike, as_tensor, check_labels
 from narrows.errors import InputError
+from narrows.information._checks import full_precision
 from narrows.information.binning import binned_rate, binned_relevance
 from narrows.information.enumeration import binary_tables, chain_information
 from narrows.information.kde import kde_bounds, kde_relevance
@@ -62,7 +64,7 @@ def plane_layers(model: nn.Module) -> list[str]:
     """
     if isinstance(model, BinaryStochasticNet):
         return [f"z{number}" for number in range(1, len(model.hidden) + 1)]
-    leaves = [(name, one) for name, one in model.named_modules() if not [*one.children()]]
+    leaves = [(name, module) for name, module in model.named_modules() if not [*module.children()]]
     # Of a normalisation with a nonlinearity only the latter counts as what follows a layer.
     leaves = [
         leaf
@@ -86,24 +88,27 @@ def pairwise_plane(
 
     Args:
         model: any; a stochastic one is measured at its mean, a Gaussian latent with its own noise.
+            It is run in the precision of its weights, also where autocast is on.
         layers: names of modules, of activations, or `"latent"`.
         batch: inputs and labels.
-        noise_std: of the Gaussian noise that is added to a layer without noise of its own.
+        noise_std: of the Gaussian noise that is added to a layer without noise of its own, in the
+            units of the layer: a layer with larger activations is measured more finely.
 
     Raises:
         InputError: for fewer than 2 inputs, or what `kde_bounds` refuses.
         ConfigError: for a layer that the model does not have.
     """
+    batch = as_batch(batch, model)
     points = []
     for layer, (mean, scale) in _codes(model, layers, batch.x).items():
         noise = noise_std if scale is None else scale
         rate = kde_bounds(mean, noise)[1]
         upper = kde_relevance(mean, noise, batch.y)[1]
         # Bounds of one distance are biased alike, so their difference is not a bound.
-        about = {**upper.diagnostics, "bound": "none"}
-        entropy = about["label_entropy"]
-        nats = about["same_distance"]
-        relevance = Estimate(nats, upper.std_error, upper.n, entropy, about)
+        diagnostics = {**upper.diagnostics, "bound": "none"}
+        entropy = diagnostics["label_entropy"]
+        nats = diagnostics["same_distance"]
+        relevance = Estimate(nats, upper.std_error, upper.n, entropy, diagnostics)
         points.append(LayerPoint(layer, rate, relevance))
     return points
 
@@ -121,6 +126,7 @@ def binned_plane(
         InputError: as `binned_rate`.
         ConfigError: for a layer that the model does not have.
     """
+    batch = as_batch(batch, model)
     return [
         LayerPoint(
             layer, binned_rate(mean, bins, width), binned_relevance(mean, batch.y, bins, width)
@@ -130,7 +136,7 @@ def binned_plane(
 
 
 def exact_plane(
-    model: nn.Module, layers: Sequence[str], batch: Batch, joint: Tensor | None = None
+    model: nn.Module, layers: Sequence[str], batch: Batch, joint: ArrayLike | None = None
 ) -> list[LayerPoint]:
     """The truth, by enumeration of every code of a network of binary stochastic layers.
 
@@ -149,19 +155,23 @@ def exact_plane(
             f"only the layers of a BinaryStochasticNet can be enumerated, got a "
             f"{type(model).__name__}; take the measure 'pairwise' or 'binned'"
         )
-    names = plane_layers(model)
-    if missing := sorted(set(layers) - set(names)):
+    batch, names = as_batch(batch, model), plane_layers(model)
+    if missing := sorted(set(as_names(layers)) - set(names)):
         raise InputError(f"the network has the layers {', '.join(names)}, not {missing[0]}")
     if joint is None:
-        joint = F.one_hot(batch.y).double() / len(batch.y)
-    with torch.no_grad():
+        labels, number = batch.y.unique(return_inverse=True)
+        joint = F.one_hot(number, len(labels)).double() / len(batch.y)
+    joint = as_tensor(joint, "joint")
+    with torch.no_grad(), full_precision(batch.x.device):
         hidden = [(layer.weight, layer.bias) for layer in model.linear_layers()[:-1]]
         tables = binary_tables(model.inputs(batch.x), hidden)
-        found = dict(zip(names, chain_information(tables, joint), strict=True))
+        informations = dict(zip(names, chain_information(tables, joint), strict=True))
     n = len(batch.x)
-    about = {"bound": "none", "measures": "the stochastic code, by enumeration"}
+    diagnostics = {"bound": "none", "measures": "the stochastic code, by enumeration"}
     return [
-        LayerPoint(name, *(Estimate(nats, 0.0, n, math.log(n), about) for nats in found[name]))
+        LayerPoint(
+            name, *(Estimate(nats, 0.0, n, math.log(n), diagnostics) for nats in informations[name])
+        )
         for name in layers
     ]
 
@@ -173,6 +183,37 @@ MEASURES: dict[str, Callable[..., list[LayerPoint]]] = {
 }
 
 
+def as_batch(batch: Batch, model: nn.Module) -> Batch:
+    """Return inputs and labels as tensors, the inputs of the precision of the model's weights.
+
+    Raises:
+        InputError: for fewer than 2 inputs, or labels that are not one integer for each.
+    """
+    if not isinstance(batch, Sequence) or len(batch) != 2:
+        raise InputError(f"data must be a Batch(x, y), got {type(batch).__name__}")
+    x = as_tensor(batch[0], "x")
+    weight = next(model.parameters(), None)
+    if weight is not None and weight.is_floating_point() and x.is_floating_point():
+        x = x.to(weight)
+    if x.dim() < 2 or len(x) < 2 or x.is_complex():
+        kind = f"{x.dtype} {list(x.shape)}"
+        raise InputError(f"a plane needs at least 2 inputs [n, ...], got {kind}")
+    if not x.isfinite().all():
+        raise InputError("x holds NaN or infinity; leave those inputs out")
+    return Batch(x, check_labels(batch[1], len(x), name="y"))
+
+
+def as_names(layers: Sequence[str]) -> list[str]:
+    """Return names of layers as a list.
+
+    Raises:
+        InputError: for one name alone, whose letters would be taken for names.
+    """
+    if isinstance(layers, str) or not all(isinstance(layer, str) for layer in layers):
+        raise InputError(f"layers must be a list of names, got {layers!r}; write ['fc1', 'fc2']")
+    return list(layers)
+
+
 def _codes(
     model: nn.Module, layers: Sequence[str], x: Tensor
 ) -> dict[str, tuple[Tensor, Tensor | None]]:
@@ -180,14 +221,14 @@ def _codes(
     known = (
         {*plane_layers(model), "latent"} if isinstance(model, BinaryStochasticNet) else {"latent"}
     )
-    tapped = tap(model, [layer for layer in layers if layer not in known])
+    tapped = tap(model, [layer for layer in as_names(layers) if layer not in known])
     parts: dict[str, list[tuple[Tensor, Tensor | None]]] = {layer: [] for layer in layers}
-    with torch.no_grad(), latent_mode(model, "mean"):
+    with torch.no_grad(), latent_mode(model, "mean"), full_precision(x.device):
         for block in x.split(_BLOCK):
             output = as_output(tapped(block))
             for layer in layers:
                 parts[layer].append(_code_of(output, layer))
-    return {layer: _join(found) for layer, found in parts.items()}
+    return {layer: _join(pairs) for layer, pairs in parts.items()}
 
 
 def _code_of(output: Any, layer: str) -> tuple[Tensor, Tensor | None]:

@@ -22,8 +22,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, as_tensor, check_count, check_samples
 from narrows.errors import InputError
-from narrows.information._checks import check_codes, check_labels, check_scale
+from narrows.information._checks import check_scale, labels_of
 from narrows.information._pairs import Gaussians, standardise
 from narrows.information.discrete import discrete_entropy
 from narrows.types import Estimate
@@ -31,12 +32,13 @@ from narrows.types import Estimate
 __all__ = ["posterior_information"]
 
 _SATURATED = 0.95
+_OFF = 1e-6
 
 
 def posterior_information(
-    mean: Tensor,
-    scale: Tensor | float,
-    y: Tensor,
+    mean: ArrayLike,
+    scale: ArrayLike | float,
+    y: ArrayLike,
     draws: int = 2,
     generator: torch.Generator | None = None,
     block: int = 512,
@@ -47,8 +49,9 @@ def posterior_information(
 
     Args:
         mean: `[n, K]`, the means of p(z|x), or a deterministic code.
-        scale: `[n, K]` standard deviations, or a number: that of the noise added to the code.
-        y: `[n]` integer labels, or `[n, C]`, p(y|x) of every input.
+        scale: `[n, K]` standard deviations, or a number: that of the noise added to the code, in
+            the code's units.
+        y: `[n]` labels, which may be any integers, or `[n, C]`, p(y|x) of every input.
         draws: of z for each input; at least 2, for the standard errors.
         generator: of these draws, on the device of `mean`.
         block: draws whose densities are held at once; changes memory and speed only.
@@ -66,9 +69,9 @@ def posterior_information(
         >>> [round(one.bits, 6) for one in posterior_information(mean, 1.0, y)]
         [1.0, 1.0]
     """
-    if draws < 2:
-        raise InputError(f"draws must be at least 2, for a standard error, got {draws}")
-    mean = check_codes(mean)
+    draws = check_count(draws, "draws", 2, InputError)
+    block = check_count(block, "block", 1, InputError)
+    mean = check_samples(mean, "mean")
     codes = standardise(mean, check_scale(scale, mean))
     p_yx = _label_table(y, mean)
     p_y = p_yx.mean(0)
@@ -77,32 +80,35 @@ def posterior_information(
         *(_draw(codes, p_yx, p_y, generator, block) for _ in range(draws)), strict=True
     )
     n = len(mean)
-    about = {"draws": draws, "measures": "the inputs given, as all that X can be"}
+    diagnostics = {"draws": draws, "measures": "the inputs given, as all that X can be"}
     rate, rate_error = _mean(torch.stack(rates))
     relevance, relevance_error = _mean(torch.stack(relevances))
-    about["saturated"] = rate > _SATURATED * math.log(n)
+    diagnostics["saturated"] = rate > _SATURATED * math.log(n)
     return (
-        Estimate(rate, rate_error, n, math.log(n), about),
-        Estimate(relevance, relevance_error, n, entropy, about | {"label_entropy": entropy}),
+        Estimate(rate, rate_error, n, math.log(n), diagnostics),
+        Estimate(relevance, relevance_error, n, entropy, diagnostics | {"label_entropy": entropy}),
     )
 
 
-def _label_table(y: Tensor, mean: Tensor) -> Tensor:
-    """p(y|x): `[n, C]` in float64."""
-    if y.dim() == 1:
-        y = check_labels(y, mean)
-        return torch.nn.functional.one_hot(y, int(y.max()) + 1).to(mean)
-    if y.dim() != 2 or len(y) != len(mean) or not y.is_floating_point():
+def _label_table(y: ArrayLike, mean: Tensor) -> Tensor:
+    """p(y|x): `[n, C]` in float64, with a column for each label that occurs."""
+    table = as_tensor(y, "y").detach()
+    if table.dim() != 2 or (table.shape[1] == 1 and not table.is_floating_point()):
+        labels, number = labels_of(table, mean).unique(return_inverse=True)
+        return torch.nn.functional.one_hot(number, len(labels)).to(mean)
+    if len(table) != len(mean) or not table.shape[1] or table.is_complex():
         raise InputError(
             f"y must be [{len(mean)}] labels or [{len(mean)}, C] probabilities, "
-            f"got {y.dtype} {list(y.shape)}"
+            f"got {table.dtype} {list(table.shape)}"
         )
-    table = y.detach().to(mean)
-    off = (table.sum(1) - 1).abs().max().item()
+    rounding = torch.finfo(table.dtype).eps if table.is_floating_point() else 0.0
+    table = table.to(mean)
+    total = table.sum(1, keepdim=True)
+    off = (total - 1).abs().max().item()
     # Written so that NaN is refused too.
-    if not (off < 1e-6 and table.min() >= 0):
+    if not (off < max(_OFF, 4 * rounding) and table.min() >= 0):
         raise InputError(f"rows of p(y|x) must sum to 1 and not be negative; they are off by {off}")
-    return table
+    return table / total if rounding > _OFF else table
 
 
 def _draw(
@@ -113,7 +119,7 @@ def _draw(
         codes.mean.shape, dtype=codes.mean.dtype, device=codes.mean.device, generator=generator
     )
     # The constant of the densities, -K/2 log 2 pi, is in both terms and left out.
-    own = -0.5 * noise.square().sum(1) - codes.scale.log().sum(1)
+    log_drawn = -0.5 * noise.square().sum(1) - codes.scale.log().sum(1)
     z = codes.mean + codes.scale * noise
     log_densities = _log_densities(codes)
     rates, relevances = [], []
@@ -124,7 +130,7 @@ def _draw(
         p_zy = log_p.sub_(largest).exp_() @ p_yx
         p_z = p_zy.sum(1, keepdim=True)
         p_yz = p_zy / p_z
-        rates.append(own[rows] - (p_z.log() + largest).squeeze(1) + math.log(len(z)))
+        rates.append(log_drawn[rows] - (p_z.log() + largest).squeeze(1) + math.log(len(z)))
         # xlogy: a label that is never given adds 0, not NaN.
         gain = torch.special.xlogy(p_yz, p_yz) - torch.special.xlogy(p_yz, p_y)
         relevances.append(gain.sum(1))

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from narrows.checks import check_count, check_path
 from narrows.errors import InputError, unknown_name
-from narrows.information.plane import MEASURES, LayerPoint, plane_layers
+from narrows.information.plane import MEASURES, LayerPoint, as_batch, as_names, plane_layers
 from narrows.models.evaluating import evaluating
+from narrows.storage import write_atomically
 from narrows.types import Batch
 
 __all__ = ["PlaneRecorder", "load_plane", "log_spaced"]
@@ -33,8 +36,8 @@ def log_spaced(last: int, count: int = 40) -> list[int]:
         >>> log_spaced(100, 6)
         [0, 1, 3, 10, 32, 100]
     """
-    if last < 0 or count < 2:
-        raise InputError(f"expected last >= 0 and count >= 2, got {last} and {count}")
+    last = check_count(last, "last", 0, InputError)
+    count = check_count(count, "count", 2, InputError)
     steps = torch.logspace(0, math.log10(max(last, 1)), count - 1, dtype=torch.float64)
     return sorted({0, last, *(int(step) for step in steps.round() if step <= last)})
 
@@ -71,13 +74,11 @@ class PlaneRecorder:
         samples: int = 1000,
         **options: Any,
     ) -> None:
-        if measure not in MEASURES:
-            raise unknown_name("measure", measure, MEASURES)
-        if min(samples, len(data.x)) < 2:
-            raise InputError(
-                f"a plane needs at least 2 inputs, got {len(data.x)} and samples = {samples}"
-            )
-        self.model, self.layers = model, list(layers or plane_layers(model))
+        if str(measure) not in MEASURES:
+            raise unknown_name("measure", str(measure), MEASURES)
+        samples = check_count(samples, "samples", 2, InputError)
+        data = as_batch(data, model)
+        self.model, self.layers = model, as_names(layers or plane_layers(model))
         if not self.layers:
             raise InputError("the model has no linear or convolutional layer; name what to measure")
         step = 1 if measure == "exact" else math.ceil(len(data.x) / samples)
@@ -87,19 +88,19 @@ class PlaneRecorder:
 
     def __call__(self, epoch: int) -> list[LayerPoint]:
         """Measure the model as it is now."""
+        epoch = check_count(epoch, "epoch", 0, InputError)
         devices = [self.data.x.device] if self.data.x.is_cuda else []
         with torch.random.fork_rng(devices), evaluating(self.model), torch.no_grad():
-            found = MEASURES[self.measure](self.model, self.layers, self.data, **self.options)
-        self.points += [(epoch, point) for point in found]
-        return found
+            points = MEASURES[self.measure](self.model, self.layers, self.data, **self.options)
+        self.points += [(epoch, point) for point in points]
+        return points
 
     def record(self) -> dict[str, Any]:
         """Everything, as plain as JSON is; information in nats."""
-        about = {"measure": self.measure, "units": "nats", "n": len(self.data.x)}
-        plain = {name: one for name, one in self.options.items() if not isinstance(one, Tensor)}
+        header = {"measure": self.measure, "units": "nats", "n": len(self.data.x)}
         return {
-            **about,
-            "options": plain,
+            **header,
+            "options": {name: _plain(value) for name, value in self.options.items()},
             "points": [
                 {
                     "epoch": epoch,
@@ -111,27 +112,55 @@ class PlaneRecorder:
             ],
         }
 
-    def save(self, path: str | Path) -> None:
-        """Write the record as JSON, whole or not at all."""
-        path = Path(path)
-        passing = path.with_name(path.name + ".part")
-        passing.write_text(json.dumps(self.record(), indent=1, allow_nan=False) + "\n")
-        passing.replace(path)
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the record as JSON, whole or not at all.
+
+        Raises:
+            ConfigError: for what is no path.
+            StoreError: if it cannot be written.
+        """
+        text = json.dumps(self.record(), indent=1, allow_nan=False) + "\n"
+        write_atomically(check_path(path), text.encode())
 
 
-def load_plane(path: str | Path) -> dict[str, Any]:
+def load_plane(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read what `PlaneRecorder.save` wrote.
 
     Raises:
+        ConfigError: for what is no path.
         InputError: if it is missing or something else.
     """
+    path = check_path(path)
     try:
-        record = json.loads(Path(path).read_text())
-        if record["units"] == "nats" and all({"epoch", "rate"} <= {*p} for p in record["points"]):
+        record = json.loads(path.read_text())
+        if record["units"] == "nats" and all(map(_is_point, record["points"])):
             return record
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} is no recorded information plane: {error}") from error
     raise InputError(f"{path} is no recorded information plane in nats")
+
+
+def _is_point(point: Any) -> bool:
+    """Whether a recorded point has what a plane is drawn from."""
+    estimates = [point["rate"], point["relevance"]]
+    numbers_ = [estimate[name] for estimate in estimates for name in ("nats", "ceiling")]
+    return (
+        isinstance(point["layer"], str)
+        and isinstance(point["epoch"], int)
+        and all(value is None or isinstance(value, int | float) for value in numbers_)
+        and all(isinstance(estimate["diagnostics"], dict) for estimate in estimates)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """An option as JSON has it; an array by its form alone."""
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if value is None or isinstance(value, str):
+        return value
+    return f"{type(value).__name__} {list(getattr(value, 'shape', []))}"
 
 
 def _finite(value: Any) -> Any:

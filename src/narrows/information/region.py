@@ -17,13 +17,13 @@ conditions; here they are read off the exact solutions.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, as_tensor, check_count, check_number
 from narrows.errors import InputError
 from narrows.information.curve import IBPoint
 from narrows.information.discrete_ib import IBSolution, information_bottleneck
@@ -64,13 +64,13 @@ class Region:
         start = IBPoint(self.beta_0, 0.0, 0.0)
         return [start, *sorted(self.solution.points(), key=lambda point: -point.beta)]
 
-    def bound(self, rate: Tensor | Sequence[float]) -> Tensor:
+    def bound(self, rate: ArrayLike) -> Tensor:
         """What I(Z;Y) no code of such a rate exceeds, proven for two classes: `[...]`."""
-        rate = torch.as_tensor(rate, dtype=torch.float64)
+        rates = as_tensor(rate, "rate").to("cpu", torch.float64)
         solved = self.solution
         offset = solved.relevance - solved.betas * solved.rate + solved.gap
-        lines = (solved.betas * rate[..., None] + offset).amin(-1)
-        return torch.minimum(lines, self.beta_0 * rate).clamp_max(self.information)
+        lines = (solved.betas * rates[..., None] + offset).amin(-1)
+        return torch.minimum(lines, self.beta_0 * rates).clamp_max(self.information)
 
     def rows(self, count: int = 200) -> list[dict[str, Any]]:
         """Lines to draw: `bound` (its name), `rate` and `relevance`, `count` points of each."""
@@ -90,12 +90,12 @@ class Region:
 
 
 def achievable_region(
-    joint: Tensor, betas: Sequence[float] | Tensor | None = None, clusters: int = 20
+    joint: ArrayLike, betas: ArrayLike | None = None, clusters: int | None = None
 ) -> Region:
     """Solve the IB curve of `joint: [X, Y]` and say what lies below it.
 
     Args:
-        joint: p(x, y); every x has some probability.
+        joint: p(x, y).
         betas: at which the curve is solved; None for 60 from beta_0 / 1,000 up, dense at beta_0.
         clusters: as in `information_bottleneck`.
 
@@ -105,7 +105,7 @@ def achievable_region(
     Example:
         >>> region = achievable_region(torch.tensor([[0.45, 0.05], [0.05, 0.45]]))
         >>> round(region.bound([0.1]).item(), 4), round(region.beta_0, 4)
-        (0.0624, 0.64)
+        (0.0632, 0.64)
     """
     beta_0 = learnability(joint).beta_0
     if betas is None:
@@ -116,7 +116,7 @@ def achievable_region(
 
 
 def phase_transitions(
-    joint: Tensor, lowest: float, clusters: int = 20, grid: int = 100
+    joint: ArrayLike, lowest: float, clusters: int | None = None, grid: int = 100
 ) -> list[PhaseTransition]:
     """Find the betas down to `lowest` at which the best code gains or loses a value, falling.
 
@@ -124,7 +124,7 @@ def phase_transitions(
     as one. Two that cancel between neighbours of the grid are missed.
 
     Args:
-        joint: `[X, Y]`, p(x, y); every x has some probability.
+        joint: `[X, Y]`, p(x, y).
         lowest: the smallest beta to look at.
         clusters: as in `information_bottleneck`.
         grid: betas between `lowest` and the first transition, beta_0, that are solved at first.
@@ -140,6 +140,8 @@ def phase_transitions(
     """
     beta_0 = learnability(joint).beta_0
     _check(beta_0)
+    lowest = check_number(lowest, "lowest", error=InputError)
+    grid = check_count(grid, "grid", 2, error=InputError)
     if not 0 < lowest < beta_0:
         raise InputError(f"lowest must lie between 0 and beta_0 = {beta_0:g}, got {lowest:g}")
     betas = torch.logspace(math.log10(lowest), math.log10(beta_0), grid, dtype=torch.float64)

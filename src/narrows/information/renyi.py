@@ -17,12 +17,14 @@ alike and I is 0. Compare values of one bandwidth only.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, check_number, check_samples
 from narrows.errors import InputError
-from narrows.information._checks import check_codes, check_pair, constant_columns
+from narrows.information._checks import as_real, check_pair, constant_columns
 from narrows.information.hsic import gaussian_kernel
 from narrows.types import Estimate
 
@@ -31,7 +33,7 @@ __all__ = ["renyi_entropy", "renyi_information"]
 _SATURATED = 0.95
 
 
-def renyi_entropy(*kernels: Tensor, alpha: float = 1.01) -> Tensor:
+def renyi_entropy(*kernels: ArrayLike, alpha: float = 1.01) -> Tensor:
     """Joint entropy of the samples as one or more kernels see them: `[..., n, n]` to `[...]`.
 
     Differentiable, in nats, between 0 and log n. Order 2 needs no eigenvalues and is n times as
@@ -49,9 +51,8 @@ def renyi_entropy(*kernels: Tensor, alpha: float = 1.01) -> Tensor:
         >>> round(renyi_entropy(torch.eye(8)).item() / math.log(2), 3)
         3.0
     """
-    if not (math.isfinite(alpha) and alpha > 0):
-        raise InputError(f"alpha must be positive and finite, got {alpha}")
-    state = _product(kernels)
+    alpha = check_number(alpha, "alpha", above=0, error=InputError)
+    state = _product([as_real(kernel, "a kernel") for kernel in kernels])
     if alpha == 2:
         return -state.square().sum((-2, -1)).log()
     # Rounding leaves eigenvalues a little below 0.
@@ -62,8 +63,8 @@ def renyi_entropy(*kernels: Tensor, alpha: float = 1.01) -> Tensor:
 
 
 def renyi_information(
-    x: Tensor,
-    z: Tensor,
+    x: ArrayLike,
+    z: ArrayLike,
     alpha: float = 1.01,
     bandwidth_x: float | None = None,
     bandwidth_z: float | None = None,
@@ -74,8 +75,10 @@ def renyi_information(
         x: `[n, D]`.
         z: `[n, K]`; labels as one-hot vectors with a bandwidth of 0.1 or so.
         alpha: the order; near 1 for Shannon-like entropies, 2 for speed.
-        bandwidth_x: of x's kernel; None for Silverman's rule, the root of the mean variance of the
-            columns times n^(-1 / (D + 4)).
+        bandwidth_x: of x's kernel, in the units of x; None for Silverman's rule, the root of the
+            mean variance of the columns times n^(-1 / (D + 4)). With it x times 10 changes nothing;
+            columns in units of their own weigh as these are large. Constant samples, which every
+            bandwidth shows alike, get 1.
         bandwidth_z: likewise.
 
     Returns:
@@ -86,21 +89,21 @@ def renyi_information(
 
     Raises:
         InputError: for NaN, wrong shapes, unequal lengths, fewer than 2 samples, an impossible
-            order or bandwidth, or constant samples without a bandwidth.
+            order or bandwidth.
 
     Example:
         >>> x = torch.tensor([[0.0], [0.0], [9.0], [9.0]])
         >>> round(renyi_information(x, -x, bandwidth_x=1.0, bandwidth_z=1.0).bits, 6)
         1.0
     """
-    x, z = check_pair(check_codes(x, "x"), check_codes(z, "z"))
-    widths = [_width(x, bandwidth_x, "x"), _width(z, bandwidth_z, "z")]
+    x, z = check_pair(check_samples(x, "x"), check_samples(z, "z"))
+    widths = [_width(x, bandwidth_x), _width(z, bandwidth_z)]
     k, other = (gaussian_kernel(part, width) for part, width in zip((x, z), widths, strict=True))
     of_x, of_z, both = (
         renyi_entropy(*kernels, alpha=alpha).item() for kernels in ((k,), (other,), (k, other))
     )
     ceiling = math.log(len(x))
-    about = {
+    diagnostics = {
         "bound": "none",
         "alpha": alpha,
         "bandwidth_x": widths[0],
@@ -111,17 +114,17 @@ def renyi_information(
         "constant_columns": constant_columns(x) + constant_columns(z),
         "saturated": max(of_x, of_z) > _SATURATED * ceiling,
     }
-    return Estimate(of_x + of_z - both, math.nan, len(x), ceiling, about)
+    return Estimate(of_x + of_z - both, math.nan, len(x), ceiling, diagnostics)
 
 
-def _product(kernels: tuple[Tensor, ...]) -> Tensor:
+def _product(kernels: Sequence[Tensor]) -> Tensor:
     """A, of trace 1, of the product of all kernels, each with a diagonal of 1."""
     if not kernels:
         raise InputError("expected at least one kernel, got none")
     size = kernels[0].shape[-1:]
     for kernel in kernels:
         if kernel.dim() < 2 or kernel.shape[-2:] != size * 2 or not size[0]:
-            shapes = [list(one.shape) for one in kernels]
+            shapes = [list(each.shape) for each in kernels]
             raise InputError(f"expected kernels [..., n, n] of the same samples, got {shapes}")
     state = torch.ones((), dtype=kernels[0].dtype, device=kernels[0].device)
     for kernel in kernels:
@@ -138,13 +141,10 @@ def _product(kernels: tuple[Tensor, ...]) -> Tensor:
     return state / size[0]
 
 
-def _width(samples: Tensor, bandwidth: float | None, name: str) -> float:
+def _width(samples: Tensor, bandwidth: float | None) -> float:
     if bandwidth is not None:
         return bandwidth
     n, d = samples.shape
-    typical = samples.var(0).mean().sqrt().item()
-    if typical == 0:
-        raise InputError(
-            f"{name} is constant and has no bandwidth of its own; give bandwidth_{name}"
-        )
-    return typical * n ** (-1 / (d + 4))
+    if constant_columns(samples) == d:
+        return 1.0
+    return samples.var(0).mean().sqrt().item() * n ** (-1 / (d + 4))

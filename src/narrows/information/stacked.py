@@ -9,13 +9,13 @@ over larger tensors. It pays where a member's own tensors are small. `hsic` take
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, as_tensor, check_number, check_samples
 from narrows.errors import InputError
-from narrows.information._checks import check_codes, check_scale, constant_columns
+from narrows.information._checks import as_scale, check_scale, constant_columns
 from narrows.information._pairs import check_resolved, error_samples
 from narrows.information.binning import bin_codes
 from narrows.information.discrete import label_rows
@@ -30,7 +30,7 @@ _MOST = 1000
 _SATURATED = 0.95
 
 
-def stacked_rates(mean: Tensor, scale: Tensor | float) -> list[Estimate]:
+def stacked_rates(mean: ArrayLike, scale: ArrayLike | float) -> list[Estimate]:
     """`variational_rate` of every member, with the prior N(0, I).
 
     Args:
@@ -44,16 +44,22 @@ def stacked_rates(mean: Tensor, scale: Tensor | float) -> list[Estimate]:
         >>> [rate.nats for rate in stacked_rates(torch.tensor([[[1.0], [-1.0]]]), 1.0)]
         [0.5]
     """
-    flat, _, n = _flatten(mean)
-    factor = check_scale(scale if isinstance(scale, float | int) else scale.flatten(0, 1), flat)
+    flat, members, n = _flatten(mean)
+    scale = as_scale(scale)
+    if isinstance(scale, Tensor):
+        if scale.shape != (members, n, flat.shape[1]):
+            wanted = [members, n, flat.shape[1]]
+            raise InputError(f"scale must be a number or {wanted}, got {list(scale.shape)}")
+        scale = scale.flatten(0, 1)
+    factor = check_scale(scale, flat)
     kl = (0.5 * (factor.square() + flat.square() - 1) - factor.log()).sum(1).unflatten(0, (-1, n))
-    about = variational_rate(flat[:2], factor[:2]).diagnostics
+    diagnostics = variational_rate(flat[:2], factor[:2]).diagnostics
     nats, errors = kl.mean(1).tolist(), (kl.std(1) / math.sqrt(n)).tolist()
-    return [Estimate(*pair, n, diagnostics=about) for pair in zip(nats, errors, strict=True)]
+    return [Estimate(*pair, n, diagnostics=diagnostics) for pair in zip(nats, errors, strict=True)]
 
 
 def stacked_kde_bounds(
-    mean: Tensor, scale: float | Sequence[float]
+    mean: ArrayLike, scale: ArrayLike | float
 ) -> list[tuple[Estimate, Estimate]]:
     """`kde_bounds` of every member, lower and upper, of codes with noise of one size each.
 
@@ -66,11 +72,11 @@ def stacked_kde_bounds(
         InputError: as `kde_bounds`, or for another number of scales than members.
     """
     flat, members, n = _flatten(mean)
-    noises = [float(scale)] * members if isinstance(scale, float | int) else [*map(float, scale)]
-    if len(noises) != members:
-        raise InputError(f"expected a scale for each of {members} members, got {len(noises)}")
-    for noise in noises:
-        check_scale(noise, flat)
+    scale = as_scale(scale)
+    if isinstance(scale, Tensor) and scale.shape != (members,):
+        raise InputError(f"expected a scale for each of {members} members, got {list(scale.shape)}")
+    each = scale.double().tolist() if isinstance(scale, Tensor) else [scale] * members
+    noises = [check_number(noise, "scale", above=0, error=InputError) for noise in each]
     codes = flat.unflatten(0, (members, n))
     if n > _MOST:
         return [kde_bounds(code, noise) for code, noise in zip(codes, noises, strict=True)]
@@ -83,39 +89,42 @@ def stacked_kde_bounds(
     ).clamp_(min=0)
     lower = apart.mul_(-1 / 8).exp_()
     # The upper bound's similarities are the fourth powers of the lower one's.
-    found = [_bounds(lower), _bounds(lower.square().square_())]
+    bounds = [_bounds(lower), _bounds(lower.square().square_())]
     pairs = []
     for member, noise in enumerate(noises):
-        about = {
+        diagnostics = {
             "noise_scale": noise,
             "measures": f"information in the code + N(0, {noise:g}^2 I) about which of the {n} "
             "samples it came from",
             "constant_columns": constant_columns(codes[member]),
-            "saturated": found[1][0][member].item() > _SATURATED * math.log(n),
+            "saturated": bounds[1][0][member].item() > _SATURATED * math.log(n),
         }
         low, high = (
-            Estimate(nats[member].item(), error[member].item(), n, math.log(n), about | named)
-            for (nats, error), named in zip(found, _NAMED, strict=True)
+            Estimate(nats[member].item(), error[member].item(), n, math.log(n), diagnostics | named)
+            for (nats, error), named in zip(bounds, _NAMED, strict=True)
         )
         pairs.append((low, high))
     return pairs
 
 
-def stacked_binned_rates(z: Tensor, bins: int = 30, width: float | None = None) -> list[Estimate]:
+def stacked_binned_rates(
+    z: ArrayLike, bins: int = 30, width: float | None = None
+) -> list[Estimate]:
     """`binned_rate` of every member of `z: [members, n, K]`, its own bins each.
 
     Raises:
         InputError: as `binned_rate`.
     """
+    z = as_tensor(z, "z")
     flat, members, n = _flatten(z)
-    cells = bin_codes(z.transpose(0, 1).flatten(1) if width is None else flat, bins, width)
-    if width is None:
-        cells = cells.unflatten(1, (members, -1)).transpose(0, 1).flatten(0, 1)
+    cells = bin_codes(z.transpose(0, 1).flatten(1), bins, width)
+    cells = cells.unflatten(1, (members, -1)).transpose(0, 1).flatten(0, 1)
+    codes = flat.unflatten(0, (members, n))
     owner = torch.arange(members, device=z.device).repeat_interleave(n)
     label = label_rows(torch.cat([owner[:, None], cells], 1))
     counts = torch.bincount(label)
-    own = counts[label].unflatten(0, (members, n))
-    terms = math.log(n) - own.double().log()
+    bin_sizes = counts[label].unflatten(0, (members, n))
+    terms = math.log(n) - bin_sizes.double().log()
     inside = torch.zeros(len(counts), dtype=torch.int64, device=z.device)
     occupied = torch.bincount(inside.scatter(0, label, owner), minlength=members)
     named = f"width {width:g}" if width is not None else f"{bins} a coordinate, of equal mass"
@@ -129,11 +138,11 @@ def stacked_binned_rates(z: Tensor, bins: int = 30, width: float | None = None) 
                 "bound": "none",
                 "bins": named,
                 "occupied": int(occupied[i]),
-                "alone": (own[i] == 1).double().mean().item(),
+                "alone": (bin_sizes[i] == 1).double().mean().item(),
                 "correction": 0.0,
                 "measures": "entropy of the binned code; I(X;Z) of a deterministic continuous code "
                 "is infinite",
-                "constant_columns": constant_columns(z[i]),
+                "constant_columns": constant_columns(codes[i]),
                 "saturated": terms[i].mean().item() > _SATURATED * math.log(n),
             },
         )
@@ -147,12 +156,13 @@ _NAMED = (
 )
 
 
-def _flatten(codes: Tensor) -> tuple[Tensor, int, int]:
+def _flatten(codes: ArrayLike) -> tuple[Tensor, int, int]:
     """Codes as `[members * n, K]` float64, and both numbers."""
-    if codes.dim() != 3:
-        raise InputError(f"expected codes [members, n, K], got {list(codes.shape)}")
-    check_codes(codes[:1].flatten(0, 1))
-    return check_codes(codes.flatten(0, 1)), len(codes), codes.shape[1]
+    stack = as_tensor(codes, "codes")
+    if stack.dim() != 3 or not len(stack):
+        raise InputError(f"codes must be [members, n, K], got {list(stack.shape)}")
+    check_samples(stack[0], "codes")
+    return check_samples(stack.flatten(0, 1), "codes"), len(stack), stack.shape[1]
 
 
 def _bounds(similarity: Tensor) -> tuple[Tensor, Tensor]:

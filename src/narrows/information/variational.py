@@ -11,20 +11,24 @@ code look richer than it is, a poor decoder makes it look less useful.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from narrows.checks import ArrayLike, as_tensor, check_logits, check_samples
 from narrows.errors import InputError
-from narrows.information._checks import check_codes, check_labels, check_scale, standard_error
+from narrows.information._checks import as_real, check_scale, labels_of, standard_error
 from narrows.types import Estimate
 
 __all__ = ["variational_rate", "variational_relevance"]
 
 
 def variational_rate(
-    mean: Tensor, scale: Tensor | float, prior: tuple[Tensor, Tensor] | None = None
+    mean: ArrayLike,
+    scale: ArrayLike | float,
+    prior: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Estimate:
     """Upper bound of I(X;Z) for Gaussian codes: the mean KL divergence to the marginal r(z).
 
@@ -39,7 +43,8 @@ def variational_rate(
             depends on the label (then the bound is of I(X;Z|Y)); None for N(0, I).
 
     Returns:
-        Estimate in nats, never negative and without a ceiling.
+        Estimate in nats, never negative and without a ceiling. It is of the code in the units of
+        r(z): a code times 10 passes as much and has another rate.
 
     Raises:
         InputError: for NaN, wrong shapes, fewer than 2 samples, or a scale that is not positive.
@@ -48,7 +53,7 @@ def variational_rate(
         >>> variational_rate(torch.tensor([[1.0], [-1.0]]), 1.0).nats
         0.5
     """
-    mean = check_codes(mean)
+    mean = check_samples(mean, "mean")
     factor = check_scale(scale, mean, cholesky=True)
     full = factor.dim() == 3
     variance = factor.square().sum(-1) if full else factor.square()
@@ -64,7 +69,9 @@ def variational_rate(
     return Estimate(kl.mean().item(), standard_error(kl), len(kl), diagnostics=diagnostics)
 
 
-def variational_relevance(logits: Tensor, y: Tensor, prior: Tensor | None = None) -> Estimate:
+def variational_relevance(
+    logits: ArrayLike, y: ArrayLike, prior: ArrayLike | None = None
+) -> Estimate:
     """Lower bound of I(Z;Y): H(Y) minus the cross-entropy of a decoder.
 
     On the samples that the decoder was trained on this is optimistic and no longer a bound: an
@@ -74,6 +81,7 @@ def variational_relevance(logits: Tensor, y: Tensor, prior: Tensor | None = None
     Args:
         logits: `[n, classes]`, or `[samples, n, classes]` for several draws of z, whose
             cross-entropies are averaged (averaging their probabilities first would bound I(X;Y)).
+            Minus infinity is a probability of zero, and the estimate where a label has it.
         y: `[n]` integer labels.
         prior: `[classes]` class probabilities that H(Y) is taken of; None for the frequencies in
             `y`, which makes H(Y) a little too small, by about (classes - 1) / 2n.
@@ -89,9 +97,9 @@ def variational_relevance(logits: Tensor, y: Tensor, prior: Tensor | None = None
         >>> variational_relevance(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1])).nats
         0.0
     """
-    draws = _check_logits(logits)
+    draws = _check_draws(logits)
     classes = draws.shape[2]
-    y = check_labels(y, draws[0], classes)
+    y = labels_of(y, draws[0], classes)
     loss = F.cross_entropy(draws.flatten(0, 1), y.repeat(len(draws)), reduction="none").unflatten(
         0, draws.shape[:2]
     )
@@ -112,17 +120,30 @@ def _entropy(p: Tensor) -> Tensor:
     return -torch.special.xlogy(p, p).sum()
 
 
-def _check_logits(logits: Tensor) -> Tensor:
-    """Return logits as `[samples, n, classes]`, one sample where there is no such axis."""
-    if logits.dim() == 3 and len(logits):
-        return torch.stack([check_codes(draw, "logits") for draw in logits])
-    return check_codes(logits, "logits").unsqueeze(0)
+def _check_draws(logits: ArrayLike) -> Tensor:
+    """Return logits as `[samples, n, classes]` float64, one sample where there is no such axis."""
+    draws = as_tensor(logits, "logits").detach()
+    if draws.dim() not in (2, 3) or draws.is_complex():
+        raise InputError(
+            "logits must be real numbers [n, classes] or [samples, n, classes], got "
+            f"{draws.dtype} {list(draws.shape)}"
+        )
+    draws = draws.double()
+    draws = draws if draws.dim() == 3 else draws.unsqueeze(0)
+    if not len(draws):
+        raise InputError(f"logits are empty, {list(draws.shape)}; at least one draw is needed")
+    numbers = draws.masked_fill(draws == -math.inf, 0.0)
+    check_samples(numbers[0], "logits")
+    check_samples(numbers.flatten(0, 1), "logits")
+    return check_logits(draws, draws.shape[1])
 
 
-def _check_prior(prior: tuple[Tensor, Tensor] | None, mean: Tensor) -> tuple[Tensor, Tensor]:
+def _check_prior(prior: tuple[ArrayLike, ArrayLike] | None, mean: Tensor) -> tuple[Tensor, Tensor]:
     if prior is None:
         return torch.zeros_like(mean), torch.ones_like(mean)
-    centre, width = (part.detach().to(mean) for part in prior)
+    if not isinstance(prior, Sequence) or len(prior) != 2:
+        raise InputError(f"prior must be a mean and a scale, got {type(prior).__name__}")
+    centre, width = (as_real(part, "prior").detach().to(mean) for part in prior)
     for part in (centre, width):
         if part.shape not in (mean.shape, mean.shape[1:]):
             raise InputError(
@@ -134,8 +155,8 @@ def _check_prior(prior: tuple[Tensor, Tensor] | None, mean: Tensor) -> tuple[Ten
     return centre, width
 
 
-def _check_probabilities(prior: Tensor, logits: Tensor) -> Tensor:
-    p_y = prior.detach().to(logits)
+def _check_probabilities(prior: ArrayLike, logits: Tensor) -> Tensor:
+    p_y = as_real(prior, "prior").detach().to(logits)
     if p_y.shape != logits.shape[1:]:
         raise InputError(f"prior must be [{logits.shape[1]}], got {list(p_y.shape)}")
     if not (p_y >= 0).all() or not math.isclose(p_y.sum().item(), 1, abs_tol=1e-5):

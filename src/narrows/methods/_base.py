@@ -17,8 +17,17 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from narrows.checks import ArrayLike
 from narrows.errors import ConfigError, InputError
+from narrows.methods._entrance import (
+    check_batch,
+    classes_checked,
+    finite_total,
+    in_full_precision,
+)
+from narrows.methods._parallel import equalise
 from narrows.models.outputs import as_output
+from narrows.models.precision import full_precision
 from narrows.types import Batch, Latent, LossTerms, ModelOutput, Term
 
 __all__ = ["Method", "Sizes", "negative_log_likelihood"]
@@ -70,10 +79,38 @@ class Method(nn.Module, ABC):
         """Build the method for a network of `sizes`; those that don't need them ignore them."""
         return cls(beta=beta, **options)
 
-    def forward(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Scalar loss of `model` on inputs `x: [batch, ...]` in [0, 1] and labels `y: [batch]`."""
-        batch = Batch(x, y)
-        return self.terms(self.observe(model, batch), batch).total
+    def forward(self, model: nn.Module, x: ArrayLike, y: ArrayLike) -> Tensor:
+        """Scalar loss of `model`, for a training loop of your own.
+
+        The model runs in the precision of the loop, under autocast too; the loss is computed in
+        float32 at least. Where the model is a `DistributedDataParallel`, what the method itself
+        trains is kept equal in all processes.
+
+        Args:
+            model: any classifier that has what the method needs.
+            x: inputs `[batch, ...]`, in [0, 1] where they are attacked; a tensor, a NumPy array or
+                nested lists.
+            y: labels `[batch]` of any integer type.
+
+        Raises:
+            InputError: for a batch or a model that cannot be trained on, saying why.
+            DivergedError: for a loss that is not finite, naming the term that is not.
+        """
+        batch = self.check(model, x, y)
+        equalise(self, model)
+        with classes_checked(model, batch):
+            output = self.observe(model, batch)
+        with full_precision(batch.x.device):
+            terms = self.terms(in_full_precision(output), batch)
+        return finite_total(type(self).__name__, terms, batch.x)
+
+    def check(self, model: nn.Module, x: ArrayLike, y: ArrayLike) -> Batch:
+        """The batch that the rest of the method may rely on.
+
+        Raises:
+            InputError: for inputs or labels that cannot be trained on.
+        """
+        return check_batch(model, x, y)
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
         """Run the model once; a method that needs more than its output overrides this."""
@@ -115,10 +152,26 @@ class Method(nn.Module, ABC):
         if output.latent is None:
             raise InputError(
                 f"{type(self).__name__} needs a model with a latent: use Bottleneck(encoder, "
-                "decoder), or tap(model, [...], latent='layer name') on a network of your own; "
-                "in a run, set network.bottleneck to its width"
+                f"decoder, latent={self.latent!r}), or insert_bottleneck(model, at='layer name', "
+                f"latent={self.latent!r}) on a network of your own"
+                f"{self._or_tap()}; in a run, set network.bottleneck to its width"
             )
         return output.latent
+
+    def _or_tap(self) -> str:
+        plain = self.latent == "deterministic"
+        return ", or tap(model, [...], latent='layer name') to take a layer as it is" * plain
+
+    def _gaussian(self, output: ModelOutput) -> Latent:
+        latent = self._latent(output)
+        if latent.scale is None:
+            raise InputError(
+                f"{type(self).__name__} needs a Gaussian latent, and this one has no distribution: "
+                f"Bottleneck(encoder, decoder, latent={self.latent!r}), or "
+                f"insert_bottleneck(model, at='layer name', latent={self.latent!r}) on a network "
+                "of your own"
+            )
+        return latent
 
     def __repr__(self) -> str:
         """How to build it again."""

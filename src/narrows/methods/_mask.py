@@ -24,8 +24,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from narrows.errors import ConfigError, InputError
+from narrows.errors import InputError
 from narrows.information.hsic import gaussian_kernel, normalise_kernel
+from narrows.models.layers import as_written, layer_of, unwrapped
 from narrows.types import Batch
 
 __all__ = [
@@ -56,11 +57,9 @@ def find_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Module]:
         ConfigError: for a name that the model doesn't have.
         InputError: for a model without convolutions, where none is named.
     """
-    modules = [(label, module) for label, module in model.named_modules() if label]
     if name is not None:
-        if name not in dict(modules):
-            raise ConfigError(f"the model has no layer {name!r} to mask")
-        return name, dict(modules)[name]
+        return name, layer_of(model, name, " to mask")
+    modules = [(label, module) for label, module in unwrapped(model).named_modules() if label]
     last = max((i for i, (_, m) in enumerate(modules) if isinstance(m, _CONVOLUTIONS)), default=-1)
     if last < 0:
         raise InputError(
@@ -142,12 +141,12 @@ def channel_scores(features: Tensor, targets: Sequence[Tensor], eps: float) -> T
         solved = torch.linalg.solve_triangular(
             factor, right.expand(len(block), *right.shape), upper=False
         )
-        one, *others = solved.split(widths, -1)
-        length = one.square().sum((-2, -1))
+        ones, *others = solved.split(widths, -1)
+        length = ones.square().sum((-2, -1))
         parts.append(
             torch.stack(
                 [
-                    w.square().sum((-2, -1)) - (one.mT @ w).square().sum((-2, -1)) / length
+                    w.square().sum((-2, -1)) - (ones.mT @ w).square().sum((-2, -1)) / length
                     for w in others
                 ]
             )
@@ -202,7 +201,8 @@ class Masked(nn.Module):
 
     def forward(self, x: Tensor) -> object:
         """What the model returns with those channels at zero."""
-        with masking(find_layer(self.model, self.layer)[1], lambda _: self.mask):
+        layer = find_layer(self.model, self.layer)[1]
+        with as_written(self.model), masking(layer, lambda _: self.mask):
             return self.model(x)
 
     def extra_repr(self) -> str:

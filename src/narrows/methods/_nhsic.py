@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +19,9 @@ from narrows.information.hsic import gaussian_kernel, linear_kernel, normalise_k
 from narrows.methods._base import Method
 from narrows.methods._distances import squared_distances
 from narrows.models.hidden import hidden_layers
+from narrows.models.layers import unwrapped
 from narrows.models.outputs import as_output
+from narrows.models.precision import at_least_float32, full_precision
 from narrows.models.tap import Tap, tap
 from narrows.types import Batch, ModelOutput, Term
 
@@ -66,6 +67,11 @@ class LayerDependence(Method):
             raise unknown_name("label kernel", label_kernel, get_args(LabelKernel))
         self.relevance, self.eps = relevance, eps
         self.label_kernel: LabelKernel = label_kernel
+        if layers is not None and not layers:
+            raise ConfigError(
+                f"{type(self).__name__} with layers=() has nothing to regularise: name at least "
+                "one layer, or leave layers out for all hidden ones"
+            )
         self.layers = None if layers is None else tuple(layers)
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
@@ -103,7 +109,7 @@ def observe_layers(model: nn.Module, x: Tensor, layers: Sequence[str] | None) ->
     """
     if layers is None and isinstance(model, Tap) and model.layers:
         return as_output(model(x))
-    names = hidden_layers(model) if layers is None else list(layers)
+    names = hidden_layers(unwrapped(model)) if layers is None else list(layers)
     if not names:
         raise InputError(
             f"{type(model).__name__} has no hidden layers that can be told from its modules; "
@@ -136,20 +142,15 @@ def layer_dependence(
             "a model with a samples axis cannot be regularised here"
         )
     # The kernels of distances that bfloat16 has rounded are noise, whatever the network runs in.
-    with _full_precision(batch.x.device.type):
+    with full_precision(batch.x.device):
+        batch = batch._replace(x=at_least_float32(batch.x))
         of_labels = label_gram(batch, output.logits.shape[-1], label_kernel)
         fixed = torch.stack([of_labels, gaussian_kernel(batch.x.flatten(1))])
         # In one call each: the layers', and those two, which have no gradient as a rule.
         of_y, of_x = normalise_kernel(fixed, eps)
-        own = [layer.to(batch.x.dtype) for layer in layers]
-        total = normalise_kernel(_gaussian_kernels(own), eps).sum(0)
+        same = [layer.to(batch.x.dtype) for layer in layers]
+        total = normalise_kernel(_gaussian_kernels(same), eps).sum(0)
     return (of_x * total).sum().to(batch.x.dtype), (of_y * total).sum().to(batch.x.dtype)
-
-
-def _full_precision(device: str) -> AbstractContextManager[Any]:
-    """No mixed precision; a device without any, like "meta", cannot be told so."""
-    available = torch.amp.is_autocast_available(device)
-    return torch.autocast(device, enabled=False) if available else nullcontext()
 
 
 def _gaussian_kernels(layers: Sequence[Tensor]) -> Tensor:

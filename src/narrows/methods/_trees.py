@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -26,6 +27,7 @@ from torch.utils.checkpoint import checkpoint
 from narrows.errors import InputError
 from narrows.methods._score import node_credits, with_score
 from narrows.models.binary_stochastic import BinaryStochasticNet, Tree, tree
+from narrows.models.layers import as_written, unwrapped
 from narrows.models.noise import SeededNoise, noise_from, standard_normal
 from narrows.models.tap import Tap
 from narrows.types import Batch, ModelOutput
@@ -66,25 +68,26 @@ def observe_tree(
         InputError: for a model without binary stochastic layers, widths that don't fit, or chunks
             in a stack.
     """
-    net = _binary_net(method, model, log_odds)
     held = None if active is None else active.flip(0).cumsum(0).flip(0) > active.to(torch.long)
-
+    around, net = _binary_net(method, model, log_odds)
     scored = net.gradient == "reinforce" and net.mode == "sample"
 
-    def read(x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def read(net: BinaryStochasticNet, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         drawn = tree(net, x, samples=samples, held=held)
         return _measure(drawn, y, log_odds, active, scored=scored)
 
-    # A batch without numbers, on the meta device, is a trial and costs nothing.
-    if chunk is None or chunk >= len(batch.y) or batch.x.is_meta:
-        found = read(*batch)
-    else:
-        parts = [
-            _redrawn(read, x, y)
-            for x, y in zip(batch.x.split(chunk), batch.y.split(chunk), strict=True)
-        ]
-        found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    return ModelOutput(found.pop("logits"), activations=found)
+    def read_all(net: BinaryStochasticNet, x: Tensor) -> dict[str, Tensor]:
+        # A batch without numbers, on the meta device, is a trial and costs nothing.
+        if chunk is None or chunk >= len(batch.y) or x.is_meta:
+            return read(net, x, batch.y)
+        pairs = zip(x.split(chunk), batch.y.split(chunk), strict=True)
+        parts = [_redrawn(partial(read, net), *pair) for pair in pairs]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    # Called, so that what distributes the network sees a forward pass.
+    with as_written(around):
+        values: dict[str, Tensor] = around(batch.x, read_all)
+    return ModelOutput(values.pop("logits"), activations=values)
 
 
 def _redrawn(read: _Reader, x: Tensor, y: Tensor) -> dict[str, Tensor]:
@@ -101,22 +104,26 @@ def _redrawn(read: _Reader, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         with noise_from(SeededNoise(generator)):
             return read(x, y)
 
-    found = checkpoint(seeded, x, y, use_reentrant=False, preserve_rng_state=False)
-    return cast(dict[str, Tensor], found)
+    values = checkpoint(seeded, x, y, use_reentrant=False, preserve_rng_state=False)
+    return cast(dict[str, Tensor], values)
 
 
-def _binary_net(method: str, model: nn.Module, log_odds: Sequence[Tensor]) -> BinaryStochasticNet:
-    net = model.model if isinstance(model, Tap) else model
+def _binary_net(
+    method: str, model: nn.Module, log_odds: Sequence[Tensor]
+) -> tuple[nn.Module, BinaryStochasticNet]:
+    """The network with what distributes or compiles it, and the network alone."""
+    around = model.model if isinstance(model, Tap) else model
+    net = unwrapped(around)
     if not isinstance(net, BinaryStochasticNet):
         raise InputError(
-            f"{method} needs a network of binary stochastic layers, and {type(model).__name__} "
+            f"{method} needs a network of binary stochastic layers, and {type(net).__name__} "
             "draws none: use BinaryStochasticNet(inputs, hidden, classes), with front=... for what "
             "is to come before them; a Bottleneck has one layer of another kind"
         )
     widths = tuple(len(odds) for odds in log_odds)
     if widths and widths != net.hidden:
         raise InputError(f"{method} was built for layers of {widths}, the network's: {net.hidden}")
-    return net
+    return around, net
 
 
 def _measure(
@@ -135,13 +142,13 @@ def _measure(
             a = torch.where(active[layer], a, a.detach())
         charges[f"compression.{layer + 1}"] = (layer, [binary_divergence(a, odds)])
     leaves = log_p.unflatten(0, (-1, inputs))
-    found = {"logits": leaves.logsumexp(0) - math.log(len(leaves))}
+    values = {"logits": leaves.logsumexp(0) - math.log(len(leaves))}
     for name, (layer, nodes) in charges.items():
         mean = nodes[0].unflatten(0, (-1, inputs)).mean(0)
         if scored:
             mean = with_score(mean, node_credits(nodes, layer, drawn.samples), drawn)
-        found[name] = mean
-    return found
+        values[name] = mean
+    return values
 
 
 def node_likelihoods(log_p: Tensor, y: Tensor, drawn: Tree) -> list[Tensor]:

@@ -33,10 +33,14 @@ from typing import ClassVar, Self, cast
 import torch
 from torch import Tensor, nn
 
+from narrows.checks import ArrayLike
 from narrows.errors import ConfigError, InputError
 from narrows.methods._base import Method, Sizes
+from narrows.methods._entrance import classes_checked, in_full_precision
+from narrows.methods._parallel import equalise
 from narrows.models.mlp import mlp
 from narrows.models.outputs import as_output, pack, unpack
+from narrows.models.precision import full_precision
 from narrows.types import Batch, ModelOutput, Term
 
 __all__ = ["AIB", "Critic"]
@@ -143,15 +147,18 @@ class AIB(Method):
         return self.critic.parameters()
 
     def critic_step(
-        self, model: nn.Module, x: Tensor, y: Tensor, optimiser: torch.optim.Optimizer
+        self, model: nn.Module, x: ArrayLike, y: ArrayLike, optimiser: torch.optim.Optimizer
     ) -> Tensor:
         """Steps 3 to 5 of Algorithm 1, for a training loop of your own; returns the loss of T."""
-        batch = Batch(x, y)
-        output = self.observe(model, batch)
+        batch = self.check(model, x, y)
+        equalise(self, model)
+        with classes_checked(model, batch):
+            output = in_full_precision(self.observe(model, batch))
         latent = self._latent(output)
         detached = output._replace(latent=latent._replace(z=latent.z.detach()))
         optimiser.zero_grad()
-        loss = self.critic_loss(detached, batch)
+        with full_precision(batch.x.device):
+            loss = self.critic_loss(detached, batch)
         loss.backward()
         optimiser.step()
         return loss.detach()
@@ -160,6 +167,11 @@ class AIB(Method):
         """Run the model and keep, beside its output, x with all but p salient inputs at zero."""
         if self.selected == self.inputs:
             return _with_selected(as_output(model(batch.x)), batch.x)
+        if (features := batch.x[0].numel()) != self.inputs:
+            raise InputError(
+                f"AIB was built for {self.inputs} inputs, got {features}; "
+                f"write AIB(..., inputs={features})"
+            )
         output, gradient = self._with_gradient(model, batch.x)
         return _with_selected(output, keep_largest(batch.x, gradient, self.selected))
 
@@ -215,7 +227,8 @@ class AIB(Method):
             )
         if len(z) < 2:
             raise InputError("AIB compares the images of a batch, so it needs at least two of them")
-        return self.critic(x, z)
+        kind = self.critic.read_z.weight.dtype
+        return self.critic(x.to(kind), z.to(kind))
 
     def extra_repr(self) -> str:
         """The arguments of the constructor."""

@@ -20,12 +20,17 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Literal, Self, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from narrows.checks import ArrayLike
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.methods._base import Method, Sizes
+from narrows.methods._entrance import check_inputs, finite_total, in_full_precision
 from narrows.models.gaussian import LatentKind, kl_to_standard_normal
+from narrows.models.outputs import as_output
+from narrows.models.precision import at_least_float32, full_precision
 from narrows.types import Batch, LossTerms, ModelOutput, Term
 
 __all__ = ["BetaVAE"]
@@ -75,10 +80,20 @@ class BetaVAE(Method):
         """Refuse: what asks for a method of a network with classes would validate its accuracy."""
         raise ConfigError("BetaVAE is unsupervised and has no accuracy: train it in your own loop")
 
-    def forward(self, model: nn.Module, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Scalar loss of `model` on inputs `x: [batch, ...]`; labels are not looked at."""
-        batch = Batch(x, x.new_zeros(len(x)).long() if y is None else y)
-        return self.terms(self.observe(model, batch), batch).total
+    def forward(self, model: nn.Module, x: ArrayLike, y: ArrayLike | None = None) -> Tensor:
+        """Scalar loss of `model` on inputs `x: [batch, ...]`; labels are not looked at.
+
+        Raises:
+            InputError: for inputs that are no numbers, or outside [0, 1] where they stand for
+                probabilities.
+            DivergedError: for a loss that is not finite, naming the term that is not.
+        """
+        x = check_inputs(model, x, images=self.likelihood == "bernoulli")
+        batch = Batch(x, torch.zeros(len(x), dtype=torch.long, device=x.device))
+        output = as_output(model(x))
+        with full_precision(x.device):
+            terms = self.terms(in_full_precision(output), batch)
+        return finite_total("BetaVAE", terms, x)
 
     def terms(self, output: ModelOutput, batch: Batch) -> LossTerms:
         """Distortion and rate, both in nats an input."""
@@ -86,7 +101,7 @@ class BetaVAE(Method):
 
     def distortion(self, output: ModelOutput, x: Tensor) -> Tensor:
         """-log q(x|z) in nats for each input, averaged over draws: `[batch]`."""
-        pixels = x.flatten(1)
+        pixels = at_least_float32(x).flatten(1)
         code = self._latent(output).z
         decoded = output.logits.flatten(code.dim() - 1)
         if decoded.shape[-1] != pixels.shape[-1]:
@@ -111,12 +126,8 @@ class BetaVAE(Method):
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
         """The rate in nats, averaged over the batch."""
-        latent = self._latent(output)
-        if latent.scale is None:
-            raise InputError(
-                "BetaVAE needs a Gaussian latent: Bottleneck(encoder, decoder, latent='gaussian')"
-            )
-        return {"rate": Term(kl_to_standard_normal(latent).mean(), self.beta)}
+        rate = kl_to_standard_normal(self._gaussian(output)).mean()
+        return {"rate": Term(rate, self.beta)}
 
     def extra_repr(self) -> str:
         """The arguments of the constructor."""

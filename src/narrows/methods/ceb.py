@@ -79,11 +79,7 @@ class CEB(Method):
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
         """KL(p(z|x) || q(z|y)) in nats, averaged over the batch."""
-        latent = self._latent(output)
-        if latent.scale is None:
-            raise InputError(
-                "CEB needs a Gaussian latent: Bottleneck(encoder, decoder, latent='unit')"
-            )
+        latent = self._gaussian(output)
         if latent.mean.shape[-1] != self.latent_size:
             raise InputError(
                 f"CEB was built for codes of {self.latent_size}, got {latent.mean.shape[-1]}"

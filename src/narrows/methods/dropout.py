@@ -19,7 +19,7 @@ evaluation the model is used as it is. Its masks come from the seeded noise of a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from narrows.errors import ConfigError, InputError
 from narrows.methods._base import Method
 from narrows.models.hidden import hidden_layers, thin
+from narrows.models.layers import Hook, hooked, layer_of, unwrapped
 from narrows.models.outputs import as_output
 from narrows.types import Batch, ModelOutput
 
@@ -74,35 +75,32 @@ class Dropout(Method):
         """Run the model with its hidden layers thinned."""
         if not model.training:
             return as_output(model(batch.x))
-        rate = self.rate
-        handles = [layer.register_forward_hook(_thinned(rate)) for layer in self._chosen(model)]
-        try:
+        with hooked(model, dict.fromkeys(self._chosen(model), _thinned(self.rate))):
             return as_output(model(batch.x))
-        finally:
-            for handle in handles:
-                handle.remove()
 
-    def _chosen(self, model: nn.Module) -> list[nn.Module]:
-        names = hidden_layers(model) if self.layers is None else self.layers
+    def _chosen(self, model: nn.Module) -> Sequence[str]:
+        names = hidden_layers(unwrapped(model)) if self.layers is None else self.layers
         if not names:
             raise InputError(
                 f"dropout needs hidden layers, {type(model).__name__} has none that can be told "
                 "from its modules; name some with layers=[...]"
             )
-        found = dict(model.named_modules())
-        if missing := [name for name in names if name not in found]:
-            known = ", ".join(hidden_layers(model)) or "none"
-            raise InputError(
-                f"the model has no layer {missing[0]!r} to thin; its hidden layers: {known}"
-            )
-        return [found[name] for name in names]
+        for name in names:
+            try:
+                layer_of(model, name)
+            except ConfigError as error:
+                known = ", ".join(hidden_layers(unwrapped(model))) or "none"
+                raise InputError(
+                    f"the model has no layer {name!r} to thin; its hidden layers: {known}"
+                ) from error
+        return names
 
     def extra_repr(self) -> str:
         """The arguments of the constructor."""
         return f"{super().extra_repr()}, layers={self.layers}"
 
 
-def _thinned(rate: Tensor) -> Callable[[nn.Module, object, Tensor], Tensor]:
+def _thinned(rate: Tensor) -> Hook:
     def hook(module: nn.Module, args: object, result: Tensor) -> Tensor:
         return thin(result, rate)
 

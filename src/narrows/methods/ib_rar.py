@@ -39,10 +39,12 @@ from typing import ClassVar, Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
+from narrows.checks import ArrayLike
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.methods._mask import Mask, Masked, certain, channel_mask, find_layer, masking
 from narrows.methods._nhsic import LabelKernel, LayerDependence
 from narrows.models.evaluating import evaluating
+from narrows.models.layers import as_written
 from narrows.types import Batch, ModelOutput, Term
 
 __all__ = ["IBRAR"]
@@ -159,7 +161,7 @@ class IBRAR(LayerDependence):
                 self.batches.add_(1)
         return super().regulariser(output, batch)
 
-    def masked(self, model: nn.Module, x: Tensor, y: Tensor) -> Masked:
+    def masked(self, model: nn.Module, x: ArrayLike, y: ArrayLike) -> Masked:
         """The model without the channels that eq. 3 drops on labelled images, for evaluation.
 
         Args:
@@ -170,15 +172,16 @@ class IBRAR(LayerDependence):
         Raises:
             InputError: for a model without convolutions, where `mask_layer` names no other layer.
         """
+        batch = self.check(model, x, y)
         name, layer = find_layer(model, self.mask_layer)
         seen: list[Tensor] = []
 
         def mask_of(features: Tensor) -> Tensor:
-            seen.append(channel_mask(features, Batch(x, y), self.mask or "paper", self.eps))
+            seen.append(channel_mask(features, batch, self.mask or "paper", self.eps))
             return seen[-1]
 
-        with torch.no_grad(), evaluating(model), masking(layer, mask_of):
-            model(x)
+        with torch.no_grad(), evaluating(model), as_written(model), masking(layer, mask_of):
+            model(batch.x)
         if not seen:
             raise InputError(f"the forward pass of the model never runs its layer {name!r}")
         return Masked(model, name, seen[-1])

@@ -35,6 +35,8 @@ from narrows.types import Batch, Latent, ModelOutput, Term
 
 __all__ = ["NIB", "pairwise_bound"]
 
+_LEAST = 1e-100
+
 
 class NIB(Method):
     """Nonlinear information bottleneck, on a latent whose noise is the same for every input.
@@ -67,7 +69,7 @@ class NIB(Method):
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
         """The bound in nats; where it is squared, its own value is a part of its weight."""
-        latent = self._latent(output)
+        latent = self._gaussian(output)
         if latent.scale is None or latent.scale.dim() > latent.mean.dim():
             raise InputError(
                 "NIB needs noise on the code that is the same for all inputs: "
@@ -93,7 +95,8 @@ def pairwise_bound(latent: Latent) -> Tensor:
     """
     if latent.scale is None:
         raise InputError("the bound is infinite for a code without noise")
-    code = latent.mean.double() / latent.scale.double()
+    # Noise too small for float32 tells all codes apart, as the least that is not 0 here does.
+    code = latent.mean.double() / latent.scale.double().clamp_min(_LEAST)
     code = code - code.mean(0)
     square = code.square().sum(-1)
     similarity = torch.addmm(-0.5 * square, code, code.T) - 0.5 * square[:, None]

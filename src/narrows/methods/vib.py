@@ -18,7 +18,6 @@ from typing import ClassVar
 
 from torch import nn
 
-from narrows.errors import InputError
 from narrows.methods._base import Method
 from narrows.models.bottleneck import check_mode, latent_mode
 from narrows.models.gaussian import LatentKind, kl_to_standard_normal
@@ -68,9 +67,5 @@ class VIB(Method):
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
         """The rate in nats, averaged over the batch."""
-        latent = self._latent(output)
-        if latent.scale is None:
-            raise InputError(
-                "VIB needs a Gaussian latent: Bottleneck(encoder, decoder, latent='gaussian')"
-            )
-        return {"rate": Term(kl_to_standard_normal(latent).mean(), self.beta)}
+        rate = kl_to_standard_normal(self._gaussian(output)).mean()
+        return {"rate": Term(rate, self.beta)}

@@ -2,6 +2,7 @@
 
 from narrows.models.binary_stochastic import BinaryStochasticNet
 from narrows.models.bottleneck import Bottleneck, as_classifier, latent_mode
+from narrows.models.inserted import insert_bottleneck
 from narrows.models.networks import NETWORKS, NetworkConfig, build_network
 from narrows.models.tap import tap
 
@@ -12,6 +13,7 @@ __all__ = [
     "NetworkConfig",
     "as_classifier",
     "build_network",
+    "insert_bottleneck",
     "latent_mode",
     "tap",
 ]

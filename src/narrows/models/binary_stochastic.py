@@ -23,9 +23,9 @@ hands each of its members those that it would draw alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -34,11 +34,14 @@ from torch import Tensor, nn
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.models.bottleneck import Mode, Stochastic, check_mode
 from narrows.models.noise import standard_normal
+from narrows.models.precision import at_least_float32
 from narrows.types import Latent, ModelOutput
 
-__all__ = ["BinaryStochasticNet", "Gradient", "Tree", "tree"]
+__all__ = ["BinaryStochasticNet", "Gradient", "Reader", "Tree", "tree"]
 
 Gradient = Literal["raiko", "straight_through", "reinforce"]
+Reader = Callable[["BinaryStochasticNet", Tensor], Any]
+"""What may be done with a network and its input in place of a plain forward pass."""
 
 
 class BinaryStochasticNet(Stochastic):
@@ -103,12 +106,19 @@ class BinaryStochasticNet(Stochastic):
         """The linear maps in order."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
-    def forward(self, x: Tensor) -> ModelOutput:
+    def forward(self, x: Tensor, read: Reader | None = None) -> ModelOutput:
         """Logits, the last hidden layer as latent, and every hidden layer as `z1`, `z2`, ...
 
         The latent's `mean` is the probability of each unit, averaged over the draws of the layers
         below; its `scale` is None, since no Gaussian is meant.
+
+        Args:
+            x: `[batch, ...]`.
+            read: what to do with the network in place of that, on the way through whatever is
+                wrapped around it: its result is returned. Methods draw their trees so.
         """
+        if read is not None:
+            return read(self, x)
         check_mode(self.mode, self.samples)
         z, surrogate, activations = self.inputs(x), None, {}
         p = z
@@ -211,11 +221,14 @@ def _draw(a: Tensor, samples: int | None) -> Tensor:
 
 
 def _affine(layer: nn.Linear, draws: Tensor, surrogate: Tensor | None) -> Tensor:
-    """`layer(draws)`, with the derivative by `surrogate: [parents, ...]` in the draws' place."""
-    out = layer(draws)
+    """`layer(draws)`, with the derivative by `surrogate: [parents, ...]` in the draws' place.
+
+    Log-odds are float32 at least: the inverse of the normal distribution function needs them so.
+    """
+    out = at_least_float32(layer(draws.to(layer.weight.dtype)))
     if surrogate is None:
         return out
-    slope = F.linear(surrogate, layer.weight.detach())
+    slope = at_least_float32(F.linear(surrogate.to(layer.weight.dtype), layer.weight.detach()))
     nothing = slope - slope.detach()
     if out.dim() == nothing.dim() and len(out) != len(nothing):
         return (out.unflatten(0, (-1, len(nothing))) + nothing).flatten(0, 1)

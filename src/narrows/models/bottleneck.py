@@ -18,17 +18,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from narrows.errors import ConfigError, InputError
-from narrows.models.gaussian import LatentKind, cholesky_parameters, draw, split_parameters
+from narrows.errors import ConfigError, InputError, unknown_name
+from narrows.models.gaussian import (
+    LatentKind,
+    cholesky_parameters,
+    draw,
+    log_of_scale,
+    raw_scales,
+    root_softplus,
+    split_parameters,
+)
 from narrows.models.outputs import as_output, average_logits
+from narrows.models.precision import at_least_float32, in_autocast
 from narrows.types import Latent, ModelOutput
 
 __all__ = [
     "Bottleneck",
+    "LatentActivation",
     "LatentKind",
     "Mode",
     "Stochastic",
     "as_classifier",
+    "check_activation",
     "check_mode",
     "draw_logits",
     "latent_mode",
@@ -36,8 +47,8 @@ __all__ = [
 ]
 
 Mode = Literal["sample", "mean"]
+LatentActivation = Literal["none", "relu"]
 
-_HALF = (torch.bfloat16, torch.float16)
 _AT_ONCE = 16_384  # latents drawn for one pass of a decoder
 
 
@@ -79,9 +90,11 @@ class Bottleneck(Stochastic):
         mode: `"sample"` draws z from p(z|x), `"mean"` passes its mean on. No difference for a
             deterministic latent. An attribute, so it can be changed at any time.
         samples: draws an input; `None` means one, without a samples axis in the output.
+        activation: `"relu"` rectifies a deterministic latent, `"none"` leaves it as it is.
 
     Raises:
-        ConfigError: for a `latent`, a `mode` or a number of samples that there is not.
+        ConfigError: for a `latent`, a `mode`, a number of samples or an activation that there is
+            not.
         InputError: in the forward pass, for an encoder that doesn't return `[batch, features]`, or
             as many as the latent's means and scales are.
 
@@ -101,14 +114,17 @@ class Bottleneck(Stochastic):
         latent: LatentKind = "deterministic",
         mode: Mode = "sample",
         samples: int | None = None,
+        activation: LatentActivation = "none",
     ) -> None:
         super().__init__(mode, samples)
         if latent not in get_args(LatentKind):
             valid = ", ".join(map(repr, get_args(LatentKind)))
             raise ConfigError(f"latent must be one of {valid}, got {latent!r}")
+        check_activation(activation, latent)
         self.encoder = encoder
         self.decoder = decoder
         self.latent: LatentKind = latent
+        self.activation: LatentActivation = activation
         if latent == "shared":
             self.raw_variance = nn.Parameter(torch.tensor(math.log(math.e - 1)))
 
@@ -130,18 +146,21 @@ class Bottleneck(Stochastic):
                 "end it with nn.Flatten()"
             )
         if self.latent == "deterministic":
+            code = F.relu(code) if self.activation == "relu" else code
             return Latent(z=code, mean=code)
-        if code.dtype in _HALF and torch.is_autocast_enabled(code.device.type):
-            code = code.float()  # for scales and divergences, which autocast means to be exact
-        mean, scale = self._posterior(code)
+        mean, scale = self._posterior(at_least_float32(code))
         z = mean if self.mode == "mean" else draw(mean, scale, self.samples)
-        return Latent(z, mean, scale)
+        log_scale = self._log_scale(code, scale)
+        if not in_autocast(code.device):  # a network whose weights are halves
+            z, mean, scale = (part.to(code.dtype) for part in (z, mean, scale))
+        return Latent(z, mean, scale, log_scale)
 
     def _posterior(self, code: Tensor) -> tuple[Tensor, Tensor]:
         if self.latent == "unit":
             return code, torch.ones_like(code)
         if self.latent == "shared":
-            return code, F.softplus(self.raw_variance).sqrt().expand_as(code)
+            scale = root_softplus(at_least_float32(self.raw_variance))
+            return code, scale.to(code.dtype).expand_as(code)
         if self.latent == "full":
             return cholesky_parameters(code)
         if code.shape[-1] % 2:
@@ -151,9 +170,19 @@ class Bottleneck(Stochastic):
             )
         return split_parameters(code)
 
+    def _log_scale(self, code: Tensor, scale: Tensor) -> Tensor:
+        """From the network's own numbers, where the scale itself may have become 0."""
+        if self.latent == "unit":
+            return torch.zeros_like(scale)
+        if self.latent == "shared":
+            return log_of_scale(scale, at_least_float32(self.raw_variance) / 2)
+        diagonal = scale.diagonal(dim1=-2, dim2=-1) if self.latent == "full" else scale
+        return log_of_scale(diagonal, raw_scales(at_least_float32(code), scale.shape[-1]))
+
     def extra_repr(self) -> str:
         """Show the latent, not only the two halves."""
-        return f"latent={self.latent!r}, {super().extra_repr()}"
+        rectified = f", activation={self.activation!r}" if self.activation != "none" else ""
+        return f"latent={self.latent!r}, {super().extra_repr()}{rectified}"
 
 
 @contextmanager
@@ -164,12 +193,12 @@ def latent_mode(model: nn.Module, mode: Mode, samples: int | None = None) -> Ite
         ConfigError: for a mode or a number of samples that there is not.
     """
     check_mode(mode, samples)
-    found = [module for module in model.modules() if isinstance(module, Stochastic)]
+    drawing = [module for module in model.modules() if isinstance(module, Stochastic)]
     before: list[tuple[Stochastic, Mode, int | None]] = [
-        (module, module.mode, module.samples) for module in found
+        (module, module.mode, module.samples) for module in drawing
     ]
     try:
-        for module in found:
+        for module in drawing:
             module.mode, module.samples = mode, samples
         yield
     finally:
@@ -207,9 +236,9 @@ class _Classifier(nn.Module):
                 logits = as_output(self.model(x)).logits
             if logits.dim() == 2:  # nothing is drawn
                 return logits.expand(count, *logits.shape)
-            own = logits.unflatten(0, (passes, each)).transpose(0, 1)
-            mean = own.log_softmax(-1).logsumexp(0) - math.log(each)
-            parts.append(own[0] if each == 1 else mean)
+            draws = logits.unflatten(0, (passes, each)).transpose(0, 1)
+            mean = draws.log_softmax(-1).logsumexp(0) - math.log(each)
+            parts.append(draws[0] if each == 1 else mean)
         return torch.cat(parts)
 
 
@@ -218,9 +247,9 @@ def draw_logits(model: nn.Module, x: Tensor, count: int) -> Tensor:
 
     A model of ours that draws nothing but its latent runs its encoder once for all of them.
     """
-    own = getattr(model, "draw_logits", None)
-    if own is not None and count > 1:
-        return own(x, count)
+    draw_many = getattr(model, "draw_logits", None)
+    if draw_many is not None and count > 1:
+        return draw_many(x, count)
     return torch.stack([average_logits(as_output(model(x)).logits) for _ in range(count)])
 
 
@@ -254,3 +283,14 @@ def check_mode(mode: str, samples: int | None) -> None:
         raise ConfigError(f"mode must be 'sample' or 'mean', got {mode!r}")
     if samples is not None and samples < 1:
         raise ConfigError(f"samples must be at least 1, or None for a single draw, got {samples}")
+
+
+def check_activation(activation: str, latent: str | None) -> None:
+    """Refuse an activation that there is not, or one of a latent that has a distribution."""
+    if activation not in get_args(LatentActivation):
+        raise unknown_name("latent activation", str(activation), get_args(LatentActivation))
+    if activation != "none" and latent not in (None, "deterministic"):
+        raise ConfigError(
+            f"a {latent} latent has no activation, which would change its distribution; "
+            "leave it out, or take a deterministic latent"
+        )

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
+from narrows.checks import check_number
 from narrows.errors import ConfigError, unknown_name
 from narrows.models.mlp import Normalise
 
@@ -26,6 +27,7 @@ __all__ = [
     "input_map",
     "linear",
     "normalisation",
+    "scaled",
     "shrink_branches",
 ]
 
@@ -75,6 +77,15 @@ def shrink_branches(last: Sequence[nn.Conv2d]) -> None:
     with torch.no_grad():
         for layer in last:
             layer.weight /= math.sqrt(len(last))
+
+
+def scaled(channels: int, share: float) -> int:
+    """A share of a layer's published channels, at least one: `scaled(64, 1 / 16)` is 4.
+
+    Raises:
+        ConfigError: for a share that is not positive.
+    """
+    return max(1, round(channels * check_number(share, "the share of channels", above=0)))
 
 
 def input_map(normalise: bool) -> nn.Module:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 __all__ = ["evaluating"]
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Hold every layer in evaluation mode for a while: no dropout, running statistics as is."""
-    training = [module for module in model.modules() if module.training]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module in training:
-            module.training = True
+    """Hold every layer in evaluation mode for a while: no dropout, running statistics as is.
+
+    A frozen TorchScript module has no mode, and one of `torch.export` refuses `eval()`: both stay
+    as they were saved. Replicas of `DistributedDataParallel` don't wait for each other's gradients.
+    """
+    # A frozen TorchScript module has no attribute `training`.
+    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
+    with ExitStack() as held:
+        for module, _ in modes:
+            if isinstance(module, DistributedDataParallel):
+                held.enter_context(module.no_sync())
+        try:
+            if any(training for _, training in modes):
+                with suppress(NotImplementedError):  # which exported modules raise
+                    model.eval()
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training

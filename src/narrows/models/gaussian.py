@@ -8,6 +8,9 @@
 z = mean + L eps,  eps ~ N(0, I)
 KL(N(mean, diag scale^2) || N(0, I)) = 1/2 sum_k (mean_k^2 + scale_k^2 - 1 - 2 log scale_k)
 KL(N(mean, L L^T) || N(0, I)) = 1/2 (|mean|^2 + |L|_F^2 - K) - sum_k log L_kk
+
+A scale is softplus(t), which leaves float32 at t = -103, where its logarithm is t to the last bit:
+that is taken from t, so that a divergence and its gradient stay right.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from torch import Tensor
 
 from narrows.errors import InputError
 from narrows.models.noise import standard_normal
+from narrows.models.precision import at_least_float32
 from narrows.types import Latent
 
 __all__ = [
@@ -29,17 +33,42 @@ __all__ = [
     "code_width",
     "draw",
     "kl_to_standard_normal",
+    "log_of_scale",
+    "raw_scales",
+    "root_softplus",
     "split_parameters",
 ]
 
 LatentKind = Literal["deterministic", "gaussian", "full", "unit", "shared"]
 
 _SCALE_SHIFT = 5.0
+# Below, softplus(t) is exp(t) to the last bit of float64, and still above 0 in float32.
+_SMALL = -80.0
 
 
 def code_width(kind: LatentKind, size: int) -> int:
     """How many numbers an encoder returns for a latent of `size` units."""
     return size + {"gaussian": size, "full": size * (size + 1) // 2}.get(kind, 0)
+
+
+def log_of_scale(scale: Tensor, t: Tensor) -> Tensor:
+    """The logarithm of a scale softplus(t), also where the scale is too small for its type.
+
+    Example:
+        >>> t = torch.tensor([-1000.0, 0.0])
+        >>> log_of_scale(F.softplus(t), t)
+        tensor([-1.0000e+03, -3.6651e-01])
+    """
+    small = t < _SMALL
+    return torch.where(small, t, scale.masked_fill(small, 1).log())
+
+
+def root_softplus(t: Tensor) -> Tensor:
+    """The square root of softplus(t), whose gradient stays finite where softplus(t) becomes 0."""
+    small = t < _SMALL
+    root = F.softplus(t.masked_fill(small, 0)).sqrt()
+    # Clamped, so that what is not chosen stays finite, and its gradient with it.
+    return torch.where(small, (t.clamp_max(_SMALL) / 2).exp(), root)
 
 
 def split_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,6 +79,11 @@ def split_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
     """
     mean, raw_scale = raw.chunk(2, -1)
     return mean, F.softplus(raw_scale - _SCALE_SHIFT)
+
+
+def raw_scales(raw: Tensor, size: int) -> Tensor:
+    """The t `[batch, K]` of the scales softplus(t), or of those on a triangle's diagonal."""
+    return raw[..., size : 2 * size] - _SCALE_SHIFT
 
 
 def cholesky_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,8 +140,10 @@ def kl_to_standard_normal(latent: Latent) -> Tensor:
     """
     if latent.scale is None:
         raise InputError("a deterministic latent has no KL divergence to a prior: it is infinite")
-    mean, scale = latent.mean, latent.scale
+    mean, scale = at_least_float32(latent.mean), at_least_float32(latent.scale)
     full = scale.dim() > mean.dim()
     variance = scale.square().sum(-1) if full else scale.square()
-    deviation = scale.diagonal(dim1=-2, dim2=-1) if full else scale
-    return (0.5 * (mean.square() + variance - 1) - deviation.log()).sum(-1)
+    log_scale = latent.log_scale
+    if log_scale is None:
+        log_scale = (scale.diagonal(dim1=-2, dim2=-1) if full else scale).log()
+    return (0.5 * (mean.square() + variance - 1) - log_scale).sum(-1)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.models.noise import standard_normal
+from narrows.models.precision import at_least_float32
 
 __all__ = ["hidden_layers", "thin"]
 
@@ -41,5 +42,5 @@ def hidden_layers(model: nn.Module) -> list[str]:
 
 def thin(values: Tensor, rate: Tensor) -> Tensor:
     """Set each value to 0 with probability `rate: []` in [0, 1) and scale the others up."""
-    kept = standard_normal(values.shape, values) > torch.special.ndtri(rate)
+    kept = standard_normal(values.shape, values) > torch.special.ndtri(at_least_float32(rate))
     return values * kept / (1 - rate)

@@ -27,9 +27,10 @@ from typing import Literal, get_args
 
 from torch import nn
 
+from narrows.checks import check_number
 from narrows.errors import ConfigError, unknown_name
 from narrows.models.binary_stochastic import BinaryStochasticNet
-from narrows.models.bottleneck import Bottleneck
+from narrows.models.bottleneck import Bottleneck, LatentActivation, check_activation
 from narrows.models.cnn import SMALL, small_cnn
 from narrows.models.convolution import NormKind, Stem, input_map
 from narrows.models.gaussian import LatentKind, code_width
@@ -70,6 +71,10 @@ class NetworkConfig:
         depth: of wide_resnet, 6 n + 4.
         width: of wide_resnet, its factor on the channels.
         dropout: in the dense layers of vgg16 and in the blocks of wide_resnet.
+        channel_share: of vgg16, resnet18 and preact_resnet18, the share of their published
+            channels, as in 0.0625 for cheap runs.
+        fc_norm: whether vgg16 has batch normalisation in its dense layers.
+        latent_activation: `"relu"` rectifies a deterministic latent, `"none"` leaves it as it is.
     """
 
     name: str = "mlp"
@@ -83,6 +88,9 @@ class NetworkConfig:
     depth: int = 28
     width: int = 10
     dropout: float = 0.0
+    channel_share: float = 1.0
+    fc_norm: bool = False
+    latent_activation: LatentActivation = "none"
 
     def __post_init__(self) -> None:
         for what, given, valid in (
@@ -101,12 +109,29 @@ class NetworkConfig:
             )
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"network.dropout must lie in [0, 1), got {self.dropout}")
+        check_activation(self.latent_activation, self.latent)
+        check_number(self.channel_share, "network.channel_share", above=0)
+        self._check_owners()
+
+    def _check_owners(self) -> None:
+        """Refuse what the network of that name does not have."""
+        for key, value, default, owners in (
+            ("channel_share", self.channel_share, 1, ("vgg16", "resnet18", "preact_resnet18")),
+            ("fc_norm", self.fc_norm, False, ("vgg16",)),
+        ):
+            if value != default and self.name not in owners:
+                raise ConfigError(
+                    f"network.{key} is of {', '.join(owners)}, and the network is {self.name}; "
+                    "leave it out"
+                )
 
     def _fill_in(self) -> None:
         """Say every width, so that what is stored and hashed does."""
-        for name, own in zip(("encoder", "decoder"), _WIDTHS.get(self.name, ([], [])), strict=True):
+        for name, widths in zip(
+            ("encoder", "decoder"), _WIDTHS.get(self.name, ([], [])), strict=True
+        ):
             if getattr(self, name) is None:
-                object.__setattr__(self, name, list(own))
+                object.__setattr__(self, name, list(widths))
         if self.name == "binary" and self.encoder:
             object.__setattr__(self, "bottleneck", self.encoder[-1])
 
@@ -140,16 +165,27 @@ def _vgg16(config: NetworkConfig, shape: Sequence[int], out: int) -> list[nn.Mod
         stem=config.stem,
         dropout=config.dropout,
         normalise=config.normalise,
+        width=config.channel_share,
+        fc_norm=config.fc_norm,
     )
     return [net]
 
 
 def _resnet18(config: NetworkConfig, shape: Sequence[int], out: int) -> list[nn.Module]:
-    return [ResNet18(shape, out, norm=config.norm, stem=config.stem, normalise=config.normalise)]
+    net = ResNet18(
+        shape,
+        out,
+        norm=config.norm,
+        stem=config.stem,
+        normalise=config.normalise,
+        width=config.channel_share,
+    )
+    return [net]
 
 
 def _preact_resnet18(config: NetworkConfig, shape: Sequence[int], out: int) -> list[nn.Module]:
-    return [PreActResNet(shape, out, norm=config.norm, normalise=config.normalise)]
+    width, normalise = config.channel_share, config.normalise
+    return [PreActResNet(shape, out, norm=config.norm, normalise=normalise, width=width)]
 
 
 def _wide_resnet(config: NetworkConfig, shape: Sequence[int], out: int) -> list[nn.Module]:
@@ -214,7 +250,8 @@ def build_network(
     if not config.bottleneck:
         return _chain(config, shape, [*before, *decoder, classes])
     code = _chain(config, shape, [*before, code_width(latent, config.bottleneck)])
-    return Bottleneck(code, mlp([config.bottleneck, *decoder, classes]), latent=latent)
+    head, activation = mlp([config.bottleneck, *decoder, classes]), config.latent_activation
+    return Bottleneck(code, head, latent=latent, activation=activation)
 
 
 def _sigmoid_twin(config: NetworkConfig, shape: Sequence[int], classes: int) -> Bottleneck:
@@ -246,6 +283,11 @@ def _check_latent(config: NetworkConfig, latent: str) -> None:
             f"the layers of a binary network are its latents, and the method trains a {latent} "
             "one; set network.name to another network"
         )
+    if config.latent_activation != "none" and (binary or not config.bottleneck):
+        raise ConfigError(
+            "network.latent_activation is of a bottleneck, and this network has none; leave it out"
+        )
+    check_activation(config.latent_activation, latent)
     if not config.bottleneck and latent != "deterministic":
         raise ConfigError(
             f"a network with bottleneck = 0 has no latent, and the method trains a {latent} one; "

@@ -18,14 +18,57 @@ def as_output(result: object) -> ModelOutput:
     """Wrap the result of any classifier's forward pass as a `ModelOutput`.
 
     Raises:
-        InputError: if it is neither a tensor `[..., batch, classes]` nor a `ModelOutput`.
+        InputError: if it is neither a tensor `[..., batch, classes]` nor a `ModelOutput`. Where the
+            logits are in it, as in the outputs of Hugging Face or in a tuple with those of an
+            auxiliary classifier, the error shows the wrapper that picks them.
+
+    >>> as_output(torch.zeros(8, 10)).logits.shape
+    torch.Size([8, 10])
     """
     if isinstance(result, ModelOutput):
         return result
     if isinstance(result, Tensor) and result.dim() >= 2:
         return ModelOutput(result)
     got = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
-    raise InputError(f"a model must return logits [batch, classes] or a ModelOutput, got {got}")
+    raise InputError(
+        f"a model must return logits [batch, classes] or a ModelOutput, got {got}{_remedy(result)}"
+    )
+
+
+def _remedy(result: object) -> str:
+    """What to write instead, where the logits are in what a model returned."""
+    if isinstance(result, Tensor) and result.dim() == 1:
+        return (
+            "; one score an image is that of the second of two classes: return "
+            "torch.stack([torch.zeros_like(score), score], -1)"
+        )
+    pick = _pick(result)
+    if not pick:
+        return ""
+    return (
+        "; wrap it so that it does:\n"
+        "    class Logits(torch.nn.Module):\n"
+        "        def __init__(self, model): super().__init__(); self.model = model\n"
+        f"        def forward(self, x): return {pick.format('self.model(x)')}"
+    )
+
+
+def _pick(result: object) -> str:
+    """An expression for the logits in what a model returned as `{}`; empty without any."""
+    if isinstance(getattr(result, "logits", None), Tensor):
+        return "{}.logits"
+    if isinstance(result, Mapping):
+        keys = [key for key, value in result.items() if _may_be_logits(value)]
+        best = "logits" if "logits" in keys else next(iter(keys), None)
+        return "" if best is None else f"{{}}[{best!r}]".replace("'", '"')
+    if isinstance(result, (tuple, list)):
+        place = next((i for i, value in enumerate(result) if _may_be_logits(value)), None)
+        return "" if place is None else f"{{}}[{place}]"
+    return ""
+
+
+def _may_be_logits(value: object) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 2 and value.is_floating_point()
 
 
 def average_logits(logits: Tensor) -> Tensor:

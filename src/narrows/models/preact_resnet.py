@@ -27,6 +27,7 @@ from narrows.models.convolution import (
     input_map,
     linear,
     normalisation,
+    scaled,
     shrink_branches,
 )
 
@@ -68,6 +69,7 @@ class PreActResNet(nn.Module):
         final_norm: whether normalisation and ReLU follow the last block.
         normalise: whether inputs go from [0, 1] to [-1, 1] first; the attribute `normalise` may be
             set to any other map.
+        width: share of all these channels, as in 1/16.
 
     Raises:
         ConfigError: for inputs that are no images or too small, and an unknown `norm`.
@@ -85,14 +87,15 @@ class PreActResNet(nn.Module):
         dropout: float = 0.0,
         final_norm: bool = True,
         normalise: bool = True,
+        width: float = 1.0,
     ) -> None:
         super().__init__()
         self.groups = len(widths)
         check_images("a pre-activation ResNet", shape, 2 ** (self.groups - 1))
-        wide = stem_width
+        wide = scaled(stem_width, width)
         self.normalise = input_map(normalise)
         self.conv1 = conv(shape[0], wide, bias=norm == "none")
-        for number, narrow in enumerate(widths, 1):
+        for number, narrow in enumerate((scaled(w, width) for w in widths), 1):
             first = _Block(wide, narrow, 1 if number == 1 else 2, norm, dropout)
             rest = [_Block(narrow, narrow, 1, norm, dropout) for _ in range(blocks - 1)]
             self.add_module(f"layer{number}", nn.Sequential(first, *rest))

@@ -25,6 +25,7 @@ from narrows.models.convolution import (
     input_map,
     linear,
     normalisation,
+    scaled,
     shrink_branches,
 )
 
@@ -64,6 +65,7 @@ class ResNet18(nn.Module):
         stem: `"cifar"` or `"imagenet"`.
         normalise: whether inputs go from [0, 1] to [-1, 1] first; the attribute `normalise` may be
             set to any other map.
+        width: share of the published channels, as in 1/16 for a network of 4, 8, 16 and 32.
 
     Raises:
         ConfigError: for inputs that are no images or too small, and an unknown `norm`.
@@ -77,11 +79,13 @@ class ResNet18(nn.Module):
         norm: NormKind = "batch",
         stem: Stem = "cifar",
         normalise: bool = True,
+        width: float = 1.0,
     ) -> None:
         super().__init__()
         check_images("resnet18", shape, 8 if stem == "cifar" else 32)
         small = stem == "cifar"
-        wide = _WIDTHS[0]
+        widths = [scaled(channels, width) for channels in _WIDTHS]
+        wide = widths[0]
         self.normalise = input_map(normalise)
         self.conv1 = conv(
             shape[0], wide, 3 if small else 7, stride=1 if small else 2, bias=norm == "none"
@@ -89,7 +93,7 @@ class ResNet18(nn.Module):
         self.bn1 = normalisation(norm, wide)
         self.relu = nn.ReLU()
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
-        for number, narrow in enumerate(_WIDTHS, 1):
+        for number, narrow in enumerate(widths, 1):
             first = _Block(wide, narrow, 1 if number == 1 else 2, norm)
             rest = [_Block(narrow, narrow, 1, norm) for _ in range(_BLOCKS - 1)]
             self.add_module(f"layer{number}", nn.Sequential(first, *rest))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from narrows.errors import ConfigError, InputError
+from narrows.errors import InputError
+from narrows.models.layers import Hook, hooked, layer_of
 from narrows.models.outputs import as_output
 from narrows.types import Latent, ModelOutput
 
@@ -27,15 +27,8 @@ class Tap(nn.Module):
         """Run the model once, collecting what the layers return on the way."""
         seen: dict[str, Tensor] = {}
         wanted = {*self.layers, *([self.latent] if self.latent else [])}
-        handles = [
-            self.model.get_submodule(name).register_forward_hook(_keep(name, seen))
-            for name in wanted
-        ]
-        try:
+        with hooked(self.model, {name: _keep(name, seen) for name in wanted}):
             output = as_output(self.model(x))
-        finally:
-            for handle in handles:
-                handle.remove()
         if unseen := sorted(wanted - seen.keys()):
             raise InputError(f"the forward pass of the model never runs its layer {unseen[0]!r}")
         latent = output.latent
@@ -50,7 +43,7 @@ class Tap(nn.Module):
         return f"layers={self.layers}, latent={self.latent!r}"
 
 
-def _keep(name: str, seen: dict[str, Tensor]) -> Callable[[nn.Module, object, object], Tensor]:
+def _keep(name: str, seen: dict[str, Tensor]) -> Hook:
     def hook(module: nn.Module, args: object, result: object) -> Tensor:
         if not isinstance(result, Tensor):
             raise InputError(
@@ -67,9 +60,11 @@ def tap(model: nn.Module, layers: Sequence[str], *, latent: str | None = None) -
     """Make any module return `ModelOutput(logits, latent, activations)`.
 
     Args:
-        model: any classifier; its weights are shared, not copied.
-        layers: names as in `model.named_modules()`, whose outputs appear in `activations`; that of
-            the last call where the model calls one of them several times.
+        model: any classifier; its weights are shared, not copied. A compiled one is run as it was
+            written; to have what is read compiled too, compile what is returned here.
+        layers: names as in `model.named_modules()`, with or without what `torch.compile` and
+            `DistributedDataParallel` put before them, whose outputs appear in `activations`; that
+            of the last call where the model calls one of them several times.
         latent: the layer whose (flattened) output counts as the bottleneck's code, if any.
 
     Raises:
@@ -82,10 +77,6 @@ def tap(model: nn.Module, layers: Sequence[str], *, latent: str | None = None) -
         >>> tap(net, ["1"])(torch.rand(5, 4)).activations["1"].shape
         torch.Size([5, 3])
     """
-    names = [name for name, _ in model.named_modules() if name]
     for layer in [*layers, *([latent] if latent else [])]:
-        if layer not in names:
-            near = difflib.get_close_matches(layer, names, n=5, cutoff=0.3) or names[:5]
-            hint = f"nearest: {', '.join(near)}" if near else "it has no named layers at all"
-            raise ConfigError(f"the model has no layer {layer!r}; {hint}")
+        layer_of(model, layer)
     return Tap(model, layers, latent)

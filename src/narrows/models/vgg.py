@@ -29,6 +29,7 @@ from narrows.models.convolution import (
     input_map,
     linear,
     normalisation,
+    scaled,
 )
 
 __all__ = ["VGG16"]
@@ -48,6 +49,8 @@ class VGG16(nn.Module):
         dropout: share of the units of `fc1` and `fc2` that is switched off in training.
         normalise: whether inputs go from [0, 1] to [-1, 1] first; the attribute `normalise` may be
             set to any other map.
+        width: share of the published channels and of the 4096 units, as in 1/16.
+        fc_norm: whether batch normalisation stands between `fc1` and `fc2` and their linear maps.
 
     Raises:
         ConfigError: for inputs that are no images or too small, and an unknown `norm`.
@@ -67,6 +70,8 @@ class VGG16(nn.Module):
         stem: Stem = "cifar",
         dropout: float = 0.0,
         normalise: bool = True,
+        width: float = 1.0,
+        fc_norm: bool = False,
     ) -> None:
         super().__init__()
         check_images("vgg16", shape, 2 ** len(_BLOCKS))
@@ -75,21 +80,24 @@ class VGG16(nn.Module):
         # have no parameters, so those keep torchvision's names.
         for number in range(1, len(_BLOCKS) + 1):
             self.add_module(f"block{number}", nn.MaxPool2d(2))
-        self.features = self._features(shape[0], norm)
+        self.features = self._features(shape[0], norm, width)
         small = [side // 2 ** len(_BLOCKS) for side in shape[1:]]
         self.avgpool = nn.Identity() if stem == "cifar" else nn.AdaptiveAvgPool2d(7)
-        height, width = small if stem == "cifar" else (7, 7)
+        rows, columns = small if stem == "cifar" else (7, 7)
         self.fc1, self.fc2 = nn.ReLU(), nn.ReLU()
+        flat, hidden = scaled(_BLOCKS[-1][-1], width) * rows * columns, scaled(_HIDDEN, width)
+        # Left out rather than an identity: torchvision counts these layers too.
+        norms = [[nn.BatchNorm1d(hidden)] if fc_norm else [] for _ in range(2)]
         self.classifier = nn.Sequential(
-            *(linear(_BLOCKS[-1][-1] * height * width, _HIDDEN), self.fc1, nn.Dropout(dropout)),
-            *(linear(_HIDDEN, _HIDDEN), self.fc2, nn.Dropout(dropout)),
-            linear(_HIDDEN, outputs),
+            *(linear(flat, hidden), *norms[0], self.fc1, nn.Dropout(dropout)),
+            *(linear(hidden, hidden), *norms[1], self.fc2, nn.Dropout(dropout)),
+            linear(hidden, outputs),
         )
 
-    def _features(self, wide: int, norm: NormKind) -> nn.Sequential:
+    def _features(self, wide: int, norm: NormKind, width: float) -> nn.Sequential:
         layers: list[nn.Module] = []
         for number, widths in enumerate(_BLOCKS, 1):
-            for narrow in widths:
+            for narrow in (scaled(channels, width) for channels in widths):
                 # Left out rather than an identity: torchvision counts the layers.
                 between = [] if norm == "none" else [normalisation(norm, narrow)]
                 layers += [conv(wide, narrow), *between, nn.ReLU()]

@@ -179,6 +179,11 @@ def run_plane(config: PlaneConfig, out: Path, progress: Progress) -> Path:
     """Train and measure every method; return the folder that holds `plane.json`.
 
     A finished method is not repeated; one that was broken off continues from its checkpoint.
+
+    Args:
+        config: what is trained and measured.
+        out: folder in which the folder `imb-plane` is made.
+        progress: where progress is shown.
     """
     check_device(config.device)
     splits = Splits(*(part.to(config.device) for part in load("twelve-bit")))

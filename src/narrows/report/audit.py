@@ -22,7 +22,13 @@ _WIDTH, _HEIGHT = 420, 260
 
 
 def write_audit(path: Path, record: AuditRecord, surfaces: Sequence[SurfacePoint] = ()) -> Path:
-    """Write the page of an audit to `path`, with the loss surfaces of some images."""
+    """Write the page of an audit.
+
+    Args:
+        path: of the HTML file.
+        record: of the audit.
+        surfaces: points of the loss surfaces of some images.
+    """
     verdict, request = record.verdict, record.request
     chance = next((f.data for f in record.findings if f.check == "chance"), {})
     sections = [

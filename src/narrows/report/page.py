@@ -40,7 +40,13 @@ class Section:
 
 
 def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -> Path:
-    """Write a page of sections to `path` and return it.
+    """Write a page of sections and return its path.
+
+    Args:
+        path: of the HTML file.
+        title: of the page.
+        lead: paragraph below the title.
+        sections: the rest.
 
     Raises:
         StoreError: if it cannot be written.
@@ -66,6 +72,13 @@ def write_pictures(stem: Path, sections: Sequence[Section]) -> list[Path]:
 
 def render(path: Path, template: str, title: str, charts: Mapping[str, Any], **values: Any) -> Path:
     """Fill in a template of this package, its charts with the JavaScript that draws them.
+
+    Args:
+        path: of the HTML file.
+        template: name of its file.
+        title: of the page.
+        charts: of Altair, by the id of the element that each is drawn in.
+        values: whatever else the template reads.
 
     Raises:
         StoreError: if it cannot be written.

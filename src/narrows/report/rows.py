@@ -45,7 +45,12 @@ def attacked(run: Run) -> bool:
 
 
 def summary_row(run: Run, method: str, beta: float) -> BetaSummary:
-    """The summary of one beta.
+    """The summary of one beta of a method.
+
+    Args:
+        run: a complete one.
+        method: of the run.
+        beta: of the method.
 
     Raises:
         StoreError: if there is none.

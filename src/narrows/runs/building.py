@@ -31,6 +31,12 @@ def build_model(
 ) -> nn.Module:
     """The network of a method, initialised from torch's global generator.
 
+    Args:
+        config: of the run.
+        method: name of one of its methods.
+        shape: of one input.
+        classes: number of classes.
+
     Raises:
         ConfigError: where the configured network lacks what the method needs.
     """
@@ -43,6 +49,12 @@ def build_objective(
     """One network with its method, for inputs of `shape`, on the CPU.
 
     It is made from the generator of its seed alone: the same weights on every device.
+
+    Args:
+        config: of the run.
+        member: which of its models.
+        shape: of one input.
+        classes: number of classes.
     """
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(member.seed)
@@ -55,7 +67,14 @@ def build_objective(
 def build_members(
     config: ResolvedConfig, method: str, shape: Sequence[int], classes: int
 ) -> Members:
-    """All models of one method: in a stack where they can be, else one after another."""
+    """All models of one method: in a stack where they can be, else one after another.
+
+    Args:
+        config: of the run.
+        method: name of one of its methods.
+        shape: of one input.
+        classes: number of classes.
+    """
     members = config.members(method)
     objectives = [build_objective(config, member, shape, classes) for member in members]
     seeds = [member.seed for member in members]
@@ -71,6 +90,12 @@ def try_method(config: ResolvedConfig, method: str, shape: Sequence[int], classe
     """Refuse what cannot be trained, before anything is: network, options, every beta, memory.
 
     One step's loss is computed on the meta device, where tensors have shapes and no numbers.
+
+    Args:
+        config: of the run.
+        method: name of one of its methods.
+        shape: of one input.
+        classes: number of classes.
 
     Raises:
         ConfigError: saying why.
@@ -89,8 +114,8 @@ def try_method(config: ResolvedConfig, method: str, shape: Sequence[int], classe
             objective.method(objective.model, torch.empty(images, *shape), labels)
     except NarrowsError:
         raise
-    except (ValueError, RuntimeError, MemoryError, OverflowError, TypeError) as error:
-        # Batch normalisation of a single number a channel, say, or widths beyond any integer.
+    except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:
+        # Batch normalisation of a single number per channel, say, or widths beyond any memory.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"{method} cannot be trained in batches of {images}: {reason}") from error
     _check_memory(method, objective, len(members))

@@ -43,6 +43,11 @@ def run(config: ResolvedConfig, out: Path, progress: Progress) -> Run:
     What an earlier, broken run of the same configuration has finished is kept and not repeated.
     A method of which every model diverges does not stop the others.
 
+    Args:
+        config: what is trained and measured.
+        out: folder in which the run's own folder is made.
+        progress: where progress is shown.
+
     Raises:
         NarrowsError: of one kind or another for anything that a user can cause.
         DivergedError: at the end, if no model of any method is left.
@@ -76,7 +81,7 @@ def check_device(device: str) -> None:
     try:
         kind = torch.zeros(1, device=device).cpu().device.type
     except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
         raise ConfigError(f"device {device!r} cannot be used here ({reason}); try 'cpu'") from error
     if kind != "cpu":
         raise ConfigError(f"device {device!r} holds no numbers; try 'cpu'")

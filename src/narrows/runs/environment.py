@@ -72,7 +72,13 @@ def current_environment(device: str) -> Environment:
 
 
 def record_environment(folder: Path, device: str, *, finished: bool) -> None:
-    """Write `environment.json`; where an unfinished folder is continued elsewhere, add to it."""
+    """Write `environment.json`; where an unfinished folder is continued elsewhere, add to it.
+
+    Args:
+        folder: of a run, an attack or an audit.
+        device: that it is computed on.
+        finished: whether everything in it was computed before.
+    """
     path, now = folder / _FILE, current_environment(device)
     if not path.exists():
         write_json(path, _KIND, now)

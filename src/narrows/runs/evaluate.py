@@ -85,6 +85,11 @@ def information(
 
     Pairwise bounds see the posterior's own noise, or `noise_std` added to a deterministic code, and
     are for diagonal covariance. Without a latent there is only what the prediction says of y.
+
+    Args:
+        model: in evaluation mode.
+        data: inputs and labels, of which the first `information_samples` are measured.
+        config: the settings.
     """
     measured = data.take(slice(0, config.information_samples))
     batch = measured.all()
@@ -105,7 +110,14 @@ def information(
 def attack_all(
     model: nn.Module, data: Dataset, config: EvaluateConfig, stochastic: bool
 ) -> list[AttackRecord]:
-    """FGSM and PGD at every eps, and DeepFool, on the first test images."""
+    """FGSM and PGD at every eps, and DeepFool, on the first test images.
+
+    Args:
+        model: in evaluation mode.
+        data: the test set.
+        config: the settings.
+        stochastic: whether two passes of the model can differ.
+    """
     x, y = _attacked(data, config)
     mode = "sample" if resting_mode(model)[0] == "sample" else config.mode
     sampling = stochastic and mode == "sample"
@@ -141,7 +153,14 @@ def attack_all(
 def attacked_pictures(
     model: nn.Module, data: Dataset, config: EvaluateConfig, count: int = 8
 ) -> dict[str, Tensor]:
-    """The first test images, what PGD and DeepFool make of them, and the predictions there."""
+    """The first test images, what PGD and DeepFool make of them, and the predictions there.
+
+    Args:
+        model: in evaluation mode.
+        data: the test set.
+        config: the settings.
+        count: number of images.
+    """
     x, y = (part[:count] for part in _attacked(data, config))
     victim = _at_rest(model, config.samples)
     pgd = _pgd(config.middle_eps, config)(victim, x, y).x_adv
@@ -158,6 +177,11 @@ def project(model: nn.Module, data: Dataset, count: int = 600) -> dict[str, Tens
     """The first two principal components of the posterior means of `count` inputs.
 
     Nothing for a model without a latent.
+
+    Args:
+        model: in evaluation mode.
+        data: whose first inputs are projected.
+        count: number of inputs.
     """
     batch = data.batch(slice(0, count))
     latent = encode(model, batch.x)

@@ -110,6 +110,11 @@ def write_lines(path: Path, records: Sequence[Any]) -> None:
 def read_lines(path: Path, kind: str, content: type[T]) -> list[T]:
     """Read what `write_lines` has written.
 
+    Args:
+        path: of the file.
+        kind: what it holds, for errors.
+        content: type of a line.
+
     Raises:
         StoreError: as `read_json`, naming the line.
     """

@@ -18,13 +18,12 @@ from narrows.runs.config import ResolvedConfig, RunConfig
 from narrows.runs.defaults import DEFAULTS, natural_network
 from narrows.runs.files import read_json
 from narrows.runs.overrides import explain, parse_overrides
+from narrows.runs.shapes import check_shapes
 from narrows.training.recipes import RECIPES
 
 __all__ = ["load_config"]
 
 _LARGEST_FILE = 2**20  # bytes
-_TABLES = ("network", "networks", "grids", "train", "evaluate", "options")
-_LISTS = ("methods", "betas")
 
 
 def load_config(
@@ -52,8 +51,8 @@ def load_config(
             OmegaConf.create(dict(values or {})), parse_overrides(overrides)
         )
         stored = _read(None if file is None else check_path(file))
-        given: Any = OmegaConf.merge(OmegaConf.create(_give_way(stored, later)), later)
-        _check_kinds(given)
+        given: Any = OmegaConf.merge(OmegaConf.create(_without_overridden(stored, later)), later)
+        check_shapes(OmegaConf.to_container(given), RunConfig)
         # Twice: data set, network and recipe decide what a lone `train.epochs` is a change of.
         first = _build(OmegaConf.merge(OmegaConf.structured(RunConfig), given))
         base = OmegaConf.structured(_base(first, given))
@@ -85,40 +84,25 @@ def _read(file: Path | None) -> dict[str, Any]:
         raise ConfigError(f"{file} is not valid TOML: {_first_line(error)}") from error
 
 
-def _check_kinds(given: Any) -> None:
-    """Name a value that is missing, or a section of the wrong kind, which OmegaConf would not."""
-    from omegaconf import OmegaConf
+def _without_overridden(stored: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop what a file says of single methods where a later setting is meant for all of them.
 
-    for key in sorted(OmegaConf.missing_keys(given)):
-        raise ConfigError(f"{key} has no value: ??? says that it is missing")
-    for names, kind, wanted in (
-        (_TABLES, Mapping, "a table of settings"),
-        (_LISTS, Sequence, "a list, like [a, b]"),
-    ):
-        for name in names:
-            value = given.get(name)
-            if value is not None and (isinstance(value, str) or not isinstance(value, kind)):
-                raise ConfigError(f"{name}: expected {wanted}, got {value!r}")
-
-
-def _give_way(stored: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """Let a later setting for all methods go over what a file says of each of them.
-
-    A run's own configuration says everything of each: without this, `--betas` would change nothing.
+    The configuration of a run names grid and network of each method. Without this, `--betas`
+    would change nothing there.
     """
     stored = dict(stored)
-    for general, special in (("betas", "grids"), ("recipe", "train")):
+    for general, specific in (("betas", "grids"), ("recipe", "train")):
         if later.get(general) is not None:
-            stored.pop(special, None)
+            stored.pop(specific, None)
     if later.get("data", stored.get("data")) != stored.get("data"):
         stored.pop("data_sha256", None)
     network = later.get("network")
     if isinstance(network, Mapping) and "networks" in stored:
         name = network.get("name")
         stored["networks"] = {
-            method: {**special, **network}
-            for method, special in stored["networks"].items()
-            if name in (None, special.get("name"))
+            method: {**specific, **network}
+            for method, specific in stored["networks"].items()
+            if name in (None, specific.get("name"))
         }
     return stored
 

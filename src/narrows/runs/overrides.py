@@ -55,6 +55,4 @@ def plain_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 def explain(error: OmegaConfBaseException) -> str:
     """The key and what is wrong with it, without the internal types that follow."""
     text = str(error).splitlines()[0]
-    if "is not a ListConfig" in text:
-        text = "expected a list, like [a, b]"
     return f"{error.full_key}: {text}" if error.full_key else text

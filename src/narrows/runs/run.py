@@ -256,6 +256,11 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsHeader]:
 def convert_header(path: Path, plain: Any, kind: type[T]) -> T:
     """The header of a file of tensors as a dataclass.
 
+    Args:
+        path: of the file, for errors.
+        plain: the header as it was read.
+        kind: the dataclass.
+
     Raises:
         CheckpointError: naming the field that is wrong.
     """
@@ -272,6 +277,12 @@ def load_member(
     seed: int | None = None,
 ) -> nn.Module:
     """Rebuild one trained model from the folder of a run; see `Run.member` and `Run.model`.
+
+    Args:
+        folder: of the run.
+        method: which method's; `None` where there is only one.
+        beta: `None` for the one chosen on validation data.
+        seed: `None` for the first there is.
 
     Example:
         >>> model = load_member("runs/digits-4ddf399127", "vib", beta=0.1)  # doctest: +SKIP

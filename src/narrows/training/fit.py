@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
+from narrows.checks import check_path
 from narrows.data import Dataset
+from narrows.errors import DivergedError
 from narrows.training.members import Members
 from narrows.training.recipe import TrainConfig
 from narrows.training.trainer import Trainer
@@ -22,7 +25,7 @@ def fit(
     validation: Dataset,
     config: TrainConfig,
     *,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     identity: str = "",
     on_epoch: Callable[[Trainer], None] = lambda trainer: None,
     on_step: Callable[[], None] = lambda: None,
@@ -45,9 +48,11 @@ def fit(
 
     Raises:
         CheckpointError: if the checkpoint is damaged or belongs to another run.
-        DivergedError: if no member is left whose loss is finite.
+        DivergedError: if no member is left whose loss is finite, once the checkpoint and the log
+            say so: going on from it ends in the same error, without training.
         StoreError: if the checkpoint cannot be written.
     """
+    checkpoint = None if checkpoint is None else check_path(checkpoint, "checkpoint")
     trainer = Trainer(members, train, validation, config)
     devices = [members.device] if members.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
@@ -57,10 +62,12 @@ def fit(
             on_epoch(trainer)
         saved = time.monotonic()
         while not trainer.finished:
-            trainer.run_epoch(on_step)
+            with suppress(DivergedError):  # of all members, which is said below
+                trainer.run_epoch(on_step)
             due = time.monotonic() - saved >= config.checkpoint_seconds
             if checkpoint and (due or trainer.finished):
                 trainer.save(checkpoint, identity)
                 saved = time.monotonic()
             on_epoch(trainer)
+    trainer.check_any_left()
     return trainer

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Divergence", "EpochRecord", "finite"]
+__all__ = ["CheckpointHeader", "Divergence", "EpochRecord", "finite"]
 
 
 class Divergence(NamedTuple):
@@ -30,6 +30,46 @@ class EpochRecord:
     validation_accuracy: list[float | None]
     best_epoch: list[int]
     seconds: float
+
+
+@dataclass(frozen=True)
+class CheckpointHeader:
+    """What a checkpoint says beside its tensors.
+
+    Attributes:
+        format: of the file.
+        identity: which run it belongs to.
+        epoch: epochs that are over.
+        steps: steps that are over.
+        history: one record an epoch.
+        diverged: which members have failed, and where.
+    """
+
+    format: int
+    identity: str
+    epoch: int
+    steps: int
+    history: list[EpochRecord]
+    diverged: list[tuple[int, Divergence]] = field(default_factory=list)
+
+    def fits(self, members: int, epochs: int) -> bool:
+        """Whether the numbers can be those of so many members after at most so many epochs."""
+        counts = [
+            len(values)
+            for record in self.history
+            for values in (
+                *record.losses.values(),
+                record.validation_accuracy,
+                record.best_epoch,
+            )
+        ]
+        return (
+            0 <= self.epoch <= epochs
+            and self.steps >= 0
+            and len(self.history) == self.epoch
+            and set(counts) <= {members}
+            and all(0 <= member < members for member, _ in self.diverged)
+        )
 
 
 def finite(values: Tensor) -> list[float | None]:

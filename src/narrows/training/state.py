@@ -1,7 +1,7 @@
 """What a training run must remember beside its weights: its optimisers and every random state.
 
 A run that goes on from a checkpoint gives the numbers of one that was never broken, to the last
-bit. Everything here is a flat dict of named tensors, which `checkpoint.py` writes and reads.
+bit. Everything here is a flat dict of named tensors, which `narrows.storage` writes and reads.
 """
 
 from __future__ import annotations
@@ -40,32 +40,37 @@ def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def check_tensors(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+def check_tensors(live: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
     """Refuse saved values that do not fit live tensors.
 
     Raises:
-        CheckpointError: naming the first tensor that is missing or has another shape.
+        CheckpointError: naming the first tensor that is missing or has another shape or type.
     """
-    if differing := sorted(own.keys() ^ saved.keys()):
+    if differing := sorted(live.keys() ^ saved.keys()):
         where = "model" if differing[0] in saved else "checkpoint"
         raise CheckpointError(f"tensor {differing[0]!r} is missing in the {where}")
-    for name, tensor in own.items():
+    for name, tensor in live.items():
         if tensor.shape != saved[name].shape:
             raise CheckpointError(
                 f"tensor {name!r} has shape {tuple(saved[name].shape)} in the checkpoint and "
                 f"{tuple(tensor.shape)} in the model"
             )
+        if tensor.dtype != saved[name].dtype:
+            raise CheckpointError(
+                f"tensor {name!r} is {saved[name].dtype} in the checkpoint and {tensor.dtype} in "
+                "the model"
+            )
 
 
-def copy_tensors(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+def copy_tensors(live: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
     """Copy saved values into live tensors of the same names and shapes.
 
     Raises:
         CheckpointError: as `check_tensors`; then nothing has been copied.
     """
-    check_tensors(own, saved)
+    check_tensors(live, saved)
     with torch.no_grad():
-        for name, tensor in own.items():
+        for name, tensor in live.items():
             tensor.copy_(saved[name])
 
 

@@ -11,20 +11,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from narrows.data import Dataset
 from narrows.errors import CheckpointError, ConfigError, DivergedError
+from narrows.storage import convert_header, load_tensors, save_tensors
 from narrows.training.batches import seeded_batches
-from narrows.training.checkpoint import load_tensors, save_tensors
 from narrows.training.descent import Descent
 from narrows.training.members import Members, accuracies
 from narrows.training.ramps import ramped
 from narrows.training.recipe import TrainConfig
-from narrows.training.records import Divergence, EpochRecord, finite
+from narrows.training.records import CheckpointHeader, Divergence, EpochRecord, finite
 from narrows.training.state import (
     below,
     copy_tensors,
@@ -36,6 +35,7 @@ from narrows.training.weights import BestWeights, WeightAverage
 
 __all__ = ["Trainer"]
 
+_KIND = "checkpoint of a training run"
 # A loss is looked at this often: each look waits for the device, and names the exact step anyway.
 _LOOK_EVERY = 50
 
@@ -76,9 +76,9 @@ class Trainer:
         averaged = {name: tensor for name, tensor in live.items() if name not in on_ramp}
         self._average = WeightAverage(averaged, self.config.averaging)
         self._best = BestWeights(live, len(self.members))
-        one = self.members.member(0)
-        self._weights = [name for name, _ in one.named_parameters()]
-        mature = math.ceil(one.method.matures * self.config.epochs - 1e-6)
+        member = self.members.member(0)
+        self._weights = [name for name, _ in member.named_parameters()]
+        mature = math.ceil(member.method.matures * self.config.epochs - 1e-6)
         self._first_choice = min(max(self.config.beta_ramp, mature), self.config.epochs - 1)
 
     def _check(self) -> None:
@@ -94,8 +94,16 @@ class Trainer:
             )
 
     @property
+    def lost(self) -> bool:
+        """Whether every member has diverged: there is nothing left to train or to hand out."""
+        return len(self.diverged) == len(self.members)
+
+    @property
     def finished(self) -> bool:
-        """Whether all epochs are done, or no member has improved for `patience` epochs."""
+        """Whether all epochs are done, no member has improved for `patience` epochs, or none is
+        left."""
+        if self.lost:
+            return True
         # A best epoch is looked for once beta, and the method's loss, are what they stay.
         last = max(self._best.epoch.max().item(), self._first_choice - 1)
         waited = self.epoch - 1 - last
@@ -110,7 +118,8 @@ class Trainer:
         """Train one epoch and validate.
 
         Raises:
-            DivergedError: if no member is left, naming the epoch, step and member that was first.
+            DivergedError: if no member is left, naming the epoch, step and member that was first;
+                the epoch ends there, and what was seen of it is recorded as of any other.
         """
         started = time.perf_counter()
         for descent in self._descents:
@@ -122,28 +131,30 @@ class Trainer:
         for step, (x, y) in enumerate(batches):
             parts = self._step(x, y)
             pending.append(parts["loss"])
-            if len(pending) == _LOOK_EVERY:
-                self._check_finite(pending, step)
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0) + value
             on_step()
+            if len(pending) == _LOOK_EVERY:
+                self._check_finite(pending, step)
+                if self.lost:
+                    break
         self._check_finite(pending, step)
         self._check_weights(step)
-        accuracy = self._validate()
         record = EpochRecord(
             epoch=self.epoch,
             losses={name: finite(value / (step + 1)) for name, value in sums.items()},
-            validation_accuracy=finite(accuracy),
+            validation_accuracy=finite(self._validate()),
             best_epoch=self._best.epoch.tolist(),
             seconds=time.perf_counter() - started,
         )
         self.history.append(record)
         self.epoch += 1
+        self.check_any_left()
         return record
 
     def _step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         sizes = [len(descent.members) for descent in self._descents]
-        found = [
+        listed = [
             descent.step(own_x, own_y, self.steps)
             for descent, own_x, own_y in zip(
                 self._descents, x.split(sizes), y.split(sizes), strict=True
@@ -152,9 +163,9 @@ class Trainer:
         self.steps += 1
         if self.config.averaging:
             self._average.update(self.members.named_tensors())
-        if len(found) == 1:
-            return found[0]
-        return {name: torch.cat([parts[name] for parts in found]) for name in found[0]}
+        if len(listed) == 1:
+            return listed[0]
+        return {name: torch.cat([parts[name] for parts in listed]) for name in listed[0]}
 
     def _check_finite(self, pending: list[Tensor], step: int) -> None:
         losses = torch.stack(pending) if pending else torch.zeros(0, 1)
@@ -165,7 +176,6 @@ class Trainer:
         for at, member in (~torch.isfinite(losses)).nonzero().tolist():
             where = Divergence(self.epoch, first + at, str(losses[at, member].item()))
             self.diverged.setdefault(member, where)
-        self._check_any_left()
 
     def _check_weights(self, step: int) -> None:
         """Find what the very last step has broken, which no loss has seen."""
@@ -175,13 +185,16 @@ class Trainer:
         for (member,) in (~fine).nonzero().tolist():
             where = Divergence(self.epoch, step, "infinite or nan", "weights")
             self.diverged.setdefault(member, where)
-        self._check_any_left()
 
-    def _check_any_left(self) -> None:
-        if len(self.diverged) == len(self.members):
-            # The first in time: members are entered in that order.
-            (first, *_) = self.diverged
-            raise DivergedError(self.why_diverged(first))
+    def check_any_left(self) -> None:
+        """Refuse to go on, or to hand out weights, where every member has diverged.
+
+        Raises:
+            DivergedError: naming the member that was the first.
+        """
+        if self.lost:
+            # Members are entered in the order of time.
+            raise DivergedError(self.why_diverged(next(iter(self.diverged))))
 
     def why_diverged(self, member: int) -> str:
         """One sentence on a member that has failed."""
@@ -193,6 +206,8 @@ class Trainer:
 
     def _validate(self) -> Tensor:
         """Accuracy of the weights that would be handed out, of which the best are kept."""
+        if self.lost:
+            return torch.full((len(self.members),), math.nan)
         if not self._average.sums:
             return self._validated()
         live = {name: tensor.clone() for name, tensor in self.members.named_tensors().items()}
@@ -215,7 +230,7 @@ class Trainer:
         self.members.load(self._best.tensors)
         return self.members
 
-    def save(self, path: Path, identity: str) -> None:
+    def save(self, path: str | Path, identity: str) -> None:
         """Write everything to one file; `identity` says which run it belongs to.
 
         Raises:
@@ -235,43 +250,47 @@ class Trainer:
         }
         save_tensors(path, tensors, header)
 
-    def resume(self, path: Path, identity: str) -> None:
+    def resume(self, path: str | Path, identity: str) -> None:
         """Go on from a checkpoint.
 
         Raises:
             CheckpointError: if it is damaged or belongs to another run; this trainer is then of no
                 further use.
         """
-        tensors, header = load_tensors(path)
-        if not isinstance(header, dict) or header.get("format") != 1:
-            raise CheckpointError(f"{path} is not a checkpoint of a training run")
-        if (found := header.get("identity")) != identity:
+        tensors, plain = load_tensors(path, kind=_KIND)
+        if plain.get("format") != 1:
+            raise CheckpointError(f"{path} is not a {_KIND}")
+        if (other := plain.get("identity")) != identity:
             raise CheckpointError(
-                f"{path} belongs to another run (identity {found!r}, expected {identity!r}); "
+                f"{path} belongs to another run (identity {other!r}, expected {identity!r}); "
                 "choose another --out, or delete it to start over"
             )
         try:
-            self._restore(tensors, header)
+            self._restore(tensors, convert_header("it", plain, CheckpointHeader))
         except (CheckpointError, LookupError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(
                 f"{path} does not fit this run: {reason}; delete it to start over"
             ) from error
 
-    def _restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    def _restore(self, tensors: dict[str, Tensor], header: CheckpointHeader) -> None:
+        if not header.fits(len(self.members), self.config.epochs):
+            raise CheckpointError(
+                f"its header tells of {header.epoch} epochs in {len(header.history)} records, of "
+                "other members, or of more epochs than there are"
+            )
         saved = below("run", tensors)
         copy_tensors(self._tensors(), saved)
         self.members.load(below("weights", saved))
-        own = {"run", "random"}
+        known = {"run", "random"}
         for suffix, descent in self._named_descents():
             descent.load_state(tensors, suffix)
-            own |= descent.names(suffix)
-        if foreign := sorted({name.partition("/")[0] for name in tensors} - own):
+            known |= descent.names(suffix)
+        if foreign := sorted({name.partition("/")[0] for name in tensors} - known):
             raise CheckpointError(f"it holds {foreign[0]}, which this run does not have")
         load_random_states(self._generators(), self.members.device, below("random", tensors))
-        self.epoch, self.steps = header["epoch"], header["steps"]
-        self.history = [EpochRecord(**record) for record in header["history"]]
-        self.diverged = {member: Divergence(*where) for member, where in header.get("diverged", ())}
+        self.epoch, self.steps = header.epoch, header.steps
+        self.history, self.diverged = header.history, dict(header.diverged)
 
     def _tensors(self) -> dict[str, Tensor]:
         """Every tensor that a checkpoint holds beside the optimisers' and the random states."""
@@ -289,7 +308,7 @@ class Trainer:
 
     def _generators(self) -> dict[str, list[torch.Generator]]:
         members = self.members
-        found = {"noise": members.generators, "order": members.order_generators}
+        named = {"noise": members.generators, "order": members.order_generators}
         if self.config.augment != "none":
-            found["augment"] = members.augment_generators
-        return found
+            named["augment"] = members.augment_generators
+        return named

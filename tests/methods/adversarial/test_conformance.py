@@ -70,6 +70,24 @@ def test_gradients_reach_all_that_is_trained(wrapper, name, regularise):
             assert parameter.grad.abs().sum() > 0, label
 
 
+def test_a_trial_on_the_meta_device_runs(wrapper, name):
+    objective = make(wrapper, name).to("meta")
+    x, y = (part.to("meta") for part in batch())
+    objective.method(objective.model, x, y).backward()
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_it_runs_under_autocast_and_in_half_precision(wrapper, name, kind):
+    x, y = batch()
+    objective = make(wrapper, name)
+    with torch.autocast("cpu", kind):
+        loss = objective.method(objective.model, x, y)
+    halves = make(wrapper, name).to(kind)
+    for value in (loss, halves.method(halves.model, x.to(kind), y)):
+        assert value.dtype == torch.float32
+        assert torch.isfinite(value)
+
+
 def test_the_attack_stays_in_the_ball_and_raises_its_objective(wrapper, name):
     objective = make(wrapper, name)
     model, method, data = objective.model, objective.method, Batch(*batch())

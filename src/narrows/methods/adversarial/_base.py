@@ -23,12 +23,15 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from narrows.checks import ArrayLike
 from narrows.errors import ConfigError, unknown_name
 from narrows.methods._base import Method
+from narrows.methods._entrance import check_batch
 from narrows.models.bottleneck import latent_mode
 from narrows.models.evaluating import evaluating
 from narrows.models.noise import standard_normal
 from narrows.models.outputs import average_logits, logits_of, pack, unpack
+from narrows.models.precision import at_least_float32
 from narrows.types import Batch, ModelOutput, Term
 
 __all__ = ["Adversarial", "Images", "Mode", "Variant", "divergence"]
@@ -110,9 +113,20 @@ class Adversarial(Method):
             raise unknown_name(f"variant of {cls.__name__}", variant, cls.variants)
         return cls(method, **{**(cls.variants[variant] if variant else {}), **options})
 
+    def check(self, model: nn.Module, x: ArrayLike, y: ArrayLike) -> Batch:
+        """The batch, whose images must lie in [0, 1]: the attack moves them within it.
+
+        Raises:
+            InputError: for images outside, or labels that cannot be trained on.
+        """
+        return check_batch(model, x, y, images=True)
+
     def attack(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Images `[batch, ...]` in the ball around `batch.x` that raise the inner objective."""
-        x = batch.x.detach()
+        """Images `[batch, ...]` in the ball around `batch.x` that raise the inner objective.
+
+        They move in float32 at least: half precision would round a small step away.
+        """
+        kind, x = batch.x.dtype, at_least_float32(batch.x.detach())
         low, high = (x - self.eps).clamp_min(0), (x + self.eps).clamp_max(1)
         with ExitStack() as held:
             held.enter_context(torch.no_grad())
@@ -121,10 +135,12 @@ class Adversarial(Method):
             objective = self.objective(model, batch)
             x_adv = torch.minimum(torch.maximum(x + self._perturbation(x), low), high)
             for _ in range(self.steps):
-                gradient = _input_gradient(lambda x: objective(logits_of(model, x)), x_adv)
+                gradient = _input_gradient(
+                    lambda x: objective(at_least_float32(logits_of(model, x.to(kind)))), x_adv
+                )
                 moved = x_adv + self.step_size * gradient.sign()
                 x_adv = torch.minimum(torch.maximum(moved, low), high)
-        return x_adv
+        return x_adv.to(kind)
 
     def objective(self, model: nn.Module, batch: Batch) -> Callable[[Tensor], Tensor]:
         """What the attack raises, as a function of the logits: cross-entropy unless overridden."""
@@ -159,10 +175,10 @@ class Adversarial(Method):
         parts = {k: v for k, v in output.activations.items() if k.startswith(_PREFIX)}
         if not parts:
             return output, output
-        own = {k: v for k, v in output.activations.items() if k not in parts}
+        clean = {k: v for k, v in output.activations.items() if k not in parts}
         parts.pop(_IMAGES)
         adversarial = unpack({k.removeprefix(_PREFIX): v for k, v in parts.items()})
-        return output._replace(activations=own), adversarial
+        return output._replace(activations=clean), adversarial
 
     @abstractmethod
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:

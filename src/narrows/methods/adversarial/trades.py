@@ -23,6 +23,7 @@ from narrows.errors import ConfigError
 from narrows.methods._base import Method
 from narrows.methods.adversarial._base import Adversarial, Images, Mode, divergence
 from narrows.models.outputs import logits_of
+from narrows.models.precision import at_least_float32
 from narrows.types import Batch, ModelOutput, Term
 
 __all__ = ["TRADES"]
@@ -87,7 +88,7 @@ class TRADES(Adversarial):
 
     def objective(self, model: nn.Module, batch: Batch) -> Callable[[Tensor], Tensor]:
         """The divergence from the clean prediction, which is held."""
-        clean = ModelOutput(logits_of(model, batch.x).detach())
+        clean = ModelOutput(at_least_float32(logits_of(model, batch.x).detach()))
         return lambda logits: divergence(clean, ModelOutput(logits)).sum()
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:

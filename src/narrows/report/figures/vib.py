@@ -133,7 +133,13 @@ def _information_chart(rows: Sequence[Row], classes: int) -> Any:
 def embedding_sections(
     run: Run, measured: Sequence[Embedding], errors: Sequence[ShotError]
 ) -> list[Section]:
-    """95 % ellipses of p(z|x) over the decoder's entropy; a panel for each beta, first seed."""
+    """95 % ellipses of p(z|x) over the decoder's entropy; a panel for each beta, first seed.
+
+    Args:
+        run: that was measured.
+        measured: posteriors of its models.
+        errors: of the same models.
+    """
     first = min(row.member.seed for row in measured)
     shots = {(row.member, row.shots): row.error for row in errors if row.split == "test"}
     panels = [

@@ -3,14 +3,18 @@
 import errno
 import json
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import save as serialise
 from safetensors.torch import save_file
 
-from narrows.errors import CheckpointError, StoreError
-from narrows.training.checkpoint import load_tensors, save_tensors, write_atomically
+from narrows import storage
+from narrows.errors import CheckpointError, ConfigError, StoreError
+from narrows.storage import convert_header, load_tensors, save_tensors, write_atomically
 
 TENSORS = {
     "matrix": torch.arange(6.0).view(2, 3),
@@ -99,6 +103,74 @@ def test_a_file_that_is_not_there_or_a_folder_is_named(tmp_path):
         load_tensors(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="not a complete safetensors file"):
         load_tensors(tmp_path)
+
+
+def resign(path: Path, text: str) -> Path:
+    """The file again with another header, and a checksum that fits it."""
+    tensors = load_tensors(path)[0]
+    metadata = {"narrows": text, "sha256": storage._digest(tensors, text)}
+    path.write_bytes(serialise(tensors, metadata=metadata))
+    return path
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", '"text"', "3", "true", "NaN"])
+def test_a_header_that_is_no_table_is_refused(file, text):
+    with pytest.raises(CheckpointError, match=r"state.safetensors is not a checkpoint: its header"):
+        load_tensors(resign(file, text))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000, '{"a": ' + "1" * 5000 + "}"])
+def test_a_header_that_is_no_json_is_refused(file, text):
+    with pytest.raises(CheckpointError, match=r"state.safetensors has a header that is no JSON"):
+        load_tensors(resign(file, text))
+
+
+class Place(NamedTuple):
+    epoch: int
+    batch: int
+
+
+@dataclass
+class Fields:
+    name: str
+    numbers: list[float | None]
+    places: list[tuple[int, Place]]
+    more: dict[str, list[int]] = field(default_factory=dict)
+
+
+WHOLE = {"name": "a", "numbers": [1, None, 0.5], "places": [[3, [1, 2]]]}
+
+
+def test_the_fields_of_a_header_get_their_types():
+    found = convert_header("file", WHOLE, Fields)
+    assert found == Fields("a", [1.0, None, 0.5], [(3, Place(1, 2))])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": None}, r"Expected `str`, got `null` - at `\$.name`"),
+        ({"name": 3}, r"at `\$.name`"),
+        ({"numbers": {}}, r"at `\$.numbers`"),
+        ({"numbers": [1, "a"]}, r"at `\$.numbers\[\d\]`"),
+        ({"numbers": [True]}, r"at `\$.numbers\[\d\]`"),
+        ({"places": [[3]]}, r"at `\$.places\[0\]`"),
+        ({"places": [[3, [1, "x"]]]}, r"at `\$.places"),
+        ({"more": {"a": 1}}, r"at `\$.more\[...\]`"),
+        ({"name": ...}, "missing required field `name`"),
+    ],
+)
+def test_a_field_that_is_missing_or_of_another_type_is_named(change, message):
+    header = {key: value for key, value in (WHOLE | change).items() if value is not ...}
+    with pytest.raises(CheckpointError, match=rf"^file has a header with another.*{message}"):
+        convert_header("file", header, Fields)
+
+
+def test_the_text_of_a_path_is_a_path(tmp_path):
+    save_tensors(str(tmp_path / "a"), TENSORS, HEADER)
+    assert load_tensors(str(tmp_path / "a"))[1] == HEADER
+    with pytest.raises(ConfigError, match="path must be a path, got int"):
+        load_tensors(3)
 
 
 def full_disk(*_args, **_keywords):

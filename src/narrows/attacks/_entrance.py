@@ -1,0 +1,289 @@
+"""What is looked at once before an attack: its images and labels, and the model itself.
+
+An attack takes for granted that a model answers for each image alone, leaves its images as they are
+and either draws noise or does not. A few passes over a few images, as they are and perturbed, show
+what is not so:
+
+| two passes over the same images differ                    | the model is stochastic            |
+| an answer changes with the other images of the batch      | refused; if a little, a warning    |
+| the images are not what they were before                  | refused                            |
+| it cannot be run on them, or on a single one              | refused                            |
+| it returns a single logit, or other rows than it was given | refused                            |
+
+The images are picked by their brightness, so that their order does not matter.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from narrows.attacks._precision import Precision
+from narrows.attacks._query import named_errors
+from narrows.attacks.norms import exact, random_start
+from narrows.checks import ArrayLike, check_images, check_labels, check_logits
+from narrows.errors import ConfigError, InputError
+from narrows.models.outputs import logits_of
+from narrows.types import Norm
+
+__all__ = [
+    "Victim",
+    "check_case",
+    "check_eps",
+    "check_reach",
+    "differs",
+    "enter",
+    "first_look",
+    "first_pass",
+    "is_stochastic",
+    "probes",
+    "refuse_overwriting",
+]
+
+_PROBES = 8  # images that a model is looked at on, and as many perturbed ones
+_MOVED = 0.1  # radius of these perturbations where the attack has none, as a share of the box
+_DEPENDENT = 0.05  # change of a logit with the rest of the batch, of their spread, that is refused
+_ROUNDING = 1e-3  # that is told
+
+
+class Victim(NamedTuple):
+    """What was found about a model.
+
+    Attributes:
+        precision: how images reach it.
+        stochastic: whether two passes over the same images differ.
+        classes: number of its logits.
+        forwards: images that were sent forward to find out.
+    """
+
+    precision: Precision
+    stochastic: bool
+    classes: int
+    forwards: int
+
+
+def check_case(
+    x: ArrayLike, y: ArrayLike, target: ArrayLike | None = None, model: nn.Module | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Images, labels and targets that an attack means something on, on the images' device.
+
+    Images that are no tensor go to the device of the model.
+
+    Raises:
+        InputError: naming what was expected and what arrived.
+    """
+    weight = _weight(model) if isinstance(model, nn.Module) else None
+    like = None if weight is None else weight.new_empty(0, dtype=exact(weight.dtype))
+    images = check_images(x, like=like)
+    labels = check_labels(y, len(images)).to(images.device)
+    if target is None:
+        return images, labels, None
+    targets = check_labels(target, len(images), name="targets").to(images.device)
+    if same := int((labels == targets).sum()):
+        raise InputError(f"a target must differ from the label, {same} of {len(images)} don't")
+    return images, labels, targets
+
+
+def check_eps(eps: float, norm: Norm) -> None:
+    """Refuse a radius that images in [0, 1] cannot have.
+
+    Raises:
+        ConfigError: saying which they can.
+    """
+    limit = 1 if norm == "linf" else math.inf
+    if not (0 <= eps <= limit and math.isfinite(eps)):
+        allowed = "lie in [0, 1]" if norm == "linf" else "be finite and not negative"
+        raise ConfigError(
+            f"eps must {allowed} for images in [0, 1], got {eps}; "
+            "divide by 255 if it was meant for 0-255 images"
+        )
+
+
+def check_reach(eps: float, norm: Norm, x: Tensor) -> None:
+    """Refuse an L2 radius that reaches beyond every image of the form of `x: [n, ...]`.
+
+    Raises:
+        ConfigError: saying how far apart two images can lie.
+    """
+    farthest = math.sqrt(x[0].numel())
+    if norm == "l2" and eps > farthest * (1 + 1e-6):
+        raise ConfigError(
+            f"eps must be at most {farthest:.4g} in L2, the farthest that two images of "
+            f"{x[0].numel()} values in [0, 1] can lie apart, got {eps:g}; divide by 255 if it was "
+            "meant for 0-255 images"
+        )
+
+
+def enter(model: nn.Module, x: Tensor, eps: float | None = None, norm: Norm = "linf") -> Victim:
+    """Look at a model, in evaluation mode and without gradients, before it is attacked.
+
+    The global generator is seeded on the way.
+
+    Args:
+        model: any classifier.
+        x: `[n, ...]`, the images.
+        eps: radius of the perturbations that it is looked at under; `None` for a tenth of the box.
+        norm: of the radius.
+
+    Raises:
+        InputError: for a model that no attack can mean anything on; see above.
+    """
+    batch, first, passes = first_pass(model, x, probes(x, eps, norm))
+    check_logits(first, len(batch))
+    again, half = first, len(batch) // 2
+    stochastic = not torch.equal(first, _seeded(model, batch, 1)[1])
+    if stochastic:
+        again = _seeded(model, batch, 0)[1]
+    passes += 2 if stochastic else 1
+    if torch.equal(first, again):  # noise of another generator cannot be held
+        # In the place of the other half, one image as far away as the box allows, again and again.
+        far = (batch[half:][:1] < 0.5).to(batch.dtype).expand_as(batch[half:])
+        strange = torch.cat([batch[:half], far])
+        _check_alone(first[:half], _seeded(model, strange, 0)[1][:half], stochastic)
+        passes += 1
+    _check_single(model, batch[:1])
+    precision = Precision(x.dtype, batch.dtype, norm, eps)
+    return Victim(precision, stochastic, first.shape[-1], passes * len(batch) + 1)
+
+
+def probes(x: Tensor, eps: float | None = None, norm: Norm = "linf") -> Tensor:
+    """Some of the images `x: [n, ...]`, whatever their order, and perturbed ones: `[2 k, ...]`."""
+    order = x.flatten(1).to(exact(x.dtype)).mean(1).argsort(stable=True)
+    places = torch.linspace(0, len(x) - 1, min(len(x), _PROBES), device=x.device).round().long()
+    clean = x[order[places]]
+    if not eps:
+        eps = _MOVED * (1 if norm == "linf" else math.sqrt(x[0].numel()))
+    generator = torch.Generator(x.device).manual_seed(0)
+    exactly = clean.to(exact(x.dtype))
+    moved = exactly + random_start(exactly, norm, eps, generator)
+    return torch.cat([clean, moved.clamp_(0, 1).to(x.dtype)])
+
+
+def differs(model: nn.Module, x: Tensor) -> bool:
+    """Whether two passes over `x: [b, ...]` give different logits."""
+    return not torch.equal(_finite(first_look(model, x)), _finite(first_look(model, x)))
+
+
+def is_stochastic(
+    model: nn.Module, x: Tensor, eps: float | None = None, norm: Norm = "linf"
+) -> bool:
+    """Whether two passes over some of the images, as they are and perturbed, differ.
+
+    Raises:
+        InputError: if the model cannot be run on them.
+    """
+    return differs(model, probes(x, eps, norm))
+
+
+def first_look(model: nn.Module, x: Tensor) -> Tensor:
+    """Logits `[b, classes]`; whatever the model cannot do with such images is named.
+
+    Raises:
+        InputError: for a model on another device, of another dtype or of other shapes.
+    """
+    with named_errors(x):
+        return logits_of(model, x)
+
+
+def refuse_overwriting(before: Tensor, now: Tensor) -> None:
+    """Refuse a model that has changed the images it was given.
+
+    Raises:
+        InputError: saying how to write it.
+    """
+    if not torch.equal(before, now):
+        raise InputError(
+            "the model overwrites the images that it is given, and would those of an attack: let "
+            "it make new ones, like (x - mean) / std for x.sub_(mean).div_(std)"
+        )
+
+
+def _seeded(model: nn.Module, batch: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """What a pass under a seed leaves of the images, and logits; NaN is left to the verdict."""
+    given = batch.clone()
+    torch.manual_seed(seed)
+    return given, _finite(first_look(model, given))
+
+
+def _finite(logits: Tensor) -> Tensor:
+    return torch.nan_to_num(logits)
+
+
+def first_pass(model: nn.Module, x: Tensor, batch: Tensor) -> tuple[Tensor, Tensor, int]:
+    """The batch in the type that the model takes, its logits, and the passes that it took.
+
+    The type is that of the images, or else that of the model's weights. The global generator is
+    seeded with 0.
+
+    Raises:
+        InputError: if the model cannot be run on it in either.
+    """
+    passes = 1
+    try:
+        given, logits = _seeded(model, batch, 0)
+    except InputError as error:
+        weight = _weight(model)
+        if weight is None or weight.dtype == batch.dtype:
+            _check_size(model, x, batch, error)
+            raise
+        batch, passes = batch.to(weight.dtype), 2
+        try:
+            given, logits = _seeded(model, batch, 0)
+        except InputError:
+            raise error from None
+    refuse_overwriting(batch, given)
+    return batch, logits, passes
+
+
+def _check_size(model: nn.Module, x: Tensor, batch: Tensor, error: InputError) -> None:
+    """Say so if it is the size of the batch that the model does not take."""
+    if len(x) == len(batch):
+        return
+    try:
+        first_look(model, x.clone())
+    except InputError:
+        return
+    raise InputError(
+        f"the model runs on a batch of {len(x)} images and not on one of {len(batch)}, while an "
+        "attack goes on with those that are left; export or trace it with a batch of any size "
+        "(dynamic_shapes=)"
+    ) from error
+
+
+def _check_single(model: nn.Module, image: Tensor) -> None:
+    try:
+        check_logits(_finite(first_look(model, image.clone())), 1)
+    except InputError as error:
+        raise InputError(
+            f"the model cannot be run on a single image, which an attack does when one is left "
+            f"({error}); batch normalisation needs running statistics for that, "
+            "track_running_stats=True"
+        ) from error
+
+
+def _check_alone(logits: Tensor, beside_others: Tensor, stochastic: bool) -> None:
+    """Refuse a model whose logits of some images change with those beside them."""
+    low, high = (bound.item() for bound in logits.double().clamp(-1e30, 1e30).aminmax())
+    change = (logits.double() - beside_others.double()).abs().max().item()
+    share = change / (high - low) if high > low else math.inf if change else 0.0
+    if share <= _ROUNDING:
+        return
+    said = (
+        f"the model's answer to an image depends on the others of its batch (logits change by "
+        f"{share:.1%} of their spread): a verdict about an image means nothing then; give batch "
+        "normalisation running statistics, or show the model one image at a time"
+    )
+    if share > _DEPENDENT and not stochastic:
+        raise InputError(said)
+    logging.getLogger(__name__).warning(said)
+
+
+def _weight(model: nn.Module) -> Tensor | None:
+    """A weight of the model, floating point; `None` if it has none."""
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    return next((tensor for tensor in tensors if tensor.is_floating_point()), None)

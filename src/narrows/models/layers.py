@@ -1,0 +1,87 @@
+"""Layers of anybody's module by name, looked for through what wraps it, and what they return.
+
+`DataParallel`, `DistributedDataParallel` and `torch.compile` put a module of their own around a
+model, so that its layer `fc1` becomes `module.fc1` or `_orig_mod.fc1`. Here both names are right.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from narrows.errors import ConfigError
+
+__all__ = ["Hook", "as_written", "hooked", "layer_of", "unwrapped"]
+
+Hook = Callable[[nn.Module, Any, Any], Any]
+"""What torch calls after a layer: with the layer, its arguments and its result."""
+
+_INSIDE = ("module.", "_orig_mod.")
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The user's own model inside what distributes or compiles it.
+
+    Example:
+        >>> unwrapped(nn.DataParallel(nn.Linear(2, 2)))
+        Linear(in_features=2, out_features=2, bias=True)
+    """
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
+
+
+def layer_of(model: nn.Module, name: str, role: str = "") -> nn.Module:
+    """The layer of that name, as in `model.named_modules()` of the wrapped model or its wrapper.
+
+    Args:
+        model: any module.
+        name: of the layer.
+        role: what the layer is for, as errors say it: `" to mask"`.
+
+    Raises:
+        ConfigError: for a name that the model does not have, naming the nearest ones.
+    """
+    layers = {label: module for label, module in unwrapped(model).named_modules() if label}
+    inner = name
+    while inner not in layers and inner.startswith(_INSIDE):
+        inner = inner.partition(".")[2]
+    if inner in layers:
+        return layers[inner]
+    near = difflib.get_close_matches(name, layers, n=5, cutoff=0.3) or list(layers)[:5]
+    hint = f"nearest: {', '.join(near)}" if near else "it has no named layers at all"
+    raise ConfigError(f"the model has no layer {name!r}{role}; {hint}")
+
+
+@contextmanager
+def hooked(model: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
+    """Let hooks see, and change, what named layers return, for a while.
+
+    Raises:
+        ConfigError: for a layer that the model does not have.
+    """
+    layers = {name: layer_of(model, name) for name in hooks}
+    handles = [layers[name].register_forward_hook(hook) for name, hook in hooks.items()]
+    try:
+        with as_written(model):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def as_written(model: nn.Module) -> AbstractContextManager[object]:
+    """Run a compiled model as it was written: code compiled before it had a hook calls none."""
+    compiled = any(hasattr(module, "_orig_mod") for module in model.modules())
+    if torch.compiler.is_compiling() or not compiled:
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
