@@ -31,10 +31,9 @@ def test_an_error_is_explained_by_its_key():
     assert (
         explain(Error("Value 'x' is wrong\n  full_key: a.b\n  more")) == "a.b: Value 'x' is wrong"
     )
-    error = Error("'str' is not a ListConfig")
-    assert explain(error) == "a.b: expected a list, like [a, b]"
+    error = Error("Key 'a' not in 'RunConfig'")
     error.full_key = ""
-    assert explain(error) == "expected a list, like [a, b]"
+    assert explain(error) == "Key 'a' not in 'RunConfig'"
 
 
 def test_plain_overrides_have_nothing_left_to_resolve():
