@@ -1,0 +1,138 @@
+"""What is walked: one line an entry of a registry. `test_registries.py` names what is missing."""
+
+from typing import NamedTuple
+
+# ---------------------------------------------------------------------------------------------
+# Networks: the settings that make each as small as it gets, and the data set it is tried on.
+
+SMALLEST = {
+    "mlp":             "network.encoder=[8] network.bottleneck=4 network.decoder=[8]",
+    "cnn":             "network.encoder=[4,8] network.bottleneck=4 network.decoder=[8]",
+    "lenet":           "network.encoder=[4,8] network.bottleneck=4 network.decoder=[8]",
+    "carlini":         "network.encoder=[4,8] network.bottleneck=4 network.decoder=[8,8]",
+    "binary":          "network.encoder=[8,6]",
+    "vgg16":           "network.bottleneck=4",
+    "resnet18":        "network.bottleneck=4",
+    "preact_resnet18": "network.bottleneck=4",
+    "wide_resnet":     "network.bottleneck=4 network.depth=10 network.width=1",
+}  # fmt: skip
+SMALL = ("mlp", "cnn", "lenet", "carlini")  # on images of mnist's shape, stacked and looped
+LARGE = ("vgg16", "resnet18", "preact_resnet18", "wide_resnet")  # on images of cifar10's shape
+IMAGES_ONLY = (*SMALL[1:], *LARGE)  # these take no other inputs than images
+
+# ---------------------------------------------------------------------------------------------
+# Methods: the networks that each trains, and the settings that make it small. Every network that
+# is not listed must be refused.
+
+PLAIN = (*SMALL, "binary", *LARGE)  # any network; a binary one as its deterministic twin
+CODED = (*SMALL, *LARGE)  # a random code, which a binary network does not have
+METHOD_CASES = {
+    "cross_entropy":      (PLAIN, ""),
+    "dropout":            (PLAIN, ""),
+    "label_smoothing":    (PLAIN, ""),
+    "confidence_penalty": (PLAIN, ""),
+    "vib":                (CODED, ""),
+    "ceb":                (CODED, ""),
+    "nib":                (CODED, ""),
+    "aib":                (PLAIN, "options.aib.hidden=[8,8]"),
+    "hbar":               (PLAIN, ""),
+    "ib_rar":             (PLAIN, ""),
+    "sfnn":               (("binary",), "options.sfnn.samples=2"),
+    "joint_imb":          (("binary",), "options.joint_imb.samples=2"),
+    "greedy_imb":         (("binary",), "options.greedy_imb.samples=2"),
+}  # fmt: skip
+LATENT = ("vib", "ceb", "nib")  # these and AIB have nothing to regularise in a plain network
+
+WRAPPER_CASES = {
+    "pgd_training": "options.pgd_training.steps=2 options.pgd_training.eps=0.1",
+    "trades":       "options.trades.steps=2 options.trades.eps=0.1",
+    "mart":         "options.mart.steps=2 options.mart.eps=0.1",
+}  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------
+# Attacks of `narrows attack`: the norms of each, whether it takes a radius, and what makes it
+# small. A norm that is not listed must be refused.
+
+
+class AttackCase(NamedTuple):
+    """One attack of the command."""
+
+    norms: tuple[str, ...]
+    radius: bool
+    settings: str
+
+
+BOTH = ("linf", "l2")
+ATTACK_CASES = {
+    "fgsm":           AttackCase(BOTH, True, ""),
+    "tgs":            AttackCase(BOTH, True, "steps=3"),
+    "pgd":            AttackCase(BOTH, True, "steps=3 restarts=2"),
+    "nifgsm":         AttackCase(BOTH, True, "steps=3"),
+    "apgd":           AttackCase(BOTH, True, "steps=5 restarts=1"),
+    "multi_targeted": AttackCase(BOTH, True, "steps=2 restarts=1"),
+    "square":         AttackCase(BOTH, True, "queries=20"),
+    "adaptive":       AttackCase(BOTH, True, "steps=3 objective=rate"),
+    "deepfool":       AttackCase(BOTH, False, "steps=3"),
+    "fab":            AttackCase(BOTH, True, "steps=3 restarts=1"),
+    "ddn":            AttackCase(("l2",), False, "steps=5"),
+    "carlini_wagner": AttackCase(("l2",), False, "steps=5 searches=2"),
+    "standard":       AttackCase(BOTH, True, ""),
+    "reevaluation":   AttackCase(BOTH, True, ""),
+}  # fmt: skip
+NO_COMMAND = {"backend": "wraps a function, which no word of a command line can hold"}
+EPS = {"linf": "0.1", "l2": "0.5"}
+
+# ---------------------------------------------------------------------------------------------
+# Commands: words and the run they are said on. RUN is its folder, OUT an empty one. Every option
+# of every command occurs at least once.
+
+
+class CommandCase(NamedTuple):
+    """One way to say a command, and on which of the runs of `test_commands.py`."""
+
+    words: str
+    run: str = "finished"
+
+
+ATTACKED = "--eps 0.1 --images 10 --out OUT/found"
+COMMAND_CASES = [
+    CommandCase("run FILE --data digits --methods vib --betas 0.1,1 --seeds 1 --eps 0.1 "
+                "--network mlp --adversarial mart --recipe aib --epochs 1 --device cpu --out OUT "
+                "--set train.batch_size=50 --set evaluate.attack_images=10 "
+                "--set options.mart.steps=1 --set evaluate.pgd_steps=2 --quiet"),
+    CommandCase("train FILE --data digits --method vib --beta 0.1 --seed 1 --network mlp "
+                "--adversarial trades --recipe vib --epochs 1 --device cpu --out OUT "
+                "--set options.trades.steps=1 --quiet"),
+    CommandCase(f"attack RUN --method vib --beta 0.1 --seed 1 --data digits --device cpu "
+                f"--attack pgd --norm linf --mode mean --set steps=3 --set restarts=1 {ATTACKED}"),
+    CommandCase(f"attack RUN/vib/models.safetensors --attack fgsm --mode sample {ATTACKED}"),
+    CommandCase(f"attack FILE.py:net --data digits --attack fgsm {ATTACKED}"),
+    CommandCase(f"audit RUN --method vib --beta 0.1 --seed 1 --data digits --device cpu "
+                f"--norm l2 --budget fast --claimed 0.9 {ATTACKED}"),
+    CommandCase(f"audit RUN --method vib --budget fast --twin RUN/aib/models.safetensors "
+                f"{ATTACKED}"),
+    CommandCase(f"audit FILE.py:net --data digits --budget fast {ATTACKED}"),
+    CommandCase("reevaluate RUN --methods vib --betas 0.1 --images 5 --device cpu --png --quiet"),
+    CommandCase("reevaluate RUN --methods cross_entropy --images 5"),
+    CommandCase("knee RUN --split train"),
+    CommandCase("knee RUN --split test --json"),
+    CommandCase("plane RUN --methods vib --betas 0.1 --layers latent --measure pairwise "
+                "--noise 0.5 --samples 50 --out OUT/plane.html"),
+    CommandCase("plane RUN --measure binned --bins 5 --samples 50 --json"),
+    CommandCase("plane RUN --samples 50"),
+    CommandCase("plane RUN --measure exact --json", run="binary"),
+    CommandCase("plane RUN --samples 50", run="binary"),
+    CommandCase("figure vib-1 RUN --png --quiet"),
+    CommandCase("figure vib-2 RUN --png"),
+    CommandCase("figure aib-4 RUN --png"),
+    CommandCase("figure aib-4 RUN", run="twelve-bit"),
+    CommandCase("figure aib-5 RUN --png"),
+    CommandCase("figure aib-6 RUN --png"),
+    CommandCase("figure imb-1 RUN --png", run="imb-plane"),
+    CommandCase("report RUN"),
+    CommandCase("report RUN --markdown"),
+    CommandCase("report RUN", run="binary"),
+    CommandCase("report RUN", run="twelve-bit"),
+    CommandCase("methods"),
+    CommandCase("methods --markdown"),
+]  # fmt: skip
