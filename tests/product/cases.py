@@ -51,44 +51,44 @@ WRAPPER_CASES = {
 
 # ---------------------------------------------------------------------------------------------
 # Attacks of `narrows attack`: the norms of each, whether it takes a radius, and what makes it
-# small. A norm that is not listed must be refused.
+# small. A norm that is not listed must be refused, and so must a radius.
 
 
 class AttackCase(NamedTuple):
     """One attack of the command."""
 
     norms: tuple[str, ...]
-    radius: bool
+    radius: str  # "must", "may" or "none": whether it is searched within one
     settings: str
 
 
 BOTH = ("linf", "l2")
 ATTACK_CASES = {
-    "fgsm":           AttackCase(BOTH, True, ""),
-    "tgs":            AttackCase(BOTH, True, "steps=3"),
-    "pgd":            AttackCase(BOTH, True, "steps=3 restarts=2"),
-    "nifgsm":         AttackCase(BOTH, True, "steps=3"),
-    "apgd":           AttackCase(BOTH, True, "steps=5 restarts=1"),
-    "multi_targeted": AttackCase(BOTH, True, "steps=2 restarts=1"),
-    "square":         AttackCase(BOTH, True, "queries=20"),
-    "adaptive":       AttackCase(BOTH, True, "steps=3 objective=rate"),
-    "deepfool":       AttackCase(BOTH, False, "steps=3"),
-    "fab":            AttackCase(BOTH, True, "steps=3 restarts=1"),
-    "ddn":            AttackCase(("l2",), False, "steps=5"),
-    "carlini_wagner": AttackCase(("l2",), False, "steps=5 searches=2"),
-    "standard":       AttackCase(BOTH, True, ""),
-    "reevaluation":   AttackCase(BOTH, True, ""),
+    "fgsm":           AttackCase(BOTH, "must", ""),
+    "tgs":            AttackCase(BOTH, "must", "steps=3"),
+    "pgd":            AttackCase(BOTH, "must", "steps=3 restarts=2"),
+    "nifgsm":         AttackCase(BOTH, "must", "steps=3"),
+    "apgd":           AttackCase(BOTH, "must", "steps=5 restarts=1"),
+    "multi_targeted": AttackCase(BOTH, "must", "steps=2 restarts=1"),
+    "square":         AttackCase(BOTH, "must", "queries=20"),
+    "adaptive":       AttackCase(BOTH, "must", "steps=3 objective=rate"),
+    "deepfool":       AttackCase(BOTH, "none", "steps=3"),
+    "fab":            AttackCase(BOTH, "may", "steps=3 restarts=1"),
+    "ddn":            AttackCase(("l2",), "none", "steps=5"),
+    "carlini_wagner": AttackCase(("l2",), "none", "steps=5 searches=2"),
+    "standard":       AttackCase(BOTH, "must", ""),
+    "reevaluation":   AttackCase(BOTH, "must", ""),
 }  # fmt: skip
 NO_COMMAND = {"backend": "wraps a function, which no word of a command line can hold"}
 EPS = {"linf": "0.1", "l2": "0.5"}
 
 # ---------------------------------------------------------------------------------------------
-# Commands: words and the run they are said on. RUN is its folder, OUT an empty one. Every option
-# of every command occurs at least once.
+# Commands: words and the run they are said on. RUN is its folder, OUT an empty one, FILE.toml a
+# configuration, FILE.py a defence. Every option of every command occurs at least once.
 
 
 class CommandCase(NamedTuple):
-    """One way to say a command, and on which of the runs of `test_commands.py`."""
+    """One way to say a command, and on which of the runs of `runs.py`."""
 
     words: str
     run: str = "finished"
@@ -96,11 +96,11 @@ class CommandCase(NamedTuple):
 
 ATTACKED = "--eps 0.1 --images 10 --out OUT/found"
 COMMAND_CASES = [
-    CommandCase("run FILE --data digits --methods vib --betas 0.1,1 --seeds 1 --eps 0.1 "
+    CommandCase("run FILE.toml --data digits --methods vib --betas 0.1,1 --seeds 1 --eps 0.1 "
                 "--network mlp --adversarial mart --recipe aib --epochs 1 --device cpu --out OUT "
                 "--set train.batch_size=50 --set evaluate.attack_images=10 "
                 "--set options.mart.steps=1 --set evaluate.pgd_steps=2 --quiet"),
-    CommandCase("train FILE --data digits --method vib --beta 0.1 --seed 1 --network mlp "
+    CommandCase("train FILE.toml --data digits --method vib --beta 0.1 --seed 1 --network mlp "
                 "--adversarial trades --recipe vib --epochs 1 --device cpu --out OUT "
                 "--set options.trades.steps=1 --quiet"),
     CommandCase(f"attack RUN --method vib --beta 0.1 --seed 1 --data digits --device cpu "
@@ -136,3 +136,33 @@ COMMAND_CASES = [
     CommandCase("methods"),
     CommandCase("methods --markdown"),
 ]  # fmt: skip
+
+# What is said on runs in every other state; the same words, and what each state answers.
+STATE_WORDS = [
+    "report RUN",
+    "report RUN --markdown",
+    "knee RUN",
+    "knee RUN --json",
+    "plane RUN --samples 50",
+    "plane RUN --samples 50 --json",
+    "reevaluate RUN --methods vib --images 5 --png",
+    f"attack RUN --method vib --attack fgsm {ATTACKED}",
+    f"audit RUN --method vib --budget fast {ATTACKED}",
+    "figure vib-1 RUN --png",
+    "figure vib-2 RUN --png",
+    "figure aib-4 RUN --png",
+    "figure aib-5 RUN --png",
+    "figure aib-6 RUN --png",
+    "figure imb-1 RUN --png",
+]
+DONE = ""  # the command succeeds
+STATES = {
+    "audited":      DONE,  # attacked, audited, re-evaluated and drawn before
+    "older":        DONE,  # of an earlier version: runs/older.zip
+    "diverged":     DONE,  # at one beta: the others are there
+    "unfinished":   "finished",  # interrupted while its last method trained
+    "all-diverged": "finished",
+}  # fmt: skip
+NOT_OF_A_RUN = {
+    "figure imb-1 RUN --png": "imb_plane"
+}  # refused in every state, naming what it needs

@@ -1,10 +1,10 @@
 """What tests of the whole product share: small data, one thread, folders made once."""
 
 import pytest
-from product.stand_ins import SHAPES, stand_in
-from product.walk import Shelf
 
 from narrows.data import DATASETS
+from product.stand_ins import SHAPES, stand_in
+from product.walk import Shelf
 
 
 @pytest.fixture(autouse=True)

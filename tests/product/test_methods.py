@@ -3,14 +3,15 @@
 from itertools import cycle
 
 import pytest
-import torch
+
+from narrows.methods import METHODS
 from product.cases import LARGE, METHOD_CASES, SMALLEST, WRAPPER_CASES
 from product.walk import TINY, check_measured, losses, methods_of, run, settings
 
-from narrows.methods import METHODS
-
 SEEDS = 2
-PAIRS = [(method, network) for method, (networks, _) in METHOD_CASES.items() for network in networks]
+PAIRS = [
+    (method, network) for method, (networks, _) in METHOD_CASES.items() for network in networks
+]
 SMALL_PAIRS = [pair for pair in PAIRS if pair[1] not in LARGE]
 LARGE_PAIRS = [pair for pair in PAIRS if pair[1] in LARGE]
 # Adversarial training: around every method on the first of its networks, and around
@@ -50,7 +51,9 @@ def test_a_method_trains_a_small_network_in_a_stack_as_one_by_one(method, networ
     stacked, looped = stacked_and_looped(tmp_path, method, network)
     for folder in (stacked, looped):
         check_measured(folder, method, members(method), attacked=True)
-    torch.testing.assert_close(losses(stacked, method), losses(looped, method), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        losses(stacked, method), losses(looped, method), rtol=1e-3, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(("method", "network", "wrapper"), WRAPPED)
@@ -61,7 +64,9 @@ def test_adversarial_training_wraps_a_method_in_a_stack_as_one_by_one(
     for folder in (stacked, looped):
         check_measured(folder, method, members(method), attacked=True)
     # An attack takes the sign of gradients: where one is nearly 0, rounding may turn it.
-    torch.testing.assert_close(losses(stacked, method), losses(looped, method), rtol=0.05, atol=0.05)
+    torch.testing.assert_close(
+        losses(stacked, method), losses(looped, method), rtol=0.05, atol=0.05
+    )
 
 
 @pytest.mark.parametrize(("method", "network"), LARGE_PAIRS)
@@ -82,7 +87,9 @@ def test_methods_of_different_networks_in_one_run(tmp_path):
     folder = run(tmp_path, *TINY, "--methods", "sfnn,vib", "--data", "digits")
     assert methods_of(folder) == ["sfnn", "vib"]
     for method in ("sfnn", "vib"):
-        check_measured(folder, method, members(method) // (2 if method == "vib" else 1), attacked=True)
+        check_measured(
+            folder, method, members(method) // (2 if method == "vib" else 1), attacked=True
+        )
 
 
 def test_all_methods_that_any_network_suits_in_one_run(tmp_path):

@@ -7,6 +7,7 @@ pair of network and data set, and of adversarial training and data set.
 import re
 
 import pytest
+
 from product.cases import IMAGES_ONLY, LATENT, METHOD_CASES, SMALLEST, WRAPPER_CASES
 from product.stand_ins import SHAPES
 from product.walk import TINY, narrows, refused, run, settings, watched

@@ -1,6 +1,13 @@
 """Nothing can be forgotten: whatever a registry has that no case walks is named here."""
 
 import pytest
+
+from narrows.attacks import ATTACKS
+from narrows.cli import cli
+from narrows.data import load
+from narrows.methods import METHODS
+from narrows.methods.adversarial import WRAPPERS
+from narrows.models.networks import NETWORKS
 from product.cases import (
     ATTACK_CASES,
     COMMAND_CASES,
@@ -13,13 +20,6 @@ from product.cases import (
 )
 from product.stand_ins import OWN, SHAPES
 from product.walk import narrows
-
-from narrows.attacks import ATTACKS
-from narrows.cli import cli
-from narrows.data import load
-from narrows.methods import METHODS
-from narrows.methods.adversarial import WRAPPERS
-from narrows.models.networks import NETWORKS
 
 ENSEMBLES = ("standard", "reevaluation")
 

@@ -1,10 +1,10 @@
 """A run that was broken off, wherever, goes on to the same numbers, bit for bit."""
 
 import pytest
-from product.cases import LARGE, METHOD_CASES, SMALLEST, WRAPPER_CASES
-from product.walk import TINY, narrows, run, same_numbers, settings, watched
 
 from narrows.attacks import DeepFool
+from product.cases import LARGE, METHOD_CASES, SMALLEST, WRAPPER_CASES
+from product.walk import TINY, narrows, run, same_numbers, settings, watched
 
 LONG = ["--epochs", "3", "--set", "train.checkpoint_seconds=0"]
 # method, its first network, adversarial training around it, stacked

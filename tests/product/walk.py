@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from filelock import FileLock
+from safetensors.torch import load_file
 
 from narrows import load_member
 from narrows.cli import main
@@ -23,9 +24,9 @@ from narrows.methods import METHODS, Method
 # What makes any run small; a case adds its network, method and data.
 TINY = [
     "--quiet", "--epochs", "1", "--seeds", "2", "--betas", "0.1", "--eps", "0.1",
-    *("--set train.batch_size=20 --set evaluate.pgd_steps=2 --set evaluate.pgd_restarts=1"
-      " --set evaluate.attack_images=20 --set evaluate.information_samples=40"
-      " --set evaluate.samples=2").split(),
+    "--set", "train.batch_size=20", "--set", "evaluate.pgd_steps=2",
+    "--set", "evaluate.pgd_restarts=1", "--set", "evaluate.attack_images=20",
+    "--set", "evaluate.information_samples=40", "--set", "evaluate.samples=2",
 ]  # fmt: skip
 
 
@@ -90,6 +91,11 @@ def losses(folder: Path, method: str) -> torch.Tensor:
     return torch.tensor([[math.nan if loss is None else loss for loss in row] for row in rows])
 
 
+def ledger(folder: Path) -> dict[str, torch.Tensor]:
+    """The tensors of what an attack has found: `x_adv`, `fooled`, `distance` and so on."""
+    return load_file(folder / "ledger.safetensors")
+
+
 def methods_of(folder: Path) -> list[str]:
     """The methods of a run."""
     return read(folder / "config.json")["methods"]
@@ -147,9 +153,9 @@ def watched(break_at: int = 0) -> Iterator[Steps]:
     """
     steps = Steps(break_at)
     with pytest.MonkeyPatch.context() as patch:
-        for kind in {base for kind in METHODS.values() for base in kind.__mro__}:
-            if issubclass(kind, Method) and "observe" in vars(kind):
-                patch.setattr(kind, "observe", _counting(kind.observe, steps))
+        for base in {base for kind in METHODS.values() for base in kind.__mro__}:
+            if issubclass(base, Method) and "observe" in vars(base):
+                patch.setattr(base, "observe", _counting(base.observe, steps))
         yield steps
 
 
