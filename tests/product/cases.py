@@ -5,19 +5,23 @@ from typing import NamedTuple
 # ---------------------------------------------------------------------------------------------
 # Networks: the settings that make each as small as it gets, and the data set it is tried on.
 
+# Of the large networks this alone; every `network.width` that there is belongs here.
+NARROW = {
+    "vgg16":           "",
+    "resnet18":        "",
+    "preact_resnet18": "",
+    "wide_resnet":     "network.depth=10 network.width=1",
+}  # fmt: skip
 SMALLEST = {
-    "mlp":             "network.encoder=[8] network.bottleneck=4 network.decoder=[8]",
-    "cnn":             "network.encoder=[4,8] network.bottleneck=4 network.decoder=[8]",
-    "lenet":           "network.encoder=[4,8] network.bottleneck=4 network.decoder=[8]",
-    "carlini":         "network.encoder=[4,8] network.bottleneck=4 network.decoder=[8,8]",
-    "binary":          "network.encoder=[8,6]",
-    "vgg16":           "network.bottleneck=4",
-    "resnet18":        "network.bottleneck=4",
-    "preact_resnet18": "network.bottleneck=4",
-    "wide_resnet":     "network.bottleneck=4 network.depth=10 network.width=1",
+    "mlp":     "network.encoder=[8] network.bottleneck=4 network.decoder=[8]",
+    "cnn":     "network.encoder=[4,8] network.bottleneck=4 network.decoder=[8]",
+    "lenet":   "network.encoder=[4,8] network.bottleneck=4 network.decoder=[8]",
+    "carlini": "network.encoder=[4,8] network.bottleneck=4 network.decoder=[8,8]",
+    "binary":  "network.encoder=[8,6]",
+    **{name: f"network.bottleneck=4 {narrow}" for name, narrow in NARROW.items()},
 }  # fmt: skip
 SMALL = ("mlp", "cnn", "lenet", "carlini")  # on images of mnist's shape, stacked and looped
-LARGE = ("vgg16", "resnet18", "preact_resnet18", "wide_resnet")  # on images of cifar10's shape
+LARGE = tuple(NARROW)  # on images of cifar10's shape
 IMAGES_ONLY = (*SMALL[1:], *LARGE)  # these take no other inputs than images
 
 # ---------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from narrows.methods import METHODS
-from product.cases import SMALLEST
+from product.cases import NARROW
 from product.walk import Shelf, run, settings
 
 __all__ = ["PACKAGED", "SHRUNK", "made", "words"]
@@ -27,8 +27,8 @@ SHRUNK = {
     "aib-table1":                 _MLP,
     "aib-twelve-bit":             "",
     "hbar-mnist":                 "network.encoder=[4,8] network.decoder=[16]",
-    "ib-rar-cifar10":             SMALLEST["vgg16"],
-    "ib-rar-cifar10-adversarial": SMALLEST["vgg16"],
+    "ib-rar-cifar10":             NARROW["vgg16"],
+    "ib-rar-cifar10-adversarial": NARROW["vgg16"],
     "imb-mnist":                  "network.encoder=[8,6]",
     "imb-mnist-32":               "network.encoder=[8,6]",
     "imb-vib-mnist":              _VIB,
@@ -38,8 +38,9 @@ SHRUNK = {
     "vib-reevaluation":           _VIB,
     "vib-table1":                 _VIB,
 }  # fmt: skip
-# Those whose figures need a curve keep three betas of each grid.
-CURVES = ("aib-curves", "aib-curves-fashion", "aib-twelve-bit", "vib-figure1", "vib-figure2")
+# Those whose figures or attacks need several betas keep three of each grid.
+CURVES = ("aib-curves", "aib-curves-fashion", "aib-twelve-bit", "vib-figure1", "vib-figure2",
+          "vib-reevaluation", "vib-table1")  # fmt: skip
 _FEW = ("train.batch_size=20 evaluate.attack_images=10 evaluate.pgd_steps=2 "
         "evaluate.information_samples=40 evaluate.samples=2 seeds=1 train.epochs=1")  # fmt: skip
 

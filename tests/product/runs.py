@@ -18,11 +18,11 @@ DEFENCE = '''
 import torch
 
 def net():
-    """A classifier of the digits by the nearest mean of a class."""
+    """A classifier of the images by the nearest mean of a class."""
     from narrows.data import load
     train = load("digits").train.all()
     means = torch.stack([train.x[train.y == c].flatten(1).mean(0) for c in range(10)])
-    layer = torch.nn.Linear(64, 10)
+    layer = torch.nn.Linear(means.shape[1], 10)
     layer.weight.data, layer.bias.data = 2 * means, -means.square().sum(1)
     return torch.nn.Sequential(torch.nn.Flatten(), layer)
 '''

@@ -51,9 +51,7 @@ def test_a_method_trains_a_small_network_in_a_stack_as_one_by_one(method, networ
     stacked, looped = stacked_and_looped(tmp_path, method, network)
     for folder in (stacked, looped):
         check_measured(folder, method, members(method), attacked=True)
-    torch.testing.assert_close(
-        losses(stacked, method), losses(looped, method), rtol=1e-3, atol=1e-4
-    )
+    same(losses(stacked, method), losses(looped, method), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("method", "network", "wrapper"), WRAPPED)
@@ -64,9 +62,7 @@ def test_adversarial_training_wraps_a_method_in_a_stack_as_one_by_one(
     for folder in (stacked, looped):
         check_measured(folder, method, members(method), attacked=True)
     # An attack takes the sign of gradients: where one is nearly 0, rounding may turn it.
-    torch.testing.assert_close(
-        losses(stacked, method), losses(looped, method), rtol=0.05, atol=0.05
-    )
+    same(losses(stacked, method), losses(looped, method), rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize(("method", "network"), LARGE_PAIRS)

@@ -186,5 +186,9 @@ class Shelf:
 
     def copy(self, name: str, make: Callable[[Path], Path], to: Path) -> Path:
         """The same as a copy of one's own, inside `to` and under its own name."""
-        kept = self.get(name, make)
-        return Path(shutil.copytree(kept, to / kept.name))
+        return copied(self.get(name, make), to)
+
+
+def copied(folder: Path, to: Path) -> Path:
+    """A copy of a folder inside `to`, under its own name."""
+    return Path(shutil.copytree(folder, to / folder.name))
