@@ -74,11 +74,10 @@ def commands(page: str) -> list[Printed]:
 
 
 def _of_block(block: Block) -> list[Printed]:
-    joined = block.text.replace("\\\n", " ")
-    found = []
-    for line in joined.splitlines():
-        without = re.sub(r"\s+#.*", "", line)
-        at = block.line + block.text.splitlines().index(line) if line in block.text else block.line
-        for part in without.split("&&"):
-            found.append(Printed(block.page, at, " ".join(part.split()), inline=False))
+    found, number = [], block.line
+    for line in re.split(r"(?<!\\)\n", block.text):
+        at, number = number, number + 1 + line.count("\n")
+        without = re.sub(r"\s+#.*", "", line.replace("\\\n", " "))
+        parts = [" ".join(part.split()) for part in without.split("&&")]
+        found += [Printed(block.page, at, part, inline=False) for part in parts]
     return found

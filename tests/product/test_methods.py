@@ -3,6 +3,7 @@
 from itertools import cycle
 
 import pytest
+from torch.testing import assert_close as same
 
 from narrows.methods import METHODS
 from product.cases import LARGE, METHOD_CASES, SMALLEST, WRAPPER_CASES
