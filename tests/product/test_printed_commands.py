@@ -12,7 +12,7 @@ from product.documents import PAGES, ROOT, Printed, blocks, commands, python_blo
 from product.recipes import PACKAGED, made
 from product.runs import DEFENCE, RUNS
 from product.test_printed_python import execute
-from product.walk import TINY, narrows, watched
+from product.walk import TINY, copied, narrows, watched
 
 PRINTED = [printed for page in PAGES for printed in commands(page)]
 
