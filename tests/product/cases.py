@@ -153,11 +153,11 @@ STATE_WORDS = [
     f"attack RUN --method vib --attack fgsm {ATTACKED}",
     f"audit RUN --method vib --budget fast {ATTACKED}",
     "figure vib-1 RUN --png",
-    "figure vib-2 RUN --png",
-    "figure aib-4 RUN --png",
-    "figure aib-5 RUN --png",
-    "figure aib-6 RUN --png",
-    "figure imb-1 RUN --png",
+    "figure vib-2 RUN --quiet",
+    "figure aib-4 RUN --quiet",
+    "figure aib-5 RUN --quiet",
+    "figure aib-6 RUN --quiet",
+    "figure imb-1 RUN",
 ]
 DONE = ""  # the command succeeds
 STATES = {

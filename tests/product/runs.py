@@ -37,7 +37,7 @@ WORDS = {
     "unfinished":   [*TINY, *_KINDS, "--betas", "0.01,0.1,1"],
     "diverged":     [*TINY, *_KINDS, "--betas", "0.01,0.1,1e38"],
     "all-diverged": [*TINY, *_KINDS, "--betas", "1e38"],
-    "twelve-bit":   [*TINY, *_KINDS, "--betas", "0.01,0.1,1", "--data", "twelve-bit"],
+    "twelve-bit":   [*TINY, *_KINDS, "--betas", "0.1,1", "--seeds", "1", "--data", "twelve-bit"],
     "binary":       [*TINY, "--methods", "sfnn", "--network", "binary", *_LAYERS],
 }  # fmt: skip
 
