@@ -46,10 +46,10 @@ _FEW = ("train.batch_size=20 evaluate.attack_images=10 evaluate.pgd_steps=2 "
 
 
 class Words(NamedTuple):
-    """What is said after `narrows run RECIPE`, and how many betas are left of each grid."""
+    """What is said after `narrows run RECIPE`, and how many betas are left of each method."""
 
     said: list[str]
-    betas: int
+    betas: dict[str, int]
 
 
 def words(name: str) -> Words:
@@ -59,11 +59,13 @@ def words(name: str) -> Words:
     said = [*settings(SHRUNK[name]), *settings(_FEW), "--quiet"]
     for method, grid in grids.items():
         said += ["--set", f"grids.{method}=[{','.join(map(str, grid))}]"]
-    own = next((METHODS[method].default_betas for method in recipe["methods"]), ())
-    betas = recipe.get("betas", None if grids else list(own))
+    betas = recipe.get("betas", [])[:left]
     if betas:
-        said += ["--betas", ",".join(map(str, betas[:left]))]
-    return Words(said, left)
+        said += ["--betas", ",".join(map(str, betas))]
+    counts = {method: len(grids.get(method, betas) or [0.0]) for method in recipe["methods"]}
+    return Words(
+        said, {m: n if METHODS[m].default_betas != (0.0,) else 1 for m, n in counts.items()}
+    )
 
 
 def made(shelf: Shelf, name: str) -> Path:

@@ -4,7 +4,6 @@ import tomllib
 
 import pytest
 
-from narrows.methods import METHODS
 from product.recipes import PACKAGED, SHRUNK, made, words
 from product.walk import check_measured, methods_of, narrows, read, watched
 
@@ -32,7 +31,7 @@ def test_a_recipe_runs_from_end_to_end(name, shelf):
     folder, wanted = made(shelf, name), tomllib.loads(PACKAGED[name].read_text())
     assert methods_of(folder) == wanted["methods"]
     for method in wanted["methods"]:
-        betas = 1 if METHODS[method].default_betas == (0.0,) else words(name).betas
+        betas = words(name).betas[method]
         check_measured(folder, method, betas, attacked=wanted["data"] != "twelve-bit")
     stored = read(folder / "config.json")
     assert stored["options"] == wanted.get("options", {})
