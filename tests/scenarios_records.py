@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from narrows.experiments.auditing import AuditRecord, AuditRequest, VerdictRecord
 from narrows.models import NetworkConfig
-from narrows.runs import MemberRecord, ResolvedConfig, Run, RunConfig
+from narrows.runs import Member, MemberRecord, ResolvedConfig, Run, RunConfig
 from narrows.runs.layout import MethodFiles
 from narrows.runs.records import Accuracy, AttackRecord, EstimateRecord, LostMember
 from narrows.runs.summary import MethodSummary, summarise
+from narrows.types import Norm
 
 LABEL_NATS = math.log(10)
 
@@ -132,3 +134,18 @@ def fake_config(
         **settings,
     )
     return config.resolve()
+
+
+def audit(
+    run: str = "ours",
+    member: Member | None = Member("vib", 0.3, 1),  # noqa: B008
+    eps: float = 0.1,
+    norm: Norm = "linf",
+) -> AuditRecord:
+    """The record of an audit of a run's model that left 0.125."""
+    request = AuditRequest(
+        name="it", data="digits", eps=eps, norm=norm, budget="fast", images=4, claimed=None,
+        device="cpu", source="", weights="", twin=None, siblings=[], run=run, member=member,
+    )  # fmt: skip
+    verdict = VerdictRecord("confirmed", 0.5, 0.125, 0.1, 0.2, 4, 0.9, "It is.")
+    return AuditRecord(request, verdict, [], [], [], {})
