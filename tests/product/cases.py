@@ -5,11 +5,11 @@ from typing import NamedTuple
 # ---------------------------------------------------------------------------------------------
 # Networks: the settings that make each as small as it gets, and the data set it is tried on.
 
-# Of the large networks this alone; every `network.width` that there is belongs here.
+# What makes each large network narrow.
 NARROW = {
-    "vgg16":           "",
-    "resnet18":        "",
-    "preact_resnet18": "",
+    "vgg16":           "network.channel_share=0.0625",
+    "resnet18":        "network.channel_share=0.0625",
+    "preact_resnet18": "network.channel_share=0.0625",
     "wide_resnet":     "network.depth=10 network.width=1",
 }  # fmt: skip
 SMALLEST = {
@@ -162,11 +162,23 @@ STATE_WORDS = [
 DONE = ""  # the command succeeds
 STATES = {
     "audited":      DONE,  # attacked, audited, re-evaluated and drawn before
-    "older":        DONE,  # of an earlier version: runs/older.zip
+    "older":        DONE,  # of an earlier version: older.zip
     "diverged":     DONE,  # at one beta: the others are there
     "unfinished":   "finished",  # interrupted while its last method trained
-    "all-diverged": "finished",
+    "all-diverged": DONE,  # every model of VIB and AIB: the plain network is there
 }  # fmt: skip
-NOT_OF_A_RUN = {
-    "figure imb-1 RUN --png": "imb_plane"
-}  # refused in every state, naming what it needs
+# Refused in every state, and what the message names.
+NOT_OF_A_RUN = {"figure imb-1 RUN": "narrows.papers.imb"}
+# Refused in one state.
+NOT_IN_STATE = {
+    ("all-diverged", "reevaluate RUN --methods vib --images 5 --png"): "no trained model",
+    ("all-diverged", STATE_WORDS[7]): "has diverged",
+    ("all-diverged", STATE_WORDS[8]): "has diverged",
+    ("all-diverged", "figure vib-1 RUN --png"): "no model",
+    ("all-diverged", "figure vib-2 RUN --quiet"): "no model",
+    ("all-diverged", "figure aib-6 RUN --quiet"): "more than one beta",
+    # A method that is complete can be attacked and audited before the others are.
+    ("unfinished", STATE_WORDS[6]): DONE,
+    ("unfinished", STATE_WORDS[7]): DONE,
+    ("unfinished", STATE_WORDS[8]): DONE,
+}

@@ -32,7 +32,8 @@ def test_an_attack_keeps_to_its_ball_and_is_not_repeated(name, norm, mode, shelf
     said = ["attack", folder, "--method", "vib", "--beta", "0.01", "--mode", mode]
     said += [*words(name, norm, case), "--out", tmp_path / "found"]
     first = succeed(*said)
-    record = read(tmp_path / "found" / "record.json")
+    report = read(tmp_path / "found" / "record.json")["content"]
+    record = report["robustbench"]
     assert record["images"] == IMAGES
     assert 0 <= float(record["autoattack_acc"]) <= float(record["clean_acc"]) <= 100
     x, _ = load("digits").test.batch(slice(0, IMAGES))

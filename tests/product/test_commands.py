@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from product.cases import COMMAND_CASES, DONE, NOT_OF_A_RUN, STATE_WORDS, STATES
+from narrows import Run
+from product.cases import (
+    COMMAND_CASES,
+    DONE,
+    NOT_IN_STATE,
+    NOT_OF_A_RUN,
+    STATE_WORDS,
+    STATES,
+)
 from product.runs import DEFENCE, RUNS, WORDS
 from product.walk import narrows, records, refused, run, settings, succeed, watched
 
@@ -56,7 +64,7 @@ def test_a_command_does_what_its_words_say_and_again(case, say):
 @pytest.mark.parametrize("state", STATES)
 def test_a_command_on_a_run_in_this_state(state, text, say):
     words = say(text, state)
-    why = NOT_OF_A_RUN.get(text, STATES[state])
+    why = NOT_IN_STATE.get((state, text), NOT_OF_A_RUN.get(text, STATES[state]))
     if why == DONE:
         check(words, succeed(*words))
     else:
@@ -81,11 +89,10 @@ def test_an_unfinished_run_goes_on_with_what_it_lacks(shelf, tmp_path):
 
 def test_what_has_diverged_is_named_and_the_rest_is_there(shelf):
     folder = shelf.get("diverged", RUNS["diverged"])
-    assert {record["beta"] for record in records(folder, "vib")} == {0.01, 0.1}
+    assert {record.beta for record in records(folder, "vib")} == {0.01, 0.1}
     said = narrows("report", folder, "--markdown")
     assert said.code == 0
-    (failed,) = [json.loads(path.read_text()) for path in folder.glob("vib/failed.json")]
-    assert {member["beta"] for member in failed["members"]} == {1e38}
+    assert {member.beta for member in Run.open(folder).lost("vib")} == {1e38}
 
 
 @pytest.mark.parametrize("methods", ["cross_entropy,vib", "vib,cross_entropy"])

@@ -2,11 +2,12 @@
 
 import pytest
 
+from narrows import Run
 from narrows.data import DATASETS
 from narrows.training.recipes import RECIPES
 from product.cases import SMALLEST
 from product.stand_ins import OWN, SHAPES
-from product.walk import TINY, check_measured, methods_of, narrows, read, run, settings, watched
+from product.walk import TINY, check_measured, methods_of, narrows, run, settings, watched
 
 KINDS = ["--methods", "cross_entropy,vib"]
 
@@ -28,10 +29,10 @@ def test_the_network_and_the_recipe_that_a_data_set_brings(name, tmp_path):
         said = narrows("run", "--out", tmp_path, "--data", name, "--quiet", "--seeds", "1")
     assert said.code == 130, said.err
     (folder,) = tmp_path.iterdir()
-    config = read(folder / "config.json")
+    config = Run.open(folder).config
     assert folder.name.startswith(name)
-    assert config["network"]["name"] in SMALLEST
-    assert config["train"]["epochs"] > 1
+    assert all(network.name in SMALLEST for network in config.networks.values())
+    assert config.train.epochs > 1
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
@@ -57,6 +58,6 @@ def test_every_training_recipe_by_its_name(recipe, tmp_path):
     ramp = RECIPES[recipe].beta_ramp
     words = ["--recipe", recipe, "--epochs", str(ramp + 1), "--methods", "vib", "--seeds", "1"]
     folder = run(tmp_path, *TINY, *small, *words, "--set", "evaluate.attack=false")
-    config = read(folder / "config.json")
-    assert config["train"]["optimiser"] == RECIPES[recipe].optimiser
-    assert config["train"]["learning_rate"] == RECIPES[recipe].learning_rate
+    config = Run.open(folder).config
+    assert config.train.optimiser == RECIPES[recipe].optimiser
+    assert config.train.learning_rate == RECIPES[recipe].learning_rate

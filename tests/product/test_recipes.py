@@ -4,8 +4,9 @@ import tomllib
 
 import pytest
 
+from narrows import Run
 from product.recipes import PACKAGED, SHRUNK, made, words
-from product.walk import check_measured, methods_of, narrows, read, watched
+from product.walk import check_measured, methods_of, narrows, watched
 
 
 def test_every_recipe_has_its_case_and_every_case_its_recipe():
@@ -18,12 +19,16 @@ def test_a_recipe_as_it_is_begins_to_train(name, tmp_path):
         said = narrows("run", PACKAGED[name], "--out", tmp_path, "--quiet", "--seeds", "1")
     assert said.code == 130, said.err
     (folder,) = tmp_path.iterdir()
-    wanted, stored = tomllib.loads(PACKAGED[name].read_text()), read(folder / "config.json")
-    for key in ("data", "methods", "grids", "options", "adversarial", "validation_share"):
-        assert stored[key] == wanted.get(key, stored[key])
-    for section in ("network", "train", "evaluate"):
+    wanted, stored = tomllib.loads(PACKAGED[name].read_text()), Run.open(folder).config
+    for key in ("data", "methods", "options", "adversarial", "validation_share"):
+        assert getattr(stored, key) == wanted.get(key, getattr(stored, key))
+    for method, grid in wanted.get("grids", {}).items():
+        assert stored.grids[method] == grid
+    for section in ("train", "evaluate"):
         for key, value in wanted.get(section, {}).items():
-            assert stored[section][key] == value
+            assert getattr(getattr(stored, section), key) == value
+    for key, value in wanted.get("network", {}).items():
+        assert all(getattr(network, key) == value for network in stored.networks.values())
 
 
 @pytest.mark.parametrize("name", PACKAGED)
@@ -33,5 +38,4 @@ def test_a_recipe_runs_from_end_to_end(name, shelf):
     for method in wanted["methods"]:
         betas = words(name).betas[method]
         check_measured(folder, method, betas, attacked=wanted["data"] != "twelve-bit")
-    stored = read(folder / "config.json")
-    assert stored["options"] == wanted.get("options", {})
+    assert Run.open(folder).config.options == wanted.get("options", {})

@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from narrows import load_member
+from narrows import Member, MemberRecord, Run
 from narrows.cli import main
 from narrows.methods import METHODS, Method
 
@@ -79,15 +79,14 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def records(folder: Path, method: str) -> list[dict[str, Any]]:
+def records(folder: Path, method: str) -> list[MemberRecord]:
     """What was measured on the models of one method."""
-    return read(folder / method / "results.json")
+    return Run.open(folder).records([method])
 
 
 def losses(folder: Path, method: str) -> torch.Tensor:
     """Total loss of every epoch and member, `[epochs, members]`; NaN where it diverged."""
-    lines = (folder / method / "history.jsonl").read_text().splitlines()
-    rows = [json.loads(line)["losses"]["loss"] for line in lines]
+    rows = [record.losses["loss"] for record in Run.open(folder).history(method)]
     return torch.tensor([[math.nan if loss is None else loss for loss in row] for row in rows])
 
 
@@ -98,20 +97,21 @@ def ledger(folder: Path) -> dict[str, torch.Tensor]:
 
 def methods_of(folder: Path) -> list[str]:
     """The methods of a run."""
-    return read(folder / "config.json")["methods"]
+    return Run.open(folder).config.methods
 
 
 def check_measured(folder: Path, method: str, members: int, *, attacked: bool) -> None:
     """Every member has been measured, with finite numbers, and can be had again as a module."""
     measured = records(folder, method)
     assert len(measured) == members
+    run = Run.open(folder)
     for record in measured:
-        for share in record["accuracy"].values():
+        for share in vars(record.accuracy).values():
             assert 0 <= share <= 1
-        assert ("attacks" in record) == attacked
-        for attack in record.get("attacks", []):
-            assert attack["accuracy"] is None or 0 <= attack["accuracy"] <= 1
-        model = load_member(folder, method, beta=record["beta"], seed=record["seed"])
+        assert (record.attacks is not None) == attacked
+        for attack in record.attacks or []:
+            assert attack.accuracy is None or 0 <= attack.accuracy <= 1
+        model = run.model(record.member)
         assert isinstance(model, torch.nn.Module)
         assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
     assert (folder / "report.html").stat().st_size > 10_000
@@ -124,11 +124,14 @@ def same_numbers(one: Path, other: Path) -> None:
         assert records(one, name) == records(other, name)
         assert torch.equal(losses(one, name), losses(other, name))
         for record in records(one, name):
-            which = {"method": name, "beta": record["beta"], "seed": record["seed"]}
-            left, right = (load_member(folder, **which).state_dict() for folder in (one, other))
+            left, right = (_weights(folder, record.member) for folder in (one, other))
             assert left.keys() == right.keys()
             assert all(torch.equal(left[key], right[key]) for key in left)
     assert read(one / "summary.json") == read(other / "summary.json")
+
+
+def _weights(folder: Path, member: Member) -> dict[str, torch.Tensor]:
+    return Run.open(folder).model(member).state_dict()
 
 
 class Steps:
