@@ -57,3 +57,4 @@ def command(
     page = write_report(finished)
     show_table(finished, console)
     click.echo(f"Report: {page}")
+    finished.check_diverged()

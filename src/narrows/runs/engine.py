@@ -65,10 +65,7 @@ def run(config: ResolvedConfig, out: Path, progress: Progress) -> Run:
         finished = Run.open(folder)
         write_json(folder / SUMMARY, "summary", finished.summary)
     if not finished.members():
-        lost = [model for method in config.methods for model in finished.lost(method)]
-        raise DivergedError(
-            f"no model is left: {lost[0].error}. Try a smaller learning rate or beta"
-        )
+        finished.check_diverged()
     return finished
 
 

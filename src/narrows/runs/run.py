@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from narrows.checks import check_path
 from narrows.data import Splits
-from narrows.errors import CheckpointError, ConfigError, StoreError
+from narrows.errors import CheckpointError, ConfigError, DivergedError, StoreError
 from narrows.runs.building import build_objective
 from narrows.runs.config import ResolvedConfig
 from narrows.runs.data import load_splits
@@ -130,6 +130,35 @@ class Run:
         wanted_betas = _choose_all("beta", betas, all_betas)
         wanted_seeds = _choose_all("seed", seeds, all_seeds)
         return [m for m in members if m.beta in wanted_betas and m.seed in wanted_seeds]
+
+    def require_members(
+        self, methods: Sequence[str] | None = None, betas: Sequence[float] | None = None
+    ) -> list[Member]:
+        """The trained models, of which there must be one; see `members`.
+
+        Raises:
+            StoreError: if there is none, because all have diverged.
+        """
+        members = self.members(methods, betas)
+        if not members:
+            raise StoreError(
+                f"there is no trained model of these in {self.path}: all have diverged"
+            )
+        return members
+
+    def check_diverged(self) -> None:
+        """Report the methods of which no model is left.
+
+        Raises:
+            DivergedError: naming them and the first reason of each.
+        """
+        lost = [
+            f"{method}: every model diverged, {self.lost(method)[0].error}"
+            for method in self.config.methods
+            if not self._stored(method)
+        ]
+        if lost:
+            raise DivergedError(f"{'; '.join(lost)}. Try a smaller beta or learning rate")
 
     def member(
         self, method: str | None = None, beta: float | None = None, seed: int | None = None
