@@ -95,6 +95,13 @@ def test_the_short_table_fits_a_terminal_of_80_columns():
     flat = " ".join(text.split())
     assert "I in bits, accuracy in %, FGSM and PGD at eps = 0.1, L2: DeepFool's median" in flat
     assert "FGSM" not in printed(a_run(images=False))
+    lines = text.splitlines()
+    # Words begin below their titles, numbers end below them.
+    head, row = lines[1], next(line for line in lines if "val." in line)
+    assert row.index("cross_entropy") == head.index("method") == 0
+    assert row.index("val.") == head.index("by")
+    assert row.index("0.01") + 4 == head.index("beta") + 4
+    assert row.index("6.6") + 3 == head.index("I(X;Z)") + 6
 
 
 def test_markdown_has_a_line_a_row_and_a_rule():
