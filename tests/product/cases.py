@@ -177,8 +177,4 @@ NOT_IN_STATE = {
     ("all-diverged", "figure vib-1 RUN --png"): "no model",
     ("all-diverged", "figure vib-2 RUN --quiet"): "no model",
     ("all-diverged", "figure aib-6 RUN --quiet"): "more than one beta",
-    # A method that is complete can be attacked and audited before the others are.
-    ("unfinished", STATE_WORDS[6]): DONE,
-    ("unfinished", STATE_WORDS[7]): DONE,
-    ("unfinished", STATE_WORDS[8]): DONE,
 }

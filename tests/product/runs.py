@@ -82,7 +82,7 @@ def _older(home: Path) -> Path:
 def imb_plane() -> Callable[..., None]:
     """The program of IMB's information plane, as the reproduction names it: a function of words."""
     page = (Path(__file__).parents[2] / "docs" / "reproduction.md").read_text()
-    (module,) = set(re.findall(r"python -m (narrows\.\S+imb_plane)", page))
+    (module,) = set(re.findall(r"python -m (narrows\.papers\.imb)", page))
     command = importlib.import_module(module).main
     return lambda *words: command.main([str(word) for word in words], standalone_mode=False)
 

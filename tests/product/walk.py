@@ -91,7 +91,7 @@ def losses(folder: Path, method: str) -> torch.Tensor:
 
 
 def ledger(folder: Path) -> dict[str, torch.Tensor]:
-    """The tensors of what an attack has found: `x_adv`, `fooled`, `distance` and so on."""
+    """The tensors of a ledger: the worst attempts that fooled (`hit.x`) and that did not."""
     return load_file(folder / "ledger.safetensors")
 
 
