@@ -59,5 +59,7 @@ def test_pictures_are_numbered_by_charts(tmp_path):
 
 
 def test_a_page_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "page.html").mkdir()
     with pytest.raises(StoreError, match=r"cannot write .*page\.html"):
-        write_page(tmp_path / "nowhere" / "page.html", "t", "l", [])
+        write_page(tmp_path / "page.html", "t", "l", [])
+    assert write_page(tmp_path / "new" / "page.html", "t", "l", []).exists()

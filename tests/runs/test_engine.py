@@ -254,9 +254,7 @@ def test_a_method_of_which_all_diverge_does_not_stop_the_others(tmp_path, monkey
 def test_where_no_model_is_left_the_run_ends_with_that(tmp_path, monkeypatch):
     poison(monkeypatch, lambda beta: beta > 0)
     for _ in range(2):
-        with pytest.raises(
-            DivergedError, match=r"no model is left: the loss of member 0 .*batch 0"
-        ):
+        with pytest.raises(DivergedError, match="vib: every model diverged, the loss of member 0"):
             tiny_run(tmp_path, methods=["vib"])
     run = Run.open(lone_folder(tmp_path))
     assert (run.complete, run.members(), len(run.lost("vib"))) == (True, [], 6)

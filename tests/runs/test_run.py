@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from narrows import load_member
-from narrows.errors import CheckpointError, ConfigError, StoreError
+from narrows.errors import CheckpointError, ConfigError, DivergedError, StoreError
 from narrows.runs import Member, Run, files, load_config
 from narrows.runs.evaluate import evaluate_model
 from narrows.runs.files import read_json, write_json
 from narrows.runs.summary import summarise
 from narrows.storage import load_tensors, save_tensors
-from scenarios_runs import copied, snapshot
+from scenarios_runs import copied, poison, snapshot, tiny_run
 
 EVERY = [Member("cross_entropy", 0.0, seed) for seed in (0, 1)]
 EVERY += [Member("vib", beta, seed) for beta in (0.01, 0.1, 1.0) for seed in (0, 1)]
@@ -286,3 +286,12 @@ def test_data_of_other_content_are_noticed(small_run, tmp_path):
     assert len(reopened.members()) == 8
     with pytest.raises(ConfigError, match="digits has changed since this configuration was made"):
         _ = reopened.splits
+
+
+def test_methods_that_are_lost_as_a_whole_are_said_together(small_run, tmp_path, monkeypatch):
+    small_run.check_diverged()
+    poison(monkeypatch, lambda beta: beta > 0)
+    quick = {"methods": ["vib", "cross_entropy"], "betas": [0.1], "seeds": 1}
+    run = tiny_run(tmp_path, **quick, train={"epochs": 1})
+    with pytest.raises(DivergedError, match=r"^vib: every model diverged, the loss of member 0"):
+        run.check_diverged()
