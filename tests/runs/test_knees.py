@@ -90,3 +90,11 @@ def test_a_seed_that_lost_a_model_is_left_out_of_the_curve():
     assert find_knee(none) == KneeRecord(
         why="no seed has a model at every beta, since some have diverged"
     )
+
+
+def test_a_seed_whose_own_curve_is_straight_has_no_knee_of_its_own():
+    line = {beta: (rate, 0.5 + 0.383 * (rate - 0.5)) for beta, (rate, _) in CURVE.items()}
+    knee = find_knee([*records(seeds=(0, 1, 2)), *records(line, seeds=(3,))])
+    assert knee.by_seed == [0.1, 0.1, 0.1, None]
+    assert (knee.beta, knee.seeds) == (0.1, 4)
+    assert 0 < knee.clear_share <= 1
