@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from narrows.cli import main
@@ -181,6 +182,7 @@ def build(ground: Path) -> None:
         for page in ground.rglob("*.html"):
             page.unlink()  # written anew by each command; the largest files there are
         Path("net.py").write_text(NET)
+        Path("modules").write_text("\n".join(sorted(sys.modules)))
     finally:
         os.chdir(before)
 
@@ -217,14 +219,16 @@ def _planes() -> None:
 
 
 def _imb() -> None:
-    from narrows.experiments import imb_plane
-
+    try:
+        module = import_module("narrows.papers.imb")
+    except ModuleNotFoundError:
+        module = import_module("narrows.experiments.imb_plane")
     words = ["--epochs", "1", "--seeds", "2", "--batch-size", "4096", "--samples", "1"]
     words += ["--methods", "sfnn,joint_imb", "--out", "imb"]
     with open(os.devnull, "w") as sink:
         before, sys.stdout = sys.stdout, sink
         try:
-            imb_plane.main(words, standalone_mode=False)
+            module.main(words, standalone_mode=False)
         finally:
             sys.stdout = before
 

@@ -17,6 +17,7 @@ import json
 import os
 import pickle
 import struct
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -24,8 +25,8 @@ from typing import Any
 
 import torch
 from ground import COMMANDS, Command
-from mutation import Mutation
-from seals import replace, reseal, reseal_record
+from mutation import Mutation, intact
+from seals import replace, reseal, reseal_record, seal_of
 from values import SENTINEL, damage_bytes, damage_json, dump, json_value
 
 from narrows.storage import load_tensors, save_tensors
@@ -64,9 +65,14 @@ def _mutation(
 
 
 def _with_files(rng: Random, ground: Path, suffixes: tuple[str, ...]) -> tuple[Command, Path]:
+    """A command and a file that it could read; of JSON files mostly one that it does read."""
     while True:
         command = _command(rng)
-        if files := _files(ground, command, suffixes):
+        files = _files(ground, command, suffixes)
+        if ".json" in suffixes and rng.random() < 0.9:
+            reads = intact(command, ground, Path(tempfile.gettempdir(), "here")).reads
+            files = [Path(name) for name in reads] or files
+        if files:
             return command, rng.choice(files)
 
 
@@ -76,7 +82,7 @@ def record(rng: Random, ground: Path) -> Mutation:
     if rng.random() < 0.5:
         what, damaged = damage_bytes(rng, content)
     else:
-        what, damaged = _reformed(rng, file, content, seal=False)
+        what, damaged = _reformed(rng, file, content, signed=False)
     return _mutation(
         command, ground, f"{file} {what}", lambda folder: replace(folder / file, damaged), True
     )
@@ -85,7 +91,7 @@ def record(rng: Random, ground: Path) -> Mutation:
 def sealed(rng: Random, ground: Path) -> Mutation:
     command, file = _with_files(rng, ground, (".json", ".jsonl"))
     content = (ground / file).read_bytes()
-    what, damaged = _reformed(rng, file, content, seal=True)
+    what, damaged = _reformed(rng, file, content, signed=True)
 
     def prepare(folder: Path) -> None:
         replace(folder / file, damaged)
@@ -94,13 +100,20 @@ def sealed(rng: Random, ground: Path) -> Mutation:
     return _mutation(command, ground, f"{file} {what}, signed", prepare, False)
 
 
-def _reformed(rng: Random, file: Path, content: bytes, seal: bool) -> tuple[str, bytes]:
+def _reformed(rng: Random, file: Path, content: bytes, signed: bool) -> tuple[str, bytes]:
     """Damage to the form of a record; of one line, where it has many."""
 
     def reform(text: str) -> tuple[str, str]:
         before = json.loads(text)
-        what, after = damage_json(rng, before)
-        return what, dump(reseal_record(before, after) if seal else after)
+        part = seal.part if signed and (seal := seal_of(before)) else None
+        if part is not None and rng.random() < 0.85:  # within the envelope
+            what, inner = damage_json(rng, before[part])
+            after = {**before, part: inner}
+        else:
+            what, after = damage_json(rng, before)
+        if not signed:
+            return what, dump(after)
+        return what, dump(reseal_record(before, _as_read(after)))
 
     if file.suffix == ".json":
         what, text = reform(content.decode())
@@ -109,6 +122,11 @@ def _reformed(rng: Random, file: Path, content: bytes, seal: bool) -> tuple[str,
     place = rng.randrange(len(lines))
     what, lines[place] = reform(lines[place])
     return f"line {place + 1}: {what}", "".join(f"{line}\n" for line in lines).encode()
+
+
+def _as_read(value: Any) -> Any:
+    """What a reader makes of the tokens that Python would not write."""
+    return json.loads(dump(value), parse_int=_number)
 
 
 def tensor(rng: Random, ground: Path) -> Mutation:
@@ -137,7 +155,7 @@ def resigned(rng: Random, ground: Path) -> Mutation:
     tensors, header = load_tensors(ground / file)
     if rng.random() < 0.5:
         what, header = damage_json(rng, header)
-        header = json.loads(dump(header), parse_int=_number)
+        header = _as_read(header)
     else:
         what = _damage_tensors(rng, tensors)
     before = (ground / file).read_bytes()
@@ -215,15 +233,17 @@ def place(rng: Random, ground: Path) -> Mutation:
         "has a folder that is a file": _folder_as_file,
         "has no folder": lambda path: path.parent.rename(path.parent.with_name("moved")),
     }
-    what = rng.choice(list(things))
+    # A reader that waits for a pipe costs seconds.
+    what = rng.choices(list(things), [0.2 if "pipe" in thing else 1 for thing in things])[0]
 
     def prepare(folder: Path) -> None:
         (folder / file).unlink()
         things[what](folder / file)
 
-    mutation = _mutation(command, ground, f"{file} {what}", prepare, True)
+    gone = what in ("is not there", "has no folder", "has a folder that is a file")
+    mutation = _mutation(command, ground, f"{file} {what}", prepare, not gone)
     if what == "is a pipe":
-        mutation.seconds, mutation.waiting = 10.0, 5.0
+        mutation.waiting = 4.0
     return mutation
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import ground as material
 import judge
 
-__all__ = ["Mutation", "Verdict", "carry_out"]
+__all__ = ["Intact", "Mutation", "Verdict", "carry_out", "intact"]
 
 _PROGRESS = re.compile(r"^.*: \d+/\d+, .*$", re.MULTILINE)
+_NOTES = re.compile(r"^.*\b(kept|finished before|goes on|resumed)\b.*$", re.MULTILINE)
 _COUNTERS = re.compile(r"(view|param|data|concat|layer|alt|vis|selector|output)[_-]?\d+|[0-9a-f]{32}")
 
 
@@ -100,43 +101,84 @@ def _beyond(mutation: Mutation, outcome: judge.Outcome, ground: Path, folder: Pa
         return ""
     if marked := judge.marked_up(folder):
         return marked
-    if mutation.unchanged is not None:
-        for what, text in product(outcome, folder).items():
-            if text != _intact(mutation.unchanged, ground, folder).get(what, text):
-                return f"silent: another {what}"
-    return ""
-
-
-_INTACT: dict[tuple[str, ...], dict[str, str]] = {}
-
-
-def _intact(command: material.Command, ground: Path, folder: Path) -> dict[str, str]:
-    """What comes of the command on intact material; of what differs between two runs, nothing."""
-    if command.words not in _INTACT:
-        products = []
-        aside = folder.with_name(folder.name + "-intact")
-        for _ in range(2):
-            kept = Mutation(command.name, "nothing", command.line(ground), needs=command.needs)
-            material.clear(aside)
-            aside.mkdir()
-            material.spread(ground, aside, command.needs)
-            before = Path.cwd()
-            os.chdir(aside)
-            outcome = judge.run_command(kept.words, judge.Limits(60, 600, root=aside))
-            products.append(product(outcome, aside))
-            os.chdir(before)
-            material.clear(aside)
-        _INTACT[command.words] = dict(products[0].items() & products[1].items())
-    return _INTACT[command.words]
+    changed = _changed(mutation, outcome, ground, folder)
+    return f"silent: another {changed}" if changed else ""
 
 
 def product(outcome: judge.Outcome, folder: Path) -> dict[str, str]:
-    """What a command printed, and a digest of each page, without times and counters."""
-    made = {"output": " ".join(_PROGRESS.sub("", outcome.out).split())}
+    """What a command printed, and a digest of each page, without times, counters and notes."""
+    text = _NOTES.sub("", _PROGRESS.sub("", outcome.out))
+    made = {"output": " ".join(text.split())}
     for page in sorted(folder.rglob("*.html")):
         text = _COUNTERS.sub("#", page.read_text("utf-8", "replace"))
         made[page.name] = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
     return made
+
+
+@dataclass
+class Intact:
+    """What a command does on intact material.
+
+    Attributes:
+        made: what comes of it, of `product`; what differs between two runs is not there.
+        reads: the JSON files of the material that it opens.
+        runs: how often it was run.
+    """
+
+    made: dict[str, str]
+    reads: list[str]
+    runs: int = 1
+
+
+_KNOWN: dict[tuple[str, ...], Intact] = {}
+
+
+def intact(command: material.Command, ground: Path, folder: Path) -> Intact:
+    """Run a command on intact material, once in a process."""
+    if command.words not in _KNOWN:
+        _KNOWN[command.words] = _run_intact(command, ground, folder)
+    return _KNOWN[command.words]
+
+
+def _run_intact(command: material.Command, ground: Path, folder: Path) -> Intact:
+    aside, before = folder.with_name(f"{folder.name}-intact"), Path.cwd()
+    reads: dict[str, None] = {}
+
+    def note(event: str, arguments: tuple) -> None:
+        if event == "open" and isinstance(arguments[0], (str, os.PathLike)):
+            path = Path(os.path.abspath(os.fspath(arguments[0])))
+            if path.suffix in (".json", ".jsonl") and path.is_relative_to(aside):
+                reads[str(path.relative_to(aside))] = None
+
+    material.clear(aside)
+    aside.mkdir()
+    try:
+        material.spread(ground, aside, command.needs)
+        os.chdir(aside)
+        with material.on_event(note):
+            outcome = judge.run_command(command.line(ground), judge.Limits(60, 600, root=aside))
+        kept = sorted(name for name in reads if (ground / name).exists())
+        return Intact(product(outcome, aside), kept)
+    finally:
+        os.chdir(before)
+        material.clear(aside)
+
+
+def _changed(mutation: Mutation, outcome: judge.Outcome, ground: Path, folder: Path) -> str:
+    """The first part of what was made that is not as it is on intact material."""
+    if mutation.unchanged is None:
+        return ""
+    known = intact(mutation.unchanged, ground, folder)
+    made = product(outcome, folder)
+
+    def differing() -> list[str]:
+        return [name for name in made if made[name] != known.made.get(name, made[name])]
+
+    if differing() and known.runs == 1:
+        again = _run_intact(mutation.unchanged, ground, folder).made
+        known.made = dict(known.made.items() & again.items())
+        known.runs = 2
+    return (differing() or [""])[0]
 
 
 class _variables:

@@ -11,14 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["replace", "reseal", "reseal_record", "unknown_seals"]
+__all__ = ["Seal", "replace", "reseal", "reseal_record", "seal_of", "unknown_seals"]
 
-_HEX = re.compile(r"[0-9a-f]{10,64}")
-_NAMES = ("sha256", "digest", "checksum", "seal", "hash", "sum")
+_HEX = re.compile(r"[0-9a-f]{8,64}")
+_NAMES = ("sha256", "crc32", "digest", "checksum", "seal", "hash", "sum")
 
 
 def _dumped(**options: Any) -> Callable[[Any], bytes]:
@@ -38,6 +39,10 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _crc(content: bytes) -> str:
+    return f"{zlib.crc32(content):08x}"
+
+
 def _own_seal(record: Any) -> tuple[str, Any] | None:
     """The key of a record's checksum of itself, and what it is of: the rest, or its only part."""
     if not isinstance(record, dict):
@@ -48,28 +53,49 @@ def _own_seal(record: Any) -> tuple[str, Any] | None:
     return None
 
 
-def _form_of(seal: str, rest: Any) -> Callable[[Any], str] | None:
-    parts = [lambda value: value]
-    parts += [lambda value, key=key: value[key] for key in rest]
-    for part in parts:
+class Seal(NamedTuple):
+    """How a record's checksum of itself is made.
+
+    Attributes:
+        key: where it stands.
+        part: the key of what it is of; None for all the rest of the record.
+        form: the bytes of that, as they are summed.
+        digest: the function that sums them.
+    """
+
+    key: str
+    part: str | None
+    form: Callable[[Any], bytes]
+    digest: Callable[[bytes], str]
+
+    def of(self, record: dict[str, Any]) -> str:
+        """The checksum that a record should have."""
+        rest = {name: value for name, value in record.items() if name != self.key}
+        return self.digest(self.form(rest if self.part is None else rest[self.part]))
+
+
+def seal_of(record: Any) -> Seal | None:
+    """How the checksum of a record is made; None where it has none, or none that is known."""
+    own = _own_seal(record)
+    if own is None:
+        return None
+    key, rest = own
+    for part in (None, *rest):
         for form in FORMS:
-            if _digest(form(part(rest)))[: len(seal)] == seal:
-                return lambda value, part=part, form=form: _digest(form(part(value)))[: len(seal)]
+            seal = Seal(key, part, form, _crc if len(record[key]) == 8 else _digest)
+            if seal.of(record)[: len(record[key])] == record[key]:
+                return seal
     return None
 
 
 def reseal_record(before: Any, after: Any) -> Any:
     """`after` with the checksum that `before` has of itself."""
-    seal = _own_seal(before)
-    if seal is None or not isinstance(after, dict) or seal[0] not in after:
-        return after
-    key, rest = seal
-    form = _form_of(before[key], rest)
-    if form is None:
+    seal = seal_of(before)
+    if seal is None or not isinstance(after, dict) or seal.key not in after:
         return after
     try:
-        return {**after, key: form({name: part for name, part in after.items() if name != key})}
-    except (KeyError, TypeError, ValueError):
+        return {**after, seal.key: seal.of(after)[: len(before[seal.key])]}
+    except (KeyError, TypeError, ValueError, RecursionError):
         return after
 
 
@@ -78,8 +104,7 @@ def unknown_seals(folder: Path) -> list[Path]:
     unknown = []
     for path in folder.rglob("*.json"):
         record = json.loads(path.read_bytes())
-        seal = _own_seal(record)
-        if seal is not None and _form_of(record[seal[0]], seal[1]) is None:
+        if _own_seal(record) is not None and seal_of(record) is None:
             unknown.append(path)
     return unknown
 

@@ -90,7 +90,7 @@ def json_value(rng: Random) -> Any:
     if draw < 0.8:
         return rng.choice(TEXTS)
     if draw < 0.85:
-        return nested(rng.choice([5, 50, 900]), rng.choice(["list", "dict"]))
+        return nested(rng.choice([5, 50, 150]), rng.choice(["list", "dict"]))
     return rng.choice([rng.randint(-(10**6), 10**6), rng.gauss(0, 10), rng.random() ** 30])
 
 
