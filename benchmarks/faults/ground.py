@@ -10,15 +10,18 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+from workers import FORK
 
 from narrows.cli import main
 
-__all__ = ["COMMANDS", "TINY", "Command", "build", "on_event", "spread"]
+__all__ = ["COMMANDS", "TINY", "Command", "build", "clear", "on_event", "prepare", "spread"]
 
 TINY = [
     *("--epochs", "2", "--seeds", "2", "--eps", "0.1", "--set", "evaluate.attack_images=12"),
@@ -105,30 +108,33 @@ COMMANDS = [
 ]
 
 
-def command_line(words: list[str]) -> int:
-    """Run a command that must work; its output is not shown."""
+def command_line(words: Sequence[str], quiet: bool = True) -> int:
+    """Run a command in this process; its exit code."""
+    before = sys.stdout, sys.stderr
     with open(os.devnull, "w") as sink:
-        before = sys.stdout, sys.stderr
-        sys.stdout = sys.stderr = sink
+        if quiet:
+            sys.stdout = sys.stderr = sink
         try:
             main([str(word) for word in words])
         except SystemExit as stop:
             return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         finally:
-            sys.stdout, sys.stderr = before
+            if quiet:
+                sys.stdout, sys.stderr = before
     return 0
 
 
-_LISTENERS: list = []
+Listener = Callable[[str, tuple[Any, ...]], None]
+_LISTENERS: list[Listener] = []
 
 
-def _hear(event: str, arguments: tuple) -> None:
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     for listener in _LISTENERS:
         listener(event, arguments)
 
 
 @contextmanager
-def on_event(listener) -> Iterator[None]:
+def on_event(listener: Listener) -> Iterator[None]:
     """Call `listener(event, arguments)` at every audit event of Python in the block."""
     if not getattr(sys, "_narrows_faults_listen", False):
         sys.addaudithook(_hear)
@@ -156,8 +162,8 @@ class Interrupted:
                 raise KeyboardInterrupt
 
 
-def build(ground: Path) -> None:
-    """Make all of the material in an empty folder.
+def build(ground: Path, parts: Sequence[str] = ()) -> None:
+    """Make the named parts of the material, or all, in a folder; those that are there are kept.
 
     Raises:
         RuntimeError: naming the command that did not end as it should.
@@ -166,19 +172,9 @@ def build(ground: Path) -> None:
     before = Path.cwd()
     os.chdir(ground)
     try:
-        _expect(_RUN)
-        _expect(_ONE_MODEL)
-        _expect([*_TWELVE, *TINY[4:], "--set", "train.epochs=1", "--set", "train.batch_size=1024"])
-        for command in COMMANDS:
-            if command.name in ("figure", "reevaluate", "attack") and command.needs != ("imb",):
-                _expect([*command.line(ground), *_elsewhere(command)])
-        _stopped(["run", "--out", "broken", *_ONE], "checkpoint.safetensors", 2)
-        _stopped(["run", "--out", "half", *_ONE], "models.safetensors", 1)
-        kept, opened = (one.line(ground) for one in COMMANDS if one.name == "audit")
-        _expect(kept)
-        _stopped(opened, ".safetensors", 3)
-        _planes()
-        _imb()
+        for part, make in _PARTS.items():
+            if (not parts or part in parts) and not Path(part).exists():
+                make()
         for page in ground.rglob("*.html"):
             page.unlink()  # written anew by each command; the largest files there are
         Path("net.py").write_text(NET)
@@ -187,17 +183,71 @@ def build(ground: Path) -> None:
         os.chdir(before)
 
 
-def _elsewhere(command: Command) -> list[str]:
-    return [] if "--out" in command.words or command.name != "attack" else ["--out", "spare"]
+def prepare(root: Path, ground: Path | None = None, parts: Sequence[str] = ()) -> Path:
+    """Make the material in a process of its own, so that this one can be forked; its folder.
+
+    What the commands import is imported here, too: an import that is interrupted in a forked
+    process would leave half a module to all that comes after it.
+
+    Raises:
+        RuntimeError: if it could not be made.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    ground = ground or root / "ground"
+    process = FORK.Process(target=build, args=(ground, parts))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError("the material could not be made: see above")
+    for name in (ground / "modules").read_text().split():
+        with suppress(Exception):
+            import_module(name)
+    return ground
 
 
-def _expect(words: list[str], code: int = 0) -> None:
+def _make_runs() -> None:
+    _expect(_RUN)
+    here = Path.cwd()
+    for command in COMMANDS:
+        if command.name in ("figure", "reevaluate") and command.needs == ("runs",):
+            _expect(command.line(here))
+
+
+def _make_twelve() -> None:
+    _expect([*_TWELVE, *TINY[4:], "--set", "train.epochs=1", "--set", "train.batch_size=1024"])
+    (figure,) = [one for one in COMMANDS if one.needs == ("twelve",)]
+    _expect(figure.line(Path.cwd()))
+
+
+def _with_out(folder: str) -> list[str]:
+    (command,) = [one for one in COMMANDS if one.needs == ("runs", folder)]
+    return command.line(Path.cwd())
+
+
+_PARTS: dict[str, Callable[[], None]] = {
+    "runs": _make_runs,
+    "single": lambda: _expect(_ONE_MODEL),
+    "twelve": _make_twelve,
+    "attack": lambda: _expect(_with_out("attack")),
+    "audit": lambda: _expect(_with_out("audit")),
+    "broken": lambda: _stopped(["run", "--out", "broken", *_ONE], "checkpoint.safetensors", 2),
+    "half": lambda: _stopped(["run", "--out", "half", *_ONE], "models.safetensors", 1),
+    "open": lambda: _stopped(_with_out("open"), ".safetensors", 3),
+    "planes": lambda: _planes(),
+    "imb": lambda: _imb(),
+}
+"""Folders of the material, in the order in which they are made."""
+
+
+def _expect(words: Sequence[str], code: int = 0) -> None:
     got = command_line(words)
     if got != code:
         raise RuntimeError(f"narrows {' '.join(words)} ended with {got}, expected {code}")
 
 
-def _stopped(words: list[str], name: str, times: int) -> None:
+def _stopped(words: Sequence[str], name: str, times: int) -> None:
     with on_event(Interrupted(name, times)):
         _expect(words, 130)
 

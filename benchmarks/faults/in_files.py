@@ -1,12 +1,12 @@
 """Mutations of the files of a run: records, records signed again, tensors, other things in place.
 
-| kind     | what is damaged                                                        | has to be      |
-|----------|------------------------------------------------------------------------|----------------|
-| record   | any JSON or JSONL file, by bytes or in its form; checksums are as they were | noticed   |
-| sealed   | the same in its form, with every checksum computed anew                | one line       |
-| tensor   | any safetensors file, by bytes                                         | noticed        |
-| resigned | its tensors or its JSON header, with the library's digest computed anew | one line      |
-| place    | a folder, a link, a pipe or another file in the place of a file        | noticed        |
+| kind     | what is damaged                                                   | has to be |
+|----------|-------------------------------------------------------------------|-----------|
+| record   | any JSON or JSONL file, by bytes or in its form, checksums kept   | noticed   |
+| sealed   | the same in its form, with every checksum computed anew           | one line  |
+| tensor   | any safetensors file, by bytes                                    | noticed   |
+| resigned | its tensors or its JSON header, with the digest computed anew     | one line  |
+| place    | a folder, a link, a pipe or another file in the place of a file   | noticed   |
 
 Noticed is what is refused, or changes nothing of what is printed and drawn.
 """

@@ -1,11 +1,13 @@
 """Mutations of data files, of files given to readers, of images and labels, and of models.
 
-| kind   | what is changed                                                            | has to be     |
-|--------|----------------------------------------------------------------------------|---------------|
-| data   | the files that NARROWS_DATA names, or what it names                        | one line      |
-| reader | idx, CIFAR, MATLAB and plane files, ledgers, a run's folder, read in Python | NarrowsError |
-| images | images, labels and settings of an attack, in Python                        | NarrowsError, or a result that holds |
-| model  | the module that `file.py:function` returns                                 | one line, or done |
+| kind   | what is changed                                               | has to be              |
+|--------|---------------------------------------------------------------|------------------------|
+| data   | the files that NARROWS_DATA names, or what it names           | one line               |
+| reader | idx, CIFAR, MATLAB, plane and tensor files, a run's folder    | NarrowsError, or right |
+| images | images, labels and settings of an attack                      | NarrowsError, or right |
+| model  | the module that `file.py:function` returns                    | one line, or done      |
+
+Readers and attacks are called in Python, the others by the command line.
 """
 
 from __future__ import annotations
@@ -293,7 +295,7 @@ def check_result(result: Any, images: Any) -> None:
     x = torch.as_tensor(images)
     assert result.x_adv.shape == x.shape, "x_adv has another shape than the images"
     assert result.x_adv.isfinite().all(), "x_adv is not finite"
-    assert 0 <= result.x_adv.min() and result.x_adv.max() <= 1, "x_adv leaves [0, 1]"
+    assert torch.equal(result.x_adv, result.x_adv.clamp(0, 1)), "x_adv leaves [0, 1]"
     assert result.success.dtype == torch.bool, "success is no bool"
     assert len(result.success) == len(result.distance) == len(x), "a result for each image"
     assert not result.distance.isnan().any(), "a distance is NaN"

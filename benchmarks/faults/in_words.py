@@ -1,11 +1,11 @@
 """Mutations of what is typed: overrides, configuration files, options and arguments.
 
-| kind   | what is changed                                                     | has to be              |
-|--------|---------------------------------------------------------------------|------------------------|
-| set    | `--set KEY=VALUE` of run, train and attack                          | done, or one line      |
-| toml   | the configuration file of run and train                             | done, or one line      |
-| option | any option or argument of any command, by its own declaration       | done, or one line      |
-| huge   | widths, counts and seeds that no computer has room for              | refused, in little memory |
+| kind   | what is changed                                                  | has to be         |
+|--------|------------------------------------------------------------------|-------------------|
+| set    | `--set KEY=VALUE` of run, train and attack                       | done, or one line |
+| toml   | the configuration file of run and train                          | done, or one line |
+| option | any option or argument of any command, by its own declaration    | done, or one line |
+| huge   | widths, counts and seeds that no computer has room for           | refused at once   |
 
 What is valid and long is interrupted after a second, and has to say so in one line.
 """
@@ -61,7 +61,7 @@ def _keys(ground: Path) -> list[str]:
     for key, value in json.loads(file.read_text()).items():
         visit(value, key)
     keys += [f"options.{name}" for name in ("vib", "aib.steps", "vib.samples", "trades", "x.y")]
-    return keys + ["grids.vib", "grids.x", "options.pgd_training.attack"]
+    return [*keys, "grids.vib", "grids.x", "options.pgd_training.attack"]
 
 
 def _key(rng: Random, keys: list[str]) -> str:
@@ -196,7 +196,12 @@ def option(rng: Random, ground: Path) -> Mutation:
     name = rng.choices(sorted(_BASES), [1 if name == "audit" else 3 for name in sorted(_BASES)])[0]
     base = rng.choice(_BASES[name])
     words, needs = (_WORDS[name], ()) if name in _WORDS else (base.line(ground), base.needs)
-    declared = [one for one in cli.commands[name].params if isinstance(one, click.Option)]
+    declared = [
+        one
+        for one in cli.commands[name].params
+        # What draws pictures takes many seconds, in which it cannot be interrupted.
+        if isinstance(one, click.Option) and one.name != "png"
+    ]
     draw = rng.random()
     if draw < 0.12:  # an argument
         places = [i for i, word in enumerate(words[1:3], 1) if not word.startswith("-")]
@@ -217,7 +222,8 @@ def option(rng: Random, ground: Path) -> Mutation:
 
 def _leaves(word: str) -> bool:
     """Whether a path leaves the working folder, where nothing could be said about what it does."""
-    return word == ".." or word.startswith(("/", "../", "~")) and not word.startswith(("/dev/null/", "~nobodyx"))
+    stays = word.startswith(("/dev/null/", "~nobodyx"))
+    return word == ".." or (word.startswith(("/", "../", "~")) and not stays)
 
 
 def _option_value(rng: Random, chosen: click.Option) -> str:

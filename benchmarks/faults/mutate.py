@@ -14,13 +14,11 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: workers are forked
 
-import importlib
 import json
 import tempfile
 import time
 import traceback
 from collections import Counter, defaultdict
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -30,7 +28,6 @@ import ground as material
 import in_files
 import in_inputs
 import in_words
-import torch
 import workers
 from mutation import Mutation, carry_out
 from seals import unknown_seals
@@ -79,23 +76,6 @@ def try_one(name: str, seed: int, ground: Path, folder: Path) -> dict[str, Any]:
         "seconds": time.monotonic() - started,
         "outcome": verdict.outcome.plain(),
     }
-
-
-def prepare(root: Path, ground: Path | None) -> Path:
-    """The material, made in a process of its own, so that this one can be forked."""
-    torch.set_num_threads(1)
-    ground = ground or root / "ground"
-    if not ground.exists():
-        process = workers.FORK.Process(target=material.build, args=(ground,))
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise click.ClickException("the material could not be made: see above")
-    # An import that is interrupted would leave half a module to all mutations after it.
-    for name in (ground / "modules").read_text().split():
-        with suppress(Exception):
-            importlib.import_module(name)
-    return ground
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -167,7 +147,7 @@ def main(
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="narrows-faults-") as top:
         root = Path(top).resolve()
-        ground = prepare(root, ground and ground.resolve())
+        ground = material.prepare(root, ground and ground.resolve())
         if again:
             good = [replay(name, seed, ground, root / "here") for name in again]
             raise SystemExit(0 if all(good) else 1)

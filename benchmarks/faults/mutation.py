@@ -18,7 +18,9 @@ __all__ = ["Intact", "Mutation", "Verdict", "carry_out", "intact"]
 
 _PROGRESS = re.compile(r"^.*: \d+/\d+, .*$", re.MULTILINE)
 _NOTES = re.compile(r"^.*\b(kept|finished before|goes on|resumed)\b.*$", re.MULTILINE)
-_COUNTERS = re.compile(r"(view|param|data|concat|layer|alt|vis|selector|output)[_-]?\d+|[0-9a-f]{32}")
+_COUNTERS = re.compile(
+    r"(view|param|data|concat|layer|alt|vis|selector|output)[_-]?\d+|[0-9a-f]{32}"
+)
 
 
 @dataclass
@@ -80,7 +82,7 @@ def carry_out(mutation: Mutation, ground: Path, folder: Path) -> Verdict:
         material.spread(ground, folder, mutation.needs)
         mutation.prepare(folder)
         os.chdir(folder)
-        with _variables({"HOME": str(folder), "XDG_CACHE_HOME": "cache"} | mutation.environment):
+        with Variables({"HOME": str(folder), "XDG_CACHE_HOME": "cache"} | mutation.environment):
             limits = mutation.limits(folder)
             if mutation.call is None:
                 outcome = judge.run_command(mutation.words, limits)
@@ -181,7 +183,7 @@ def _changed(mutation: Mutation, outcome: judge.Outcome, ground: Path, folder: P
     return (differing() or [""])[0]
 
 
-class _variables:
+class Variables:
     """Sets variables of the environment for a while."""
 
     def __init__(self, values: dict[str, str | None]) -> None:

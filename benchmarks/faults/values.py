@@ -52,7 +52,17 @@ JSON = [
     *(2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**30, Raw("NaN"), Raw("Infinity"), Raw("-Infinity")),
     *(Raw("1e999"), Raw(_DIGITS), Raw("0." + _DIGITS), Raw('"\\ud800"'), Raw('"\\u0000"')),
     *([], {}, [None], [[]], [0], [-1], [1e308, 1e308], {"": {}}, {"a": None}, {"0": 0}, [{}, []]),
-    *([1, 2, 3], ["a"], [[1.0], [2.0]], [True], list(range(2000)), {"nats": 0.1}, "nan", "1", "0.5"),
+    *(
+        [1, 2, 3],
+        ["a"],
+        [[1.0], [2.0]],
+        [True],
+        list(range(2000)),
+        {"nats": 0.1},
+        "nan",
+        "1",
+        "0.5",
+    ),
 ]
 
 YAML = [
@@ -162,7 +172,9 @@ def damage_bytes(rng: Random, content: bytes) -> tuple[str, bytes]:
     few = rng.randint(1, 9)
     if draw < 0.82:
         return f"{few} bytes left out at {place}", content[:place] + content[place + few :]
-    added = rng.choice([bytes(rng.randrange(256) for _ in range(few)), b"\0", b",", b"}", b"9" * 40])
+    added = rng.choice(
+        [bytes(rng.randrange(256) for _ in range(few)), b"\0", b",", b"}", b"9" * 40]
+    )
     if draw < 0.9:
         return f"{added!r} put in at {place}", content[:place] + added + content[place:]
     if draw < 0.95:
@@ -242,5 +254,7 @@ def _retyped(rng: Random, value: Any) -> Any:
     if isinstance(value, str):
         return rng.choice([[value], {value: value}, list(value), value.upper(), value + " ", 0])
     if isinstance(value, list):
-        return rng.choice([dict(enumerate(map(str, value))), str(value), value[:1], value * 3, None])
+        return rng.choice(
+            [dict(enumerate(map(str, value))), str(value), value[:1], value * 3, None]
+        )
     return rng.choice([list(value.items()), list(value), str(value), [value], None])
