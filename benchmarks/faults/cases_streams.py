@@ -56,7 +56,7 @@ def _stream_cases() -> Iterator[Case]:
             codes=(0,),
             check=_has_report,
         )
-        for words in (["methods"], ["knee", "@runs"], ["report", "@runs"]):
+        for words in (["methods"], ["report", "@runs", "--markdown"]):
             yield Case(
                 f"{words[0]} with {name}",
                 "streams",
@@ -297,11 +297,11 @@ def _signal_cases() -> Iterator[Case]:
     attack += ["--eps", "0.1", "--set", "verify_draws=2", *few, "--out", "made"]
     audit = ["audit", "@runs", "--method", "cross_entropy", "--eps", "0.1", "--budget", "fast"]
     reevaluate = ["reevaluate", "@runs", "--methods", "vib", "--betas", "0.1", *few]
-    for words, numbers in (
-        ([*_RUN[:-2], "--set", "train.checkpoint_seconds=0"], (3, 9, 15, 21)),
-        (attack, (3, 5, 7)),
-        ([*audit, *few, "--out", "made"], (4, 30)),
-        (reevaluate, (1, 2)),
+    for words, numbers, writing in (
+        (_RUN, (3, 9, 15, 21), 6),
+        (attack, (3, 5, 7), 5),
+        ([*audit, *few, "--out", "made"], (4, 30), 10),
+        (reevaluate, (1, 2), 3),
     ):
         for number in numbers:
             yield Case(
@@ -317,7 +317,7 @@ def _signal_cases() -> Iterator[Case]:
             f"{words[0]} twice at once",
             "signals",
             "a folder that another process writes in is refused in one line",
-            lambda place, words=words: _twice(place, words),
+            lambda place, a=(words, writing): _twice(place, *a),
             codes=(0,),
             needs=("runs",),
             check=same_as_undisturbed(tuple(words)),
@@ -343,10 +343,10 @@ def _forget(place: Place, words: list[str]) -> None:
             shutil.rmtree(folder)
 
 
-def _twice(place: Place, words: list[str]) -> Ended:
-    """One process is stopped while it writes; another one comes; the first one goes on."""
+def _twice(place: Place, words: list[str], writing: int) -> Ended:
+    """One process is stopped at a change to a file; another one comes; the first one goes on."""
     _forget(place, words)
-    process = Process(place.words(words), place.folder, accident=Changing(3, signal.SIGSTOP))
+    process = Process(place.words(words), place.folder, accident=Changing(writing, signal.SIGSTOP))
     began = time.monotonic()
     child = process.start()
     os.waitid(os.P_PID, child, os.WSTOPPED | os.WEXITED | os.WNOWAIT)

@@ -21,7 +21,19 @@ from workers import FORK
 
 from narrows.cli import main
 
-__all__ = ["COMMANDS", "TINY", "Command", "build", "clear", "on_event", "prepare", "spread"]
+__all__ = [
+    "COMMANDS",
+    "FAST",
+    "TINY",
+    "Command",
+    "available",
+    "build",
+    "clear",
+    "command_line",
+    "on_event",
+    "prepare",
+    "spread",
+]
 
 TINY = [
     *("--epochs", "2", "--seeds", "2", "--eps", "0.1", "--set", "evaluate.attack_images=12"),
@@ -108,6 +120,15 @@ COMMANDS = [
 ]
 
 
+FAST = ("runs", "single", "attack", "broken", "open", "planes")
+"""Parts of the material that take a few seconds to make."""
+
+
+def available(ground: Path) -> list[Command]:
+    """The commands whose material has been made."""
+    return [one for one in COMMANDS if all((ground / need).exists() for need in one.needs)]
+
+
 def command_line(words: Sequence[str], quiet: bool = True) -> int:
     """Run a command in this process; its exit code."""
     before = sys.stdout, sys.stderr
@@ -172,13 +193,16 @@ def build(ground: Path, parts: Sequence[str] = ()) -> None:
     before = Path.cwd()
     os.chdir(ground)
     try:
-        for part, make in _PARTS.items():
-            if (not parts or part in parts) and not Path(part).exists():
-                make()
+        missing = [part for part in parts or _PARTS if not Path(part).exists()]
+        for part in [part for part in _PARTS if part in missing]:
+            _PARTS[part]()
+        if not missing:
+            return
         for page in ground.rglob("*.html"):
             page.unlink()  # written anew by each command; the largest files there are
         Path("net.py").write_text(NET)
-        Path("modules").write_text("\n".join(sorted(sys.modules)))
+        with Path("modules").open("a") as file:
+            file.write("\n".join([*sorted(sys.modules), ""]))
     finally:
         os.chdir(before)
 
@@ -210,8 +234,9 @@ def prepare(root: Path, ground: Path | None = None, parts: Sequence[str] = ()) -
 def _make_runs() -> None:
     _expect(_RUN)
     here = Path.cwd()
+    _expect(["methods"])
     for command in COMMANDS:
-        if command.name in ("figure", "reevaluate") and command.needs == ("runs",):
+        if command.needs == ("runs",) and command.name != "run":
             _expect(command.line(here))
 
 

@@ -24,7 +24,7 @@ from random import Random
 from typing import Any
 
 import torch
-from ground import COMMANDS, Command
+from ground import Command, available
 from mutation import Mutation, intact
 from seals import replace, reseal, reseal_record, seal_of
 from values import SENTINEL, damage_bytes, damage_json, dump, json_value
@@ -33,11 +33,10 @@ from narrows.storage import load_tensors, save_tensors
 
 __all__ = ["KINDS"]
 
-_READERS = [command for command in COMMANDS if command.weight]
 
-
-def _command(rng: Random) -> Command:
-    return rng.choices(_READERS, [command.weight for command in _READERS])[0]
+def _command(rng: Random, ground: Path) -> Command:
+    readers = [command for command in available(ground) if command.weight]
+    return rng.choices(readers, [command.weight for command in readers])[0]
 
 
 def _files(ground: Path, command: Command, suffixes: tuple[str, ...]) -> list[Path]:
@@ -67,7 +66,7 @@ def _mutation(
 def _with_files(rng: Random, ground: Path, suffixes: tuple[str, ...]) -> tuple[Command, Path]:
     """A command and a file that it could read; of JSON files mostly one that it does read."""
     while True:
-        command = _command(rng)
+        command = _command(rng, ground)
         files = _files(ground, command, suffixes)
         if ".json" in suffixes and rng.random() < 0.9:
             reads = intact(command, ground, Path(tempfile.gettempdir(), "here")).reads

@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 import click
-from ground import COMMANDS, TINY, Command
+from ground import COMMANDS, TINY, available
 from mutation import Mutation
 from values import YAML, damage_bytes, damage_json, json_value, text_value, yaml_value
 
@@ -186,15 +186,14 @@ def _changed_toml(rng: Random) -> tuple[str, bytes]:
     return f"has {lines[place][:60]!r}", "\n".join(lines).encode("utf-8", "replace")
 
 
-_BASES: dict[str, list[Command]] = {}
-for _one in COMMANDS:
-    _BASES.setdefault(_one.name, []).append(_one)
 _WORDS = {"run": _RUN, "train": _TRAIN, "attack": _ATTACK, "methods": ["methods"]}
 
 
 def option(rng: Random, ground: Path) -> Mutation:
-    name = rng.choices(sorted(_BASES), [1 if name == "audit" else 3 for name in sorted(_BASES)])[0]
-    base = rng.choice(_BASES[name])
+    commands = available(ground)
+    listed = sorted({command.name for command in commands})
+    name = rng.choices(listed, [1 if name == "audit" else 3 for name in listed])[0]
+    base = rng.choice([command for command in commands if command.name == name])
     words, needs = (_WORDS[name], ()) if name in _WORDS else (base.line(ground), base.needs)
     declared = [
         one

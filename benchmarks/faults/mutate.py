@@ -132,6 +132,7 @@ def replay(name: str, seed: int, ground: Path, folder: Path) -> bool:
 @click.option("--only", type=click.Choice(list(KINDS)), help="One kind.")
 @click.option("--workers", "processes", default=2, show_default=True, help="Processes.")
 @click.option("--replay", "again", multiple=True, metavar="NAME", help="Show one; repeatable.")
+@click.option("--fast", is_flag=True, help="Without the material that takes long to make.")
 @click.option("--ground", type=click.Path(path_type=Path), help="Material to keep and use again.")
 @click.option("--out", type=click.Path(path_type=Path), help="JSON of every mutation.")
 def main(
@@ -140,6 +141,7 @@ def main(
     only: str | None,
     processes: int,
     again: tuple[str, ...],
+    fast: bool,
     ground: Path | None,
     out: Path | None,
 ) -> None:
@@ -147,7 +149,7 @@ def main(
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="narrows-faults-") as top:
         root = Path(top).resolve()
-        ground = material.prepare(root, ground and ground.resolve())
+        ground = material.prepare(root, ground and ground.resolve(), material.FAST if fast else ())
         if again:
             good = [replay(name, seed, ground, root / "here") for name in again]
             raise SystemExit(0 if all(good) else 1)

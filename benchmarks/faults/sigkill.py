@@ -259,11 +259,16 @@ def _last(folder: Path) -> str:
 @click.command()
 @click.option("--rounds", default=200, show_default=True, help="Over all commands.")
 @click.option("--seed", default=0, show_default=True, help="Of the moments.")
-@click.option("--only", type=click.Choice([case.name for case in CASES]), help="One command.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice([case.name for case in CASES]),
+    help="A command; repeatable.",
+)
 @click.option("--ground", type=click.Path(path_type=Path), help="Material to keep and use again.")
-def main(rounds: int, seed: int, only: str | None, ground: Path | None) -> None:
+def main(rounds: int, seed: int, only: tuple[str, ...], ground: Path | None) -> None:
     """Kill commands and compare what comes of them in the end."""
-    cases = [case for case in CASES if only in (None, case.name)]
+    cases = [case for case in CASES if not only or case.name in only]
     counts: dict[str, Counter[str]] = {case.name: Counter() for case in cases}
     with tempfile.TemporaryDirectory(prefix="narrows-faults-") as top:
         root = Path(top).resolve()
