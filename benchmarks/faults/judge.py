@@ -61,6 +61,7 @@ class Limits:
     seconds: float = 10.0
     waiting: float = 60.0
     may_be_interrupted: bool = False
+    memory: int = _GIGABYTE
     root: Path = field(default_factory=Path.cwd)
 
 
@@ -232,7 +233,7 @@ def fault_of(outcome: Outcome, limits: Limits, *, command: bool = True) -> str:
         return "hang: interrupted, it went on" if outcome.hung else "hang: not done in time"
     if outcome.error and outcome.code != "NarrowsError":
         return _raised(outcome)
-    if outcome.memory > _GIGABYTE:
+    if outcome.memory > limits.memory:
         return f"memory: {outcome.memory / _GIGABYTE:.1f} GB"
     return _said(outcome) if command else ""
 

@@ -56,7 +56,7 @@ class Mutation:
 
     def limits(self, folder: Path) -> judge.Limits:
         """What it may take."""
-        return judge.Limits(self.seconds, self.waiting, self.may_be_interrupted, folder)
+        return judge.Limits(self.seconds, self.waiting, self.may_be_interrupted, root=folder)
 
     def shown(self) -> str:
         """The command line as one would type it, in one line."""
