@@ -131,16 +131,16 @@ def _of(command: str, text: str) -> list[str]:
 
 def _named_module(place: Place, command: str, rest: list[str], text: str) -> Ended:
     folder = place.folder / text
-    folder.mkdir()
+    folder.mkdir(parents=True)
     shutil.copy(place.folder / "net.py", folder / "d.py")
     return _run(place, [command, f"./{text}/d.py:net", *rest, "--out", "made"])
 
 
 def _named_run(place: Place, command: str, text: str) -> Ended:
     (runs,) = (place.folder / "runs").iterdir()
-    (place.folder / text).mkdir()
-    runs.rename(place.folder / text / "run [/red]")
-    path = f"./{text}/run [/red]"
+    (place.folder / text).mkdir(parents=True)
+    runs.rename(place.folder / text / "run [red]")
+    path = f"./{text}/run [red]"
     few = {
         "plane": ["--samples", "30", "--methods", "vib", "--betas", "0.1"],
         "reevaluate": ["--methods", "vib", "--betas", "0.1", "--images", "3"],

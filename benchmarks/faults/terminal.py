@@ -14,6 +14,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ def try_case(case: Case, ground: Path, folder: Path) -> dict[str, Any]:
         result = {"fault": fault_of(case, ended), "code": ended.code, "err": ended.err[-2000:]}
     except NotImplementedError as reason:
         result = {"fault": "", "skipped": str(reason)}
+    except Exception:
+        result = {"fault": f"harness: {traceback.format_exc()[-800:]}"}
     finally:
         material.clear(folder)
     return {**result, "seconds": time.monotonic() - began}
