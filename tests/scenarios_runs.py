@@ -11,8 +11,7 @@ from torch import Tensor
 
 from narrows.cli import main
 from narrows.methods import VIB
-from narrows.runs import Progress, ResolvedConfig, Run, load_config
-from narrows.runs import run as carry_out
+from narrows.runs import Progress, ResolvedConfig, Run, carry_out, load_config
 
 TINY: dict[str, Any] = {
     "methods": ["cross_entropy", "vib"],

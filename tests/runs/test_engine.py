@@ -53,7 +53,7 @@ def test_a_run_leaves_what_the_layout_says(small_run):
 def test_a_finished_run_is_kept_as_it_is(small_run, tmp_path):
     run, notes = copied(small_run, tmp_path), Notes()
     before = snapshot(run.path)
-    again = engine.run(load_config(run.path / "config.json"), tmp_path, notes)
+    again = engine.carry_out(load_config(run.path / "config.json"), tmp_path, notes)
     assert again.path == run.path
     assert notes.notes == [f"{name}: finished before, kept" for name in run.config.methods]
     marks = ("done.json", "summary.json", ".lock", ".")
@@ -140,9 +140,9 @@ def test_a_damaged_record_is_not_taken_for_a_measured_one(small_run, tmp_path):
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
     run.files("vib").done.unlink()
     with pytest.raises(StoreError, match=r"vib-0\.1-0\.json is damaged: .*delete it to make it"):
-        engine.run(load_config(run.path / "config.json"), tmp_path, Notes())
+        engine.carry_out(load_config(run.path / "config.json"), tmp_path, Notes())
     path.unlink()
-    assert engine.run(load_config(run.path / "config.json"), tmp_path, Notes()).complete
+    assert engine.carry_out(load_config(run.path / "config.json"), tmp_path, Notes()).complete
 
 
 def test_a_folder_of_another_run_is_refused_and_stays_what_it_was(small_run, tmp_path):
@@ -151,14 +151,14 @@ def test_a_folder_of_another_run_is_refused_and_stays_what_it_was(small_run, tmp
     write_json(run.path / "config.json", "configuration", other)
     before = (run.path / "config.json").read_bytes()
     with pytest.raises(StoreError, match="holds another run; choose another --out"):
-        engine.run(small_run.config, tmp_path, Notes())
+        engine.carry_out(small_run.config, tmp_path, Notes())
     assert (run.path / "config.json").read_bytes() == before
 
 
 def test_a_run_in_use_is_refused(small_run, tmp_path):
     run = copied(small_run, tmp_path)
     with locked_folder(run.path), pytest.raises(StoreError, match="in use by another process"):
-        engine.run(small_run.config, tmp_path, Notes())
+        engine.carry_out(small_run.config, tmp_path, Notes())
 
 
 def test_adversarial_training_is_recorded(tmp_path):

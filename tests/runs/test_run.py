@@ -200,12 +200,15 @@ def test_what_is_not_finished_is_named(small_run, tmp_path):
             read()
 
 
-def test_a_run_without_its_mark_is_not_complete(small_run, tmp_path):
+def test_a_run_is_complete_when_each_of_its_methods_is(small_run, tmp_path):
     run = copied(small_run, tmp_path)
     assert run.require_complete() is run
     (run.path / "done.json").unlink()
+    assert run.complete
+    (run.path / "vib" / "done.json").unlink()
     assert not run.complete
-    assert len(run.records()) == 8
+    with pytest.raises(StoreError, match="not finished"):
+        run.require_complete()
 
 
 DAMAGES = {

@@ -93,6 +93,8 @@ def load_target(
         return _load_function(target, data)
     path = check_path(target, "TARGET")
     if path.suffix == ".safetensors":
+        if method not in (None, path.parent.name):
+            raise ConfigError(f"{path} holds the models of {path.parent.name}, not of {method}")
         path, method = path.parent.parent, path.parent.name
     if not path.is_dir():
         raise ConfigError(

@@ -117,7 +117,9 @@ def _base(first: RunConfig, given: Mapping[str, Any]) -> RunConfig:
     for method in first.networks:
         natural = natural_network(first.data, method)
         name = _name(given["networks"][method], natural)
-        networks[method] = natural if name == natural.name else NetworkConfig(name)
+        networks[method] = (
+            natural if name == natural.name else NetworkConfig(name, bottleneck=natural.bottleneck)
+        )
     if first.recipe is not None:
         train = RECIPES[first.recipe]
     return RunConfig(data=first.data, network=network, networks=networks, train=train)

@@ -24,7 +24,7 @@ from narrows.runs.config import ResolvedConfig
 from narrows.runs.data import load_splits
 from narrows.runs.environment import Environment
 from narrows.runs.files import read_json, read_lines
-from narrows.runs.layout import CONFIG, DONE, RECORD, MethodFiles, WeightsHeader
+from narrows.runs.layout import CONFIG, RECORD, MethodFiles, WeightsHeader
 from narrows.runs.records import LostMember, Member, MemberRecord
 from narrows.runs.summary import MethodSummary, chosen_beta, summarise
 from narrows.storage import load_tensors
@@ -38,7 +38,7 @@ T = TypeVar("T")
 class Run:
     """The folder of a run, opened for reading; nothing is created or changed in it.
 
-    Every file is read at most once, when it is first needed.
+    Configuration, weights and records are read at most once, when they are first needed.
 
     Attributes:
         path: of the folder.
@@ -85,7 +85,7 @@ class Run:
     @property
     def complete(self) -> bool:
         """Whether all methods are."""
-        return (self.path / DONE).exists() and self.finished_methods == self.config.methods
+        return self.finished_methods == self.config.methods
 
     def require_complete(self) -> Run:
         """Return the run itself.
