@@ -1,20 +1,4 @@
-"""Adaptive attack: PGD that ascends what the defence was trained to keep low, whatever that is.
-
-    x_adv <- clip(x_adv + step_size * sign(grad_x J(model, x_adv, y)))
-
-    J = the method's whole training loss                            any `Method` instance
-    J = CE + weight * KL(p(z|x) || N(0, I))                         Rate: the rate of the bottleneck
-    J = |z - own|^2 - |z - other|^2                                 Features: of the nearest images
-    J = CE + sum_l CE(head_l(activation_l), y)                      Heads: one a layer
-
-Source: Tramer, Carlini, Brendel & Madry (2020), arXiv 2002.08347, for the principle; Xu, Perin &
-Picek (2023), arXiv 2302.10896, Table 6, for the training loss; Sabour, Cao, Faghri & Fleet (2016),
-arXiv 1511.05122, for features.
-
-Deviations: whatever is ascended, success means misclassification, and of an image that is never
-fooled the step with the largest margin is returned. The feature attack does not only approach an
-image of another class but also leaves the nearest one of its own, so that it has a targeted form.
-"""
+"""Adaptive attacks: PGD that raises the very loss that a defence was trained to keep low."""
 
 from __future__ import annotations
 
@@ -48,7 +32,8 @@ class Rate:
     """Cross-entropy plus `weight` times the rate KL(p(z|x) || N(0, I)) in nats: `[b]`.
 
     With the beta that a VIB was trained with as its weight this is the VIB's training loss. With a
-    weight of 1 it climbs the rate alone, a few hundred nats, and forgets the label.
+    weight of 1 the rate, a few hundred nats, outweighs the cross-entropy, and the label has next to
+    no effect.
 
     Raises:
         InputError: for a model without a Gaussian latent.
@@ -64,11 +49,13 @@ class Rate:
 
 
 class Features:
-    """How much nearer the code is to that of another class than to that of its own: `[b]`.
+    """How much nearer the code is to that of another class than to that of its own class: `[b]`.
+
+        J = min_i |z - z_i|^2 over own-class codes - min_j |z - z_j|^2 over other codes
 
     Args:
-        model: whose code is meant; its posterior mean, where it is stochastic.
-        x: `[m, ...]`, images to head for, of at least two classes.
+        model: computes the codes; where it is stochastic, the mean of the posterior is taken.
+        x: `[m, ...]`, images of at least two classes, whose codes are the z_i and z_j.
         y: `[m]`, their classes.
 
     Raises:
@@ -93,11 +80,11 @@ class Features:
 
 @dataclass(frozen=True)
 class Heads:
-    """Cross-entropies of the model and of a classifier on each of some layers, added up: `[b]`.
+    """Sum of the model's cross-entropy and those of classifiers on some of its layers: `[b]`.
 
     Args:
-        heads: for each name in the model's `activations` (see `tap`) what makes logits `[b, C]` of
-            it.
+        heads: for each name in the model's `activations` (see `tap`) a function from that
+            activation to logits `[b, C]`.
     """
 
     heads: Mapping[str, Callable[[Tensor], Tensor]]
@@ -122,18 +109,35 @@ OBJECTIVES: dict[str, Objective] = {"cross_entropy": _plain, "rate": Rate()}
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptive(FixedEps):
-    """PGD on any objective; towards a target the objective of the target is descended.
+    """PGD on any objective J, such as the loss that the defence was trained with.
 
-    An objective that returns one number for the whole batch may depend on which images share it, so
-    images then stay until their restart ends; one number an image lets each leave once fooled.
-    Against a stochastic model every restart runs to its end, as with PGD.
+        x_adv <- clip(x_adv + step_size * sign(grad_x J(model, x_adv, y)))
+
+        J = the whole training loss of a method                 any `Method` instance
+        J = CE + weight * KL(p(z|x) || N(0, I))                 `Rate`, the rate of the bottleneck
+        J = |z - z_own|^2 - |z - z_other|^2                     `Features`, of the nearest images
+        J = CE + sum_l CE(head_l(activation_l), y)              `Heads`, one for each layer
+
+    Towards a target, the objective of the target is descended.
+
+    Source: Tramer, Carlini, Brendel & Madry (2020), arXiv 2002.08347, for the principle; Xu, Perin
+    & Picek (2023), arXiv 2302.10896, Table 6, for the training loss; Sabour, Cao, Faghri & Fleet
+    (2016), arXiv 1511.05122, for features.
+
+    Deviations: whatever J is, success means misclassification, and of an image that is never fooled
+    the step with the largest margin is returned. The feature attack not only approaches an image of
+    another class but also leaves the nearest one of its own class, so that it has a targeted form.
+
+    An objective that returns a single number for the whole batch may depend on which images share
+    the batch, so images then stay until their restart ends. With one number per image, each image
+    leaves once it is fooled. Against a stochastic model every restart runs to its end, as in `PGD`.
 
     Args:
         eps: radius, in units of the [0, 1] image range.
         objective: `(model, x, y) -> [b]` or a scalar, such as a `Method`; or `"cross_entropy"` or
             `"rate"`.
         mode: `"mean"` takes the gradient through the posterior mean of every bottleneck, without
-            noise; success is judged on the model as it was given.
+            noise; success is still judged on the model as it was passed.
         steps: gradient steps of one restart.
         restarts: attempts at each image, the first from the image itself.
         step_size: length of a step; `None` for 2.5 * eps / steps.

@@ -1,28 +1,4 @@
-"""Auto-PGD: gradient ascent with momentum that sets its own step sizes.
-
-    z       = P(x_k + eta * steepest(grad L(x_k)))
-    x_(k+1) = P(x_k + a * (z - x_k) + (1 - a) * (x_k - x_(k-1))),       a = .75, in the first step 1
-
-P projects into the ball and into [0, 1]. eta begins at 2 eps. At each checkpoint w_j it is halved,
-and the search goes on from the best point so far, where
-
-    fewer than .75 of the steps since w_(j-1) raised L,             (condition 1)
-    or neither eta nor the best L has changed since w_(j-1).        (condition 2)
-
-Source: Croce & Hein (2020), arXiv 2003.01690, Algorithm 1; checkpoints w_j = ceil(p_j * steps) with
-p_0 = 0, p_1 = .22, p_(j+1) = p_j + max(p_j - p_(j-1) - .03, .06). The targeted form of section 4.2
-runs once towards each of the most likely other classes, and counts any wrong class as success.
-
-Deviations: as in `PGD` the first restart begins at the image itself, images leave at the step that
-fools the model, and restarts and targets climb side by side where they fit a chunk. Towards a class
-that the caller chose, the targeted loss counts the lead over the best of all other classes.
-
-With a loss that is positive once it has won (all but the cross-entropy), a climb ends at a
-checkpoint where it lacks more than four times what its gradient promises in the rest of the ball,
-but only if the gradient at its beginning promised what it has gained since, within a factor of
-four: one that is masked promises nothing to rely on. On MNIST networks that loses no image and
-spares two thirds of the passes towards targets (`benchmarks/giving_up.py`).
-"""
+"""Auto-PGD (APGD): gradient ascent with momentum that sets its own step sizes."""
 
 from __future__ import annotations
 
@@ -54,19 +30,46 @@ _FACTOR = 4  # within which a gradient's promise is believed
 
 @dataclass(frozen=True, kw_only=True)
 class APGD(FixedEps):
-    """Auto-PGD, towards a target where one is given.
+    """Auto-PGD: gradient ascent with momentum that sets its own step sizes.
 
-    Against a stochastic model every climb runs to its end, and fresh draws judge both its last
-    point and the one whose loss was highest. `common_noise=True` makes the losses comparable that
-    the step size depends on.
+        z       = P(x_k + eta * steepest(grad L(x_k)))
+        x_(k+1) = P(x_k + a * (z - x_k) + (1 - a) * (x_k - x_(k-1)))
+
+    P projects into the ball and into [0, 1]; a is 1 in the first step and .75 afterwards. eta
+    begins at 2 eps. At a checkpoint w_j it is halved, and the search continues from the best point
+    so far, if either condition holds:
+
+        fewer than .75 of the steps since w_(j-1) raised L              (condition 1)
+        neither eta nor the best L has changed since w_(j-1)            (condition 2)
+
+    The checkpoints are w_j = ceil(p_j * steps), where p_0 = 0, p_1 = .22 and
+    p_(j+1) = p_j + max(p_j - p_(j-1) - .03, .06). `loss="targeted_dlr"` is the form of section 4.2:
+    it runs once towards each of the most likely other classes, and any wrong class is a success.
+
+    Source: Croce & Hein (2020), arXiv 2003.01690, Algorithm 1 and section 4.2.
+
+    Deviations: as in `PGD` the first restart begins at the image itself, images leave at the step
+    that fools the model, and restarts and targets run side by side where they fit a chunk. Towards
+    a class that the caller chose, the targeted loss is the lead over the best of all other classes.
+
+    A run also stops early. This needs a loss that is positive exactly on success, so all but the
+    cross-entropy. At a checkpoint a run stops if it would have to rise by more than 4 times the
+    linear bound, which is how much its gradient can gain in the rest of the ball. It stops only if
+    the bound at its beginning was accurate so far, to a factor of 4: a masked gradient gives no
+    bound to rely on. On MNIST networks no image is lost by this, and two thirds of the passes
+    towards targets are saved (`benchmarks/giving_up.py`).
+
+    Against a stochastic model every run goes to its end, and fresh draws judge both its last point
+    and the one of the highest loss. With `common_noise=True` the losses that the step size depends
+    on can be compared.
 
     Args:
         eps: radius, in units of the [0, 1] image range.
-        steps: gradient steps of one climb.
-        restarts: climbs from an image, the first from the image itself; with targets, towards each.
+        steps: gradient steps of one run.
+        restarts: runs from each image, the first from the image itself; with targets, for each.
         loss: `"cross_entropy"`, `"margin"`, `"dlr"` or `"targeted_dlr"`. With fewer classes than it
             needs (3, targeted 4) a DLR loss is the margin, which is logged as a warning.
-        targets: how many of the most likely other classes `"targeted_dlr"` climbs towards.
+        targets: how many of the most likely other classes `"targeted_dlr"` runs towards.
 
     Example:
         >>> import torch

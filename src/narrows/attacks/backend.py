@@ -1,17 +1,4 @@
-"""Other libraries' attacks, replayed and counted by our rules.
-
-    x_adv = clip(call(model, x, y), ball and box)
-
-The library sees a plain module that returns logits, averaged over `draws` of a stochastic model's
-noise. What passes through it is counted, images that leave the ball or [0, 1] are brought back with
-a warning that says how far they were out, and success is decided on what is returned, on fresh
-draws, as for our own attacks. Towards a target the library sees two classes, "the target" and "the
-best of the others", and is asked to leave the latter: so any untargeted attack becomes a targeted
-one, except those whose loss needs three classes.
-
-None of the libraries is a dependency. What some of them do to a process (reseed the generators of
-torch, NumPy and Python, drop the trace function that coverage tools need) ends with the call.
-"""
+"""Attacks of other libraries, whose results are counted and judged like those of this one."""
 
 from __future__ import annotations
 
@@ -44,11 +31,30 @@ _ROUNDING = 1e-4  # how far out, as a share of the radius or the box, is not wor
 
 @dataclass(frozen=True, kw_only=True)
 class Backend(Attack):
-    """Any `(model, x, y) -> x_adv` as an attack.
+    """Any `(model, x, y) -> x_adv` as an attack, such as one of another library.
+
+        x_adv = clip(call(model, x, y))        into the ball and into [0, 1]
+
+    The call is given a plain module that returns logits, averaged over `draws` of a stochastic
+    model's noise. All passes through it are counted. Images that leave the ball or [0, 1] are
+    brought back, with a warning that says how far outside they were. As for any other attack,
+    success is decided on the returned images, on fresh draws.
+
+    Towards a target the call is given a model of two classes, "the best of the others" and "the
+    target", and is asked to leave the former. So any untargeted attack has a targeted form, except
+    one whose loss needs three classes.
+
+    None of the libraries is a dependency. Some of them change the state of the process: they reseed
+    the generators of torch, NumPy and Python, or remove the trace function that coverage tools
+    need. That state is restored after the call.
+
+    Source: the libraries, for which there are `from_torchattacks` (Kim (2020), arXiv 2010.01950),
+    `from_foolbox` (Rauber et al. (2017), arXiv 1707.04131), `from_art` (Nicolae et al. (2018),
+    arXiv 1807.01069) and `from_autoattack` (Croce & Hein (2020), arXiv 2003.01690).
 
     Args:
         call: the attack; `model` is a module in evaluation mode, `x: [b, ...]` holds images that it
-            classifies as `y: [b]`. It may return a tensor or a NumPy array of the shape of `x`.
+            classifies as `y: [b]`. It returns a tensor or a NumPy array of the shape of `x`.
         norm: `"linf"` or `"l2"`: how the perturbation is measured.
         eps: radius of the ball to which the images are brought back; `None` for no ball.
 

@@ -1,22 +1,4 @@
-"""Carlini-Wagner L2: the smallest perturbation plus c times what is missing to the boundary.
-
-    min_w |x_adv - x|_2^2 + c max(Z_y - max_{k != y} Z_k + confidence, 0)      untargeted
-    min_w |x_adv - x|_2^2 + c max(max_{k != t} Z_k - Z_t + confidence, 0)      towards t
-    x_adv = (tanh w + 1) / 2
-
-Source: Carlini & Wagner (2017), arXiv 1608.04644, section VI.A. Adam descends w, so that the box
-needs no clip; c is searched for each image: ten times as large until the attack succeeds, halfway
-between the largest that failed and the smallest that succeeded afterwards.
-
-Deviations: the start is atanh(.999999 (2x - 1)), as in the authors' code, since a pixel of exactly
-0 or 1 would never move. By default the first c of an image is the one at which the perturbation is
-optimal if the model is linear, 2 gap / |grad gap|^2, so that no search is spent on finding its
-order of magnitude. Later searches start from the nearest image so far, or where the last one ended.
-Every image aborts on its own. All searches but the last take steps five times as long and abort
-early, because a pixel of 0 has six units of w to go before it shows: 5 searches of 200 steps then
-ended nearer on MNIST in a third of the passes. The nearest success is moved along its line to the
-image by a secant (`_nearest.py`).
-"""
+"""Carlini-Wagner L2: minimise the perturbation plus c times what is missing to the boundary."""
 
 from __future__ import annotations
 
@@ -44,21 +26,40 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's
 
 @dataclass(frozen=True, kw_only=True)
 class CarliniWagner(MinimalNorm):
-    """Carlini-Wagner L2, targeted where a target is given.
+    """Minimise the L2 perturbation plus c times what is missing to the boundary.
 
-    Its images sit just past the boundary, or `confidence` behind it in the logits. Against a
+        min_w |x_adv - x|_2^2 + c max(Z_y - max_{k != y} Z_k + confidence, 0)      untargeted
+        min_w |x_adv - x|_2^2 + c max(max_{k != t} Z_k - Z_t + confidence, 0)      towards t
+        x_adv = (tanh w + 1) / 2
+
+    Adam descends w, so that [0, 1] needs no clip. c is searched for each image: it is ten times as
+    large until the attack succeeds, and then halfway between the largest that failed and the
+    smallest that succeeded.
+
+    Source: Carlini & Wagner (2017), arXiv 1608.04644, section VI.A.
+
+    Deviations: the start is atanh(.999999 (2x - 1)), as in the authors' code, since a pixel of
+    exactly 0 or 1 would never move. By default the first c of an image is 2 gap / |grad gap|^2, at
+    which the perturbation is optimal if the model is linear, so that no search is spent on finding
+    the order of magnitude. Later searches start from the nearest success so far, or where the last
+    one ended. Each image aborts separately. All searches but the last take steps five times as long
+    and abort early, because a pixel of 0 has to change w by six before it shows: in this way 5
+    searches of 200 steps ended nearer on MNIST in a third of the passes. The nearest success is
+    moved along its line to the image by a secant.
+
+    Images end just past the boundary, or with a lead of `confidence` in the logits. Against a
     stochastic model every step is judged by the attack's own draws (raise `draws`), and the last
     success is moved outwards until fresh draws confirm it.
 
     Args:
         steps: of Adam, in each search.
-        searches: values of c tried; 1 is the form with c fixed.
+        searches: values of c that are tried; 1 is the form with c fixed.
         confidence: lead in the logits that counts as success.
-        initial_c: the first c, or `None` for each image's own from the model's linearisation.
+        initial_c: the first c; `None` for one from the linearisation of the model at each image.
         learning_rate: of Adam, in units of w.
         approach_rate: the same in all searches but the last.
-        least_fall: an image's search ends where a twentieth of the steps lowered its loss by less
-            than this share; 0 for never.
+        least_fall: the search of an image ends where a twentieth of the steps lowered its loss by
+            less than this share; 0 for never.
         approach_fall: the same in all searches but the last.
 
     Example:

@@ -1,19 +1,4 @@
-"""DDN, decoupled direction and norm: follow the loss on a sphere that shrinks on every success.
-
-    delta <- delta + step_size * g / |g|_2,    g = grad_x L(x_adv, y)
-    radius <- (1 - gamma) radius  where x_adv fools the model, else  (1 + gamma) radius
-    x_adv <- clip(x + radius * delta / |delta|_2)
-
-Source: Rony, Hafemann, Oliveira, Ben Ayed, Sabourin & Granger (2019), arXiv 1811.09600,
-Algorithm 1. The cheap check of any L2 attack: one backward pass a step and nothing to tune.
-
-Deviations: the gradient is that of the log odds, which is cross-entropy's direction and does not
-vanish where logits are saturated, and in the second half of the steps that of the margin: the odds
-choose among the classes (the margin alone ended 6 % farther away on MNIST), but head between two
-that are near (15 % past the nearest boundary of a linear model of five classes). The radius ends at
-the farthest corner of the box. Pixels are not rounded to 256 levels. The nearest success is moved
-along its line to the image by a secant (`_nearest.py`).
-"""
+"""Decoupled direction and norm (DDN): gradient steps on a sphere that shrinks on every success."""
 
 from __future__ import annotations
 
@@ -39,18 +24,35 @@ _LAST_STEP = 0.01  # of the cosine that begins at 1
 
 @dataclass(frozen=True, kw_only=True)
 class DDN(MinimalNorm):
-    """Decoupled direction and norm, for L2 only; towards a target it descends the target's loss.
+    """Decoupled direction and norm: gradient steps on a sphere that shrinks on every success.
 
-    Its images sit just past the boundary. Against a stochastic model the radius follows the
-    attack's own draws (raise `draws`), and the last success is moved outwards until fresh draws
-    confirm it.
+        delta <- delta + step_size * g / |g|_2,    g = grad_x L(x_adv, y)
+        radius <- (1 - gamma) radius  where x_adv fools the model, else  (1 + gamma) radius
+        x_adv <- clip(x + radius * delta / |delta|_2)
+
+    It is the cheap check of any L2 attack: one backward pass for each step, and nothing to tune.
+    Where a target is given, the loss of the target is descended.
+
+    Source: Rony, Hafemann, Oliveira, Ben Ayed, Sabourin & Granger (2019), arXiv 1811.09600,
+    Algorithm 1.
+
+    Deviations: in the first half of the steps the loss is the log odds, whose gradient has the
+    direction of the cross-entropy's and does not vanish where logits are saturated; in the second
+    half it is the margin. The log odds choose among the classes (the margin alone ended 6 % farther
+    away on MNIST), but they head between two classes that are near (15 % past the nearest boundary
+    of a linear model of five classes). The radius is at most the distance to the farthest corner of
+    [0, 1]. Pixels are not rounded to 256 levels. The nearest success is moved along its line to the
+    image by a secant.
+
+    Images end just past the boundary. Against a stochastic model the radius follows the attack's
+    own draws (raise `draws`), and the last success is moved outwards until fresh draws confirm it.
 
     Args:
-        steps: gradient steps, each changing the radius.
-        gamma: share by which it changes.
+        steps: gradient steps, each of which changes the radius.
+        gamma: share by which the radius changes.
         initial_radius: radius of the first sphere, in units of the [0, 1] image range.
-        loss: whose gradient all steps follow, `"cross_entropy"` being the paper's; by default that
-            of the log odds, and in the second half of the margin.
+        loss: the loss of all steps, `"cross_entropy"` in the paper; `None` for the log odds and,
+            in the second half, the margin.
 
     Example:
         >>> import torch

@@ -1,20 +1,4 @@
-"""DeepFool: step to the nearest boundary of the model's linearisation until the class changes.
-
-    l     = argmin_k |f_k - f_y| / ||grad f_k - grad f_y||_dual
-    delta <- delta + |f_l - f_y| / ||w_l||_2^2 * w_l          (L2, w_l = grad f_l - grad f_y)
-    delta <- delta + |f_l - f_y| / ||w_l||_1 * sign(w_l)      (Linf)
-    x_adv = clip(x + (1 + overshoot) * delta)
-
-Source: Moosavi-Dezfooli, Fawzi & Frossard (2016), arXiv 1511.04599, Algorithm 2; Linf by the form
-for general norms that follows it.
-
-Deviations: as in the authors' code the model is looked at in the overshot point, and a step has a
-least length (1e-4), without which an image on a boundary would not move. What the clip cuts off is
-taken out of `delta` too, so that later steps need not undo it. A class is passed over in a step if
-its boundary would not be the nearest even with a gradient five times as long as when last looked
-at; that left every image unchanged where it was measured, at a third of the cost. Towards a target
-only the target's boundary counts.
-"""
+"""DeepFool: step to the nearest linearised boundary until the class changes."""
 
 from __future__ import annotations
 
@@ -40,14 +24,29 @@ _GROWTH = 5
 
 @dataclass(frozen=True, kw_only=True)
 class DeepFool(MinimalNorm):
-    """DeepFool, batched, with an image leaving at the step that fools the model.
+    """Step to the nearest boundary of the model's linearisation until the class changes.
 
-    Its images sit just past the boundary, where a stochastic model is undecided: raise `overshoot`
-    if fresh draws are to confirm them.
+        l     = argmin_k |f_k - f_y| / |grad f_k - grad f_y|_dual
+        delta <- delta + |f_l - f_y| / |w_l|_2^2 * w_l            (L2, w_l = grad f_l - grad f_y)
+        delta <- delta + |f_l - f_y| / |w_l|_1 * sign(w_l)        (Linf)
+        x_adv = clip(x + (1 + overshoot) * delta)
+
+    Source: Moosavi-Dezfooli, Fawzi & Frossard (2016), arXiv 1511.04599, Algorithm 2; the Linf form
+    is that for general norms, which follows it.
+
+    Deviations: as in the authors' code the model is linearised at the overshot point, and a step
+    has a least length of 1e-4, without which an image on a boundary would not move. What the clip
+    cuts off is removed from `delta` too, so that later steps need not undo it. A class is skipped
+    in a step if its boundary would not be the nearest even with a gradient five times as long as
+    when it was last computed; this changed no image where it was measured, at a third of the cost.
+    Towards a target only the boundary of the target counts.
+
+    An image leaves at the step that fools the model, just past the boundary. There a stochastic
+    model is undecided: raise `overshoot` for images that fresh draws confirm.
 
     Args:
         norm: `"l2"` or `"linf"`.
-        steps: linearisations of an image before it is given up.
+        steps: linearisations of an image before the attack gives up.
         overshoot: share by which the accumulated perturbation is enlarged to cross the boundary.
 
     Example:

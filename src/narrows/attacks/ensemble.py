@@ -1,13 +1,4 @@
-"""Several attacks one after another, each on the images that are still standing.
-
-`standard` is AutoAttack: Croce & Hein (2020), arXiv 2003.01690, section 6: APGD on the
-cross-entropy, APGD and FAB each towards 9 targets, Square with 5,000 queries.
-`reevaluation` is that of Korshunova et al. (2021), arXiv 2107.05712: APGD on the cross-entropy and
-on DLR, 5 restarts of 100 steps each, and MultiTargeted, 10 restarts of 200.
-
-Deviation: with fewer than 10 classes there are fewer targets, and with fewer than the DLR losses
-need (3, targeted 4) they are the margin; the log says so.
-"""
+"""Ensembles of attacks: each attacks the images that no earlier one has fooled."""
 
 from __future__ import annotations
 
@@ -39,11 +30,19 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The worst of several attacks, itself called like one.
+    """The worst case over several attacks, itself called like an attack.
+
+        an image is robust  =  every attack fails on it
+
+    Each attack is run only on the images that no earlier one has fooled. `run` returns the `Ledger`
+    with the worst attempt at each image; a call returns that as one `AttackResult`.
+
+    Source: Croce & Hein (2020), arXiv 2003.01690, section 6. `standard` and `reevaluation` are the
+    ensembles of papers.
 
     Args:
-        attacks: `(name, attack)` in the order of their turns, cheap ones first. All measure in one
-            norm.
+        attacks: `(name, attack)` in the order in which they run, cheap ones first. All measure in
+            one norm.
 
     Example:
         >>> import torch
@@ -173,7 +172,25 @@ class Ensemble:
 
 
 def standard(norm: Norm = "linf", *, eps: float, seed: int = 0, **settings: Any) -> Ensemble:
-    """AutoAttack's standard ensemble; `settings` (`draws`, `chunk`, ...) are those of every attack.
+    """AutoAttack's standard ensemble of four attacks.
+
+        APGD on the cross-entropy -> APGD towards 9 targets -> FAB towards 9 targets -> Square
+
+    APGD and FAB take 100 steps of one restart, Square 5,000 queries.
+
+    Source: Croce & Hein (2020), arXiv 2003.01690, section 6.
+
+    Deviations: with fewer than 10 classes there are fewer targets. With fewer than 4 the targeted
+    DLR loss is the margin, which is logged as a warning.
+
+    Args:
+        norm: `"linf"` or `"l2"`.
+        eps: radius, in units of the [0, 1] image range.
+        seed: of every attack.
+        settings: further settings that every attack has: `draws`, `chunk`, ....
+
+    Raises:
+        ConfigError: for a setting out of its range.
 
     Example:
         >>> import torch
@@ -192,7 +209,30 @@ def standard(norm: Norm = "linf", *, eps: float, seed: int = 0, **settings: Any)
 
 
 def reevaluation(norm: Norm = "linf", *, eps: float, seed: int = 0, **settings: Any) -> Ensemble:
-    """The ensemble of the re-evaluation of IB methods; `settings` are those of every attack."""
+    """The ensemble of the re-evaluation of information-bottleneck methods.
+
+        APGD on the cross-entropy -> APGD on DLR -> MultiTargeted
+
+    APGD takes 5 restarts of 100 steps with each loss, MultiTargeted 10 restarts of 200 steps.
+
+    Source: Korshunova et al. (2021), arXiv 2107.05712.
+
+    Deviations: with fewer than 3 classes the DLR loss is the margin, which is logged as a warning.
+
+    Args:
+        norm: `"linf"` or `"l2"`.
+        eps: radius, in units of the [0, 1] image range.
+        seed: of every attack.
+        settings: further settings that every attack has: `draws`, `chunk`, ....
+
+    Raises:
+        ConfigError: for a setting out of its range.
+
+    Example:
+        >>> import torch
+        >>> model, x, y = torch.nn.Linear(4, 5), torch.rand(8, 4), torch.zeros(8, dtype=torch.int64)
+        >>> result = reevaluation(eps=0.1)(model, x, y)
+    """
     shared: dict[str, Any] = {"norm": norm, "eps": eps, "seed": seed, **settings}
     return Ensemble(
         (

@@ -1,26 +1,4 @@
-"""FAB, the fast adaptive boundary attack: project onto the linearised boundary, near the image.
-
-    d(u)  = proj(u; {v: lead + <w, v - x_adv> = 0} in [0, 1])
-    alpha = min(|d(x_adv) - x_adv| / (|d(x_adv) - x_adv| + |d(x) - x|), alpha_max)
-    x_adv <- clip((1 - alpha) (x_adv + eta (d(x_adv) - x_adv)) + alpha (x + eta (d(x) - x)))
-    x_adv <- x + beta (x_adv - x)   where that fooled the model
-
-Source: Croce & Hein (2020), arXiv 1907.02044, Algorithm 1, eq. 7 to 10; the targeted form is that
-of Croce & Hein (2020), arXiv 2003.01690. `w` is the gradient of the lead of the rival class whose
-boundary is nearest. The projection is exact: with norm Linf all pixels move alike, with L2 each in
-proportion to its |w|, until the box stops it.
-
-Deviations: the breakpoints of the projection are passed by Newton's method instead of sorted, which
-ends at the same point after a few sums. A class is passed over in a step if its boundary would not
-be the nearest even with a gradient twice as long as when last looked at. Random starts fill the
-ball of half the radius instead of its surface. Towards a single class the linearisation is that at
-the point where the last step ended, also where the perturbation was then made smaller: one look a
-step instead of two, which ended half a per cent nearer on MNIST. The final search is a secant along
-the line to the image (`_nearest.py`).
-
-With `eps`, an attempt whose nearest success after 20 steps is farther than 1.5 eps ends there: on
-MNIST networks that loses no image and spares half of the passes (`benchmarks/giving_up.py`).
-"""
+"""Fast adaptive boundary attack (FAB): project onto the linearised boundary, near the image."""
 
 from __future__ import annotations
 
@@ -50,12 +28,34 @@ _UNKNOWN = 0.1  # radius of a random start, as a share of the box, while nothing
 
 @dataclass(frozen=True, kw_only=True)
 class FAB(MinimalNorm):
-    """Fast adaptive boundary attack; towards a target only the target's boundary counts.
+    """Project onto the linearised boundary and stay near the image, for the smallest perturbation.
 
-    With `eps` it is a test at that radius, as in the standard ensemble: an image that is fooled
-    within it is done and leaves, `success` is only what lies within it, and no returned image is
-    farther. Against a stochastic model nothing leaves early; the perturbation is then enlarged
-    until fresh draws confirm it, or to the whole of `eps`.
+        d(u)  = proj(u; {v: lead + <w, v - x_adv> = 0} in [0, 1])
+        alpha = min(|d(x_adv) - x_adv| / (|d(x_adv) - x_adv| + |d(x) - x|), alpha_max)
+        x_adv <- clip((1 - alpha) (x_adv + eta (d(x_adv) - x_adv)) + alpha (x + eta (d(x) - x)))
+        x_adv <- x + beta (x_adv - x)   where that fooled the model
+
+    `w` is the gradient of the lead of the rival class whose boundary is nearest. The projection is
+    exact: with Linf all pixels move alike, with L2 each in proportion to its |w|, until [0, 1]
+    stops it. Towards a target only the boundary of the target counts.
+
+    Source: Croce & Hein (2020), arXiv 1907.02044, Algorithm 1, eq. 7 to 10; `targets` is from Croce
+    & Hein (2020), arXiv 2003.01690.
+
+    Deviations: the projection is found by Newton's method instead of by sorting its breakpoints; it
+    ends at the same point after a few sums. A class is skipped in a step if its boundary would not
+    be the nearest even with a gradient twice as long as when it was last computed. Random starts
+    fill the ball of half the radius instead of its surface. Towards a single class the
+    linearisation is that at the end of the last step, even where the perturbation was then made
+    smaller: this takes one pass for each step instead of two, and ended half a per cent nearer on
+    MNIST. The final search is a secant along the line to the image.
+
+    With `eps` the attack is a test at that radius, as in the standard ensemble: an image leaves as
+    soon as it is fooled within `eps`, only that is `success`, and no returned image is farther. An
+    attempt also ends if its nearest success after 20 steps is farther than 1.5 eps: on MNIST
+    networks that loses no image and saves half of the passes (`benchmarks/giving_up.py`). Against a
+    stochastic model nothing leaves early; the perturbation is then enlarged until fresh draws
+    confirm it, or to the whole of `eps`.
 
     Args:
         norm: `"linf"` or `"l2"`.
@@ -65,8 +65,8 @@ class FAB(MinimalNorm):
         targets: `None` to head for the nearest of all boundaries; a number to head for those of
             that many most likely other classes, one after another.
         alpha_max: greatest weight of the step that starts at the image.
-        eta: extrapolation past the boundary.
-        beta: what is kept of the perturbation after a success.
+        eta: factor by which a step goes past the boundary.
+        beta: share of the perturbation that is kept after a success.
 
     Example:
         >>> import torch

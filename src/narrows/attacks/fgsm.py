@@ -1,12 +1,4 @@
-"""Fast gradient sign method: one step of the full radius along the steepest direction.
-
-    x_adv = clip(x + eps * sign(grad_x L(x, y)))
-
-Source: Goodfellow, Shlens & Szegedy (2015), arXiv 1412.6572; "FGS" and, towards a target, "TGS" in
-the information-bottleneck papers. With `norm="l2"` the sign becomes the normalised gradient. One
-step is not a test of robustness: it is here because the papers report it, and because an attack
-that takes many steps must not do worse.
-"""
+"""Fast gradient sign method (FGSM): one gradient step of the full radius."""
 
 from __future__ import annotations
 
@@ -25,7 +17,18 @@ __all__ = ["FGSM"]
 
 @dataclass(frozen=True, kw_only=True)
 class FGSM(FixedEps):
-    """Fast gradient sign method, targeted where a target is given.
+    """Fast gradient sign method: one step of the full radius along the steepest direction.
+
+        x_adv = clip(x + eps * sign(grad_x L(x, y)))
+
+    With `norm="l2"` the sign becomes the normalised gradient. Where a target is given, the loss of
+    the target is descended.
+
+    Source: Goodfellow, Shlens & Szegedy (2015), arXiv 1412.6572, section 4. The
+    information-bottleneck papers call it "FGS" and, towards a target, "TGS".
+
+    One step is not a test of robustness. The attack is here because the papers report it, and
+    because an attack of many steps that does worse is broken.
 
     Args:
         eps: radius, in units of the [0, 1] image range.

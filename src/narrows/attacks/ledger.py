@@ -1,13 +1,4 @@
-"""The worst that any attack did to each image.
-
-    robust accuracy = mean over images of min over attacks [still correct],  not min of means
-
-A robust accuracy is a claim about every image and every attack tried on it, so attacks are
-recorded image by image, each with the size of its perturbation: within another radius only what
-lies inside counts. `save` and `load` keep a ledger between sessions: a file belongs to one set of
-images, labels and weights, whose SHA-256 it holds, and to what the model answered then; loading it
-executes no code.
-"""
+"""The ledger of several attacks: the worst that any of them did to each image."""
 
 from __future__ import annotations
 
@@ -41,12 +32,22 @@ _FOREIGN = (
 
 
 class Ledger:
-    """The worst attempt at each of `n` images of one model.
+    """The worst attempt of any attack at each of `n` images of one model.
+
+        robust accuracy = mean over images of min over attacks [still correct],  not min of means
+
+    A robust accuracy is a claim about every image and every attack on it. So attacks are recorded
+    image by image, each with the size of its perturbation: within another radius, only the
+    perturbations inside it count. `save` and `load` keep a ledger between sessions. A file belongs
+    to one set of images, labels and weights, whose SHA-256 it holds, and to the logits that the
+    model returned then. Loading it executes no code.
+
+    Source: the worst case over attacks is that of Croce & Hein (2020), arXiv 2003.01690, section 6.
 
     Args:
         x: `[n, ...]` images in [0, 1].
         y: `[n]` labels.
-        model: if given, the ledger belongs to its weights and to what it answers too.
+        model: if given, the ledger belongs to its weights and to its logits too.
         norm: in which every recorded attack measures its perturbations.
         target: `[n]` classes to reach, where the attacks are targeted.
         eps: radius within which a perturbation counts; `None` for any.
@@ -54,9 +55,9 @@ class Ledger:
     Attributes:
         entries: what was recorded, in order.
         eps: as above; it may be changed at any time.
-        wrong: `[n]` bool, what the first attack on an image found misclassified without it. Of a
-            stochastic model that is one vote; later attacks vote again, and the worst of many votes
-            is luck.
+        wrong: `[n]` bool, the images that were misclassified without an attack, as judged by the
+            first attack on each. For a stochastic model that is one vote; later attacks vote again,
+            and the worst of many votes would be luck.
 
     Example:
         >>> import torch

@@ -1,12 +1,4 @@
-"""The smallest radius at which an attack of fixed radius fools each image, by bisection.
-
-Every image bisects the same grid of radii, so that images which are at the same radius are attacked
-together. An image fooled by a perturbation of size d counts as fooled at every radius from d on:
-what was found is used again, and the size is reported as it is, not rounded up to the grid.
-
-The accuracy at a radius is the share of images that nothing so small is known to fool. A search
-that fails at a radius is taken to fail at smaller ones too.
-"""
+"""The smallest radius at which an attack of fixed radius fools each image, and accuracy curves."""
 
 from __future__ import annotations
 
@@ -31,7 +23,20 @@ _RELATIVE, _ABSOLUTE = 1e-5, 1e-7  # by which rounding may make a perturbation l
 
 @dataclass(frozen=True, kw_only=True)
 class MinimalEps:
-    """Turns an attack of fixed radius into one that looks for the smallest.
+    """Bisect the radius of an attack down to the smallest at which it fools each image.
+
+        eps_k = eps * k / 2^levels,  k = 1 ... 2^levels        the radii that are tried
+        distance = |x_adv - x|                                 of the smallest success
+
+    All images bisect the same grid of radii, so that images at the same radius are attacked
+    together. An image fooled by a perturbation of size d counts as fooled at every radius from d
+    on, so a success may skip several radii. The size is reported as it is, not rounded up to the
+    grid. An attack that fails at a radius is taken to fail at smaller ones too.
+
+    Source: Rauber, Brendel & Bethge (2017), arXiv 1707.04131, whose library tunes the radius of an
+    attack to the smallest that succeeds; the grid shared by all images is ours.
+
+    Against a stochastic model a success counts if fresh draws confirm it.
 
     Args:
         attack: whose `eps` is the largest radius that is tried.

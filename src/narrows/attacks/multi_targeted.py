@@ -1,14 +1,4 @@
-"""MultiTargeted: projected gradient descent towards every other class in turn.
-
-    x_adv <- clip(x_adv + step_size * sign(grad_x (f_t(x_adv) - f_y(x_adv)))),        each t != y
-
-Source: Gowal et al. (2019), arXiv 1910.09338, Algorithm 1: the margin to one class at a time has
-fewer local maxima than the loss of all, and of a linear model none.
-
-Deviations: steps of one length, along the sign (L2: the normalised gradient). Classes come in the
-order of their likelihood. As in `PGD` the first restart begins at the image itself, images leave
-at the step that fools the model in any way, and climbs go side by side where they fit a chunk.
-"""
+"""MultiTargeted: projected gradient descent towards every other class in turn."""
 
 from __future__ import annotations
 
@@ -27,12 +17,24 @@ __all__ = ["MultiTargeted"]
 
 @dataclass(frozen=True, kw_only=True)
 class MultiTargeted(FixedEps):
-    """PGD on the margin towards every other class; towards the target alone where one is given.
+    """PGD on the margin towards every other class in turn.
+
+        x_adv <- clip(x_adv + step_size * sign(grad_x (f_t(x_adv) - f_y(x_adv)))),   each t != y
+
+    Where a target is given, it is the only t. The margin to one class has fewer local maxima than a
+    loss of all classes; if the model is linear, it has none but the global one.
+
+    Source: Gowal et al. (2019), arXiv 1910.09338, Algorithm 1.
+
+    Deviations: all steps have one length, along the sign (with `norm="l2"` along the normalised
+    gradient). Classes come in the order of their likelihood. As in `PGD` the first restart begins
+    at the image itself, images leave at the step that fools the model in any way, and runs go side
+    by side where they fit a chunk.
 
     Args:
         eps: radius, in units of the [0, 1] image range.
-        steps: gradient steps of one climb.
-        restarts: climbs towards each class, the first from the image itself.
+        steps: gradient steps of one run.
+        restarts: runs towards each class, the first from the image itself.
         step_size: length of a step; `None` for 2.5 * eps / steps, enough to cross the ball.
 
     Example:

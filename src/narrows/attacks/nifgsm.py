@@ -1,16 +1,4 @@
-"""NI-FGSM: iterative fast gradient sign with Nesterov's look-ahead.
-
-    g     <- decay * g + grad L(x_adv + step_size * decay * g) / mean|grad L(...)|
-    x_adv <- clip(x_adv + step_size * sign(g))
-
-Source: Lin et al. (2020), arXiv 1908.06281, eq. 6-8. Its momentum is made for transfer to other
-models; against the model itself ten such steps are a weak attack, and no test of masking.
-
-Deviations: the gradient is divided by its mean absolute entry, not by the sum of all: divided by
-the sum, the look-ahead would vanish as images grow; the sign is the same. The look-ahead is clipped
-into the ball like the step. With `norm="l2"` the sign becomes the normalised `g`. As in `PGD` an
-image leaves at the look that fools the model, and the best of all looks is returned.
-"""
+"""NI-FGSM: iterative fast gradient sign with Nesterov's momentum."""
 
 from __future__ import annotations
 
@@ -31,7 +19,22 @@ __all__ = ["NIFGSM"]
 
 @dataclass(frozen=True, kw_only=True)
 class NIFGSM(FixedEps):
-    """Nesterov iterative FGSM, targeted where a target is given.
+    """Nesterov iterative FGSM: steps along a momentum, whose gradients are taken one step ahead.
+
+        g     <- decay * g + grad L(x_adv + step_size * decay * g) / mean|grad L(...)|
+        x_adv <- clip(x_adv + step_size * sign(g))
+
+    With `norm="l2"` the sign becomes the normalised `g`. Where a target is given, the loss of the
+    target is descended.
+
+    Source: Lin et al. (2020), arXiv 1908.06281, eq. 6-8. The momentum is made for attacks that
+    transfer to other models. Against the model itself ten such steps are a weak attack, and cannot
+    show that gradients are masked.
+
+    Deviations: the gradient is divided by its mean absolute entry, not by the sum of all of them:
+    with the sum, the look-ahead would vanish as images grow, while the sign is the same. The
+    look-ahead is clipped into the ball like the step. An image leaves once it fools the model at
+    the point where a gradient is taken, and the best of these points is returned.
 
     Args:
         eps: radius, in units of the [0, 1] image range.

@@ -1,15 +1,4 @@
-"""Projected gradient descent: many small steepest steps, projected back into the ball, restarted.
-
-    x_adv <- clip(x_adv + step_size * sign(grad_x L(x_adv, y)))
-
-Source: Madry et al. (2018), arXiv 1706.06083, section 2.1. With `norm="l2"` the sign becomes the
-normalised gradient.
-
-Deviations: the first restart begins at the image itself and only the later ones at a random point
-of the ball, which was measured no weaker and makes a single restart deterministic. An image leaves
-the search at the step that fools the model, and the image returned is the best of all steps and
-restarts, not the last.
-"""
+"""Projected gradient descent (PGD), and the loop of steps that other attacks share."""
 
 from __future__ import annotations
 
@@ -30,10 +19,22 @@ __all__ = ["PGD", "Look", "climb"]
 
 @dataclass(frozen=True, kw_only=True)
 class PGD(FixedEps):
-    """Projected gradient descent, targeted where a target is given.
+    """Projected gradient descent: many small steepest steps inside the ball, with restarts.
 
-    Against a stochastic model every restart runs to its end, because one lucky draw is no success;
-    an image is spared further restarts only if fresh draws confirm that it fools the model.
+        x_adv <- clip(x_adv + step_size * sign(grad_x L(x_adv, y)))
+
+    With `norm="l2"` the sign becomes the normalised gradient. Where a target is given, the loss of
+    the target is descended.
+
+    Source: Madry et al. (2018), arXiv 1706.06083, section 2.1.
+
+    Deviations: the first restart begins at the image itself, and only the later ones at a random
+    point of the ball; this was measured to be no weaker, and makes a single restart deterministic.
+    An image leaves the search at the step that fools the model. The image returned is the best of
+    all steps and restarts, not the last.
+
+    Against a stochastic model every restart runs to its end, because one lucky draw is no success.
+    An image is spared further restarts only if fresh draws confirm that it fools the model.
 
     Args:
         eps: radius, in units of the [0, 1] image range.

@@ -1,22 +1,4 @@
-"""Square attack: random search by squares of colour, without a gradient.
-
-    candidate = P(best + s),   s a change of one square window,   kept if L(candidate) > L(best)
-
-Linf: in the window every channel takes +eps or -eps; the search begins at vertical stripes of such
-colours. L2: the energy of two windows, and what is left of eps^2, moves into the first of them as a
-centred bump, positive on one half and negative on the other; it begins at a grid of bumps. The
-share p of the image that a window covers begins at `p_init` and is halved after 10, 50, 200, 500,
-1000, 2000, 4000, 6000 and 8000 of 10,000 queries, rescaled to `queries`.
-
-Source: Andriushchenko et al. (2020), arXiv 1912.00049, Algorithms 1-3, eq. 2.
-
-Deviations: towards a target too the loss is the margin, not the cross-entropy. A colour that would
-change nothing is inverted, as in the authors' code. Each image has windows of its own. Shapes: the
-last two axes `[..., H, W]` of an image are its plane; an input `[n, d]` is a square plane if d is a
-square number, else a line, on which a window is an interval. A window that would not fit a narrow
-plane is as much longer. After 500 queries, where few windows are taken, four are tried side by side
-if they fit a chunk, and the best is: small batches waste time, and as many images were left.
-"""
+"""Square attack: random search by squares of colour, without a gradient."""
 
 from __future__ import annotations
 
@@ -44,14 +26,36 @@ _GRID = 5  # bumps a side where the L2 search begins
 
 @dataclass(frozen=True, kw_only=True)
 class Square(FixedEps):
-    """Random search by squares; asks the model for logits only.
+    """Random search by square windows; it needs the logits of the model and no gradient.
 
-    Against a stochastic model no image leaves before the end, and each query looks at the best
-    image again too, so that one lucky draw cannot hold the search up.
+        candidate = P(best + s),   s a change of one square window
+        best <- candidate          if L(candidate) > L(best)
+
+    P projects into the ball and into [0, 1]; L is the margin. Linf: every channel of the window
+    becomes x + eps or x - eps, and the search begins at vertical stripes of such colours. L2: the
+    energy of two windows, and what is left of eps^2, moves into the first of them as a centred
+    bump that is positive on one half and negative on the other; the search begins at a grid of
+    bumps. A window covers the share p of the image. It begins at `p_init` and is halved after 10,
+    50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10,000 queries, rescaled to `queries`.
+
+    Source: Andriushchenko et al. (2020), arXiv 1912.00049, Algorithms 1-3, eq. 2.
+
+    Deviations: the loss is the margin towards a target too, where the paper takes the
+    cross-entropy. A colour that would change nothing is inverted, as in the authors' code. Each
+    image has windows of its own. Once 500 queries were made, few windows improve the loss: then
+    four are tried side by side if they fit a chunk, and the best is kept. This keeps batches large
+    as images leave, and left as many images robust.
+
+    Shapes: the last two axes `[..., H, W]` of an image are its plane. An input `[n, d]` is a square
+    plane if d is a square number, else a line, on which a window is an interval. Where a window
+    does not fit a narrow plane it is longer instead, of the same area.
+
+    Against a stochastic model no image leaves before the end, and each query evaluates the best
+    image again too, so that one lucky draw cannot stop the progress.
 
     Args:
         eps: radius, in units of the [0, 1] image range.
-        queries: looks at the model for each image.
+        queries: forward passes for each image.
         p_init: share of the image that the first windows cover.
 
     Example:
