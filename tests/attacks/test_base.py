@@ -1,5 +1,5 @@
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from narrows.attacks._base import Best
 from narrows.attacks._entrance import is_stochastic
 from narrows.attacks._query import Query, frozen
 from narrows.errors import ConfigError, InputError, NarrowsError
-from scenarios_attacks import Counting, NoisyInput, SignStep, curved_case, linear_case
+from scenarios_attacks import Counting, NoisyInput, curved_case, linear_case
 
 X, Y = torch.full((4, 1, 2, 2), 0.5), torch.tensor([0, 1, 2, 0])
 MODEL = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
@@ -356,10 +356,8 @@ def test_noise_that_only_the_attack_meets_is_found_at_the_end():
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_settings_are_checked_by_their_types(name):
-    kind = ATTACKS[name]
-    given = {"call": SignStep(0.1)} if name == "backend" else {}
-    given |= {} if name in ("ddn", "deepfool", "carlini_wagner") else {"eps": 0.1}
-    for field in fields(kind):
+    attack = ATTACKS[name].example()
+    for field in fields(attack):
         wrong: list[object] = []
         if field.type == "int":
             wrong = [2.5, "3", True, None, [1]] + ([0, -1] if field.name != "seed" else [2**64])
@@ -373,7 +371,7 @@ def test_settings_are_checked_by_their_types(name):
             wrong = [3, "nothing"]
         for value in wrong:
             with pytest.raises(ConfigError, match=f"{field.name}|attack loss|objective"):
-                kind(**{**given, field.name: value})
+                replace(attack, **{field.name: value})
 
 
 def test_numbers_of_numpy_are_taken_for_pythons():

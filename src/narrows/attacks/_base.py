@@ -12,7 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -107,6 +107,14 @@ class Attack(ABC):
             Only noise from torch's global generator can be held so.
         chunk: images attacked at once; lower it if memory runs out. Random starts depend on it.
         seed: seed of every random number, including the model's own noise.
+
+    Attributes:
+        source: authors, year and arXiv id.
+        randomness: what the attack draws: `"none"`; `"random starts"`, so that a single restart is
+            deterministic; or anything else, such as `"random search"`.
+        supported_norms: the norms that the attack can take.
+        uses_gradients: whether the model must have a gradient.
+        limits: ranges of numeric settings, by their names.
     """
 
     norm: Norm = "linf"
@@ -116,11 +124,28 @@ class Attack(ABC):
     chunk: int = 512
     seed: int = 0
 
+    source: ClassVar[str]
+    randomness: ClassVar[str]
+    supported_norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    uses_gradients: ClassVar[bool] = True
     limits: ClassVar[Limits] = {"step_size": {"above": 0}}
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance, with which the tests that every attack must pass run in seconds.
+
+        It fools some of the images of a small network and misses others.
+        """
+        raise NotImplementedError(f"{cls.__name__} does not say how to make a small instance")
 
     def __post_init__(self) -> None:
         if self.norm not in ("linf", "l2"):
             raise ConfigError(f"norm must be 'linf' or 'l2', got {self.norm!r}")
+        if self.norm not in self.supported_norms:
+            raise ConfigError(
+                f"{type(self).__name__} is an {self.supported_norms[0].title()} attack, got norm "
+                f"{self.norm!r}; PGD, FAB and DeepFool take both norms"
+            )
         for field in fields(self):
             written = getattr(field.type, "__name__", str(field.type))
             kinds = {kind.strip() for kind in written.split("|")}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -151,6 +151,9 @@ class Adaptive(FixedEps):
         torch.Size([8, 4])
     """
 
+    source: ClassVar[str] = "Tramer et al. 2020, arXiv 2002.08347"
+    randomness: ClassVar[str] = "random starts"
+
     eps: float = 8 / 255
     objective: str | Objective = "cross_entropy"
     mode: Mode | None = None
@@ -170,6 +173,11 @@ class Adaptive(FixedEps):
         if self.objective not in OBJECTIVES:
             raise unknown_name("objective", self.objective, OBJECTIVES)
         return OBJECTIVES[self.objective]
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance."""
+        return cls(eps=0.1, steps=5, restarts=3)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Climb from the images themselves, then from random starts where that did not fool."""

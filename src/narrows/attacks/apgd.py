@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -80,6 +81,9 @@ class APGD(FixedEps):
         0.0
     """
 
+    source: ClassVar[str] = "Croce & Hein 2020, arXiv 2003.01690"
+    randomness: ClassVar[str] = "random starts"
+
     eps: float = 8 / 255
     steps: int = 100
     restarts: int = 5
@@ -90,6 +94,11 @@ class APGD(FixedEps):
         super().__post_init__()
         if self.loss not in (valid := [*LOSSES, "targeted_dlr"]):
             raise unknown_name("attack loss", self.loss, valid)
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance."""
+        return cls(eps=0.1, steps=10, restarts=2)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Climb towards each target, from the images and then from random starts."""

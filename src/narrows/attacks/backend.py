@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,14 @@ from narrows.attacks._query import Query
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.types import Norm
 
-__all__ = ["Backend", "from_art", "from_autoattack", "from_foolbox", "from_torchattacks"]
+__all__ = [
+    "Backend",
+    "RandomStep",
+    "from_art",
+    "from_autoattack",
+    "from_foolbox",
+    "from_torchattacks",
+]
 
 Call = Callable[[nn.Module, Tensor, Tensor], Any]
 _NO_GRADIENT = ("requires grad", "require grad", "used in the graph")  # as autograd says it
@@ -67,6 +74,9 @@ class Backend(Attack):
         tensor([True])
     """
 
+    source: ClassVar[str] = "the library that is called"
+    randomness: ClassVar[str] = "what the call draws"
+
     call: Call
     eps: float | None = None
 
@@ -76,6 +86,11 @@ class Backend(Attack):
             raise ConfigError(f"call must be (model, x, y) -> x_adv, got {self.call!r}")
         if self.eps is not None:
             check_eps(self.eps, self.norm)
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance."""
+        return cls(call=RandomStep(0.15), eps=0.15)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Hand the chunk over, and bring back what comes out of bounds."""
@@ -125,6 +140,33 @@ class Backend(Attack):
                 stacklevel=2,
             )
         return (x + norms.project(x_adv - x, self.norm, self.eps)).clamp_(0, 1)
+
+
+@dataclass(frozen=True)
+class RandomStep:
+    """A call as another library could write it: a random start, then one step of FGSM.
+
+    Args:
+        eps: radius of the Linf ball.
+
+    Example:
+        >>> import torch
+        >>> attack = Backend(call=RandomStep(0.1), eps=0.1)
+        >>> x, y = torch.rand(8, 4), torch.zeros(8, dtype=torch.int64)
+        >>> attack(torch.nn.Linear(4, 3), x, y).x_adv.shape
+        torch.Size([8, 4])
+    """
+
+    eps: float
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Attack images `x: [b, ...]` of classes `y: [b]`."""
+        start = x + self.eps * (2 * torch.rand_like(x) - 1)
+        start = start.clamp(0, 1).requires_grad_()
+        loss = nn.functional.cross_entropy(model(start), y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, start)
+        x_adv = start.detach() + 1.25 * self.eps * gradient.sign()
+        return (x + (x_adv - x).clamp(-self.eps, self.eps)).clamp(0, 1)
 
 
 class _Seen(nn.Module):

@@ -71,6 +71,10 @@ class CarliniWagner(MinimalNorm):
         tensor([0.1414])
     """
 
+    source: ClassVar[str] = "Carlini & Wagner 2017, arXiv 1608.04644"
+    randomness: ClassVar[str] = "none"
+    supported_norms: ClassVar[tuple[Norm, ...]] = ("l2",)
+
     norm: Norm = "l2"
     steps: int = 1000
     searches: int = 9
@@ -92,8 +96,6 @@ class CarliniWagner(MinimalNorm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.norm != "l2":
-            raise ConfigError(f"CarliniWagner is an L2 attack, got norm {self.norm!r}")
         for name in ("least_fall", "approach_fall"):
             if getattr(self, name) >= 1:
                 raise ConfigError(f"{name} must be less than 1, got {getattr(self, name)}")
@@ -117,6 +119,11 @@ class CarliniWagner(MinimalNorm):
         """
         settings = {"steps": steps, "searches": 1, "initial_c": c, "approach_rate": 0.01}
         return cls(**{**settings, "least_fall": 0.0, **options})
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance."""
+        return cls(steps=30, searches=2)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Search c from one descent to the next; an image never fooled comes back as it was."""

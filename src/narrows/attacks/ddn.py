@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -63,6 +63,10 @@ class DDN(MinimalNorm):
         tensor([0.1414])
     """
 
+    source: ClassVar[str] = "Rony et al. 2019, arXiv 1811.09600"
+    randomness: ClassVar[str] = "none"
+    supported_norms: ClassVar[tuple[Norm, ...]] = ("l2",)
+
     norm: Norm = "l2"
     steps: int = 200
     gamma: float = 0.05
@@ -76,8 +80,6 @@ class DDN(MinimalNorm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.norm != "l2":
-            raise ConfigError(f"DDN is an L2 attack, got norm {self.norm!r}; for Linf take FAB")
         if self.gamma >= 1:
             raise ConfigError(f"gamma must be less than 1, got {self.gamma}")
         self._loss_of(0)
@@ -86,6 +88,11 @@ class DDN(MinimalNorm):
         if self.loss is not None:
             return resolve_loss(self.loss)
         return log_odds if 2 * step < self.steps else margin
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance."""
+        return cls(steps=20)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Circle in on the boundary; an image that is never fooled comes back as it was."""

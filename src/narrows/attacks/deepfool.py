@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -58,11 +58,19 @@ class DeepFool(MinimalNorm):
         tensor([0.1442])
     """
 
+    source: ClassVar[str] = "Moosavi-Dezfooli et al. 2016, arXiv 1511.04599"
+    randomness: ClassVar[str] = "none"
+
     norm: Norm = "l2"
     steps: int = 50
     overshoot: float = 0.02
 
     limits: ClassVar[Limits] = {"overshoot": {"low": 0}}
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance."""
+        return cls(steps=10)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Step until fooled; an image that never is comes back at its last step."""

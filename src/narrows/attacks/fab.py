@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -77,6 +77,9 @@ class FAB(MinimalNorm):
         tensor([0.1000])
     """
 
+    source: ClassVar[str] = "Croce & Hein 2020, arXiv 1907.02044"
+    randomness: ClassVar[str] = "random starts"
+
     eps: float | None = None
     steps: int = 100
     restarts: int = 5
@@ -95,6 +98,11 @@ class FAB(MinimalNorm):
         super().__post_init__()
         if self.eps is not None:
             check_eps(self.eps, self.norm)
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance."""
+        return cls(steps=5, restarts=2)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Search from the images towards the likeliest class, then from elsewhere and to others.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -43,11 +44,19 @@ class FGSM(FixedEps):
         tensor([True])
     """
 
+    source: ClassVar[str] = "Goodfellow et al. 2015, arXiv 1412.6572"
+    randomness: ClassVar[str] = "none"
+
     loss: str = "cross_entropy"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         resolve_loss(self.loss)
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance."""
+        return cls(eps=0.15)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Take the one step."""

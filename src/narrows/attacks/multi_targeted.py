@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -46,10 +47,18 @@ class MultiTargeted(FixedEps):
         0.0
     """
 
+    source: ClassVar[str] = "Gowal et al. 2019, arXiv 1910.09338"
+    randomness: ClassVar[str] = "random starts"
+
     eps: float = 8 / 255
     steps: int = 200
     restarts: int = 10
     step_size: float | None = None
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance."""
+        return cls(eps=0.1, steps=2, restarts=4)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Climb towards each class, from the images and then from random starts."""

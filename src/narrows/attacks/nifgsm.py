@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -52,6 +52,9 @@ class NIFGSM(FixedEps):
         0.0
     """
 
+    source: ClassVar[str] = "Lin et al. 2020, arXiv 1908.06281"
+    randomness: ClassVar[str] = "none"
+
     steps: int = 10
     decay: float = 1.0
     step_size: float | None = None
@@ -65,6 +68,11 @@ class NIFGSM(FixedEps):
     def __post_init__(self) -> None:
         super().__post_init__()
         resolve_loss(self.loss)
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance."""
+        return cls(eps=0.1)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Look ahead, add to the momentum, step."""

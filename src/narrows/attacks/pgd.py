@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -52,6 +52,9 @@ class PGD(FixedEps):
         0.0
     """
 
+    source: ClassVar[str] = "Madry et al. 2018, arXiv 1706.06083"
+    randomness: ClassVar[str] = "random starts"
+
     eps: float = 8 / 255
     steps: int = 40
     restarts: int = 20
@@ -61,6 +64,11 @@ class PGD(FixedEps):
     def __post_init__(self) -> None:
         super().__post_init__()
         resolve_loss(self.loss)
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance."""
+        return cls(eps=0.1, steps=5, restarts=3)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Climb from the images themselves, then from random starts where that did not fool."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as functional
@@ -67,11 +67,20 @@ class Square(FixedEps):
         0.0
     """
 
+    source: ClassVar[str] = "Andriushchenko et al. 2020, arXiv 1912.00049"
+    randomness: ClassVar[str] = "random search"
+    uses_gradients: ClassVar[bool] = False
+
     eps: float = 8 / 255
     queries: int = 5000
     p_init: float = 0.8
 
     limits: ClassVar[Limits] = {"p_init": {"above": 0, "high": 1}}
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance."""
+        return cls(eps=0.15, queries=50)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Search; an image leaves once it is fooled."""

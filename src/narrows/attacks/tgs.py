@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -49,6 +50,9 @@ class TGS(FixedEps):
         tensor([True])
     """
 
+    source: ClassVar[str] = "Zhai & Zhang 2021, arXiv 2103.00381"
+    randomness: ClassVar[str] = "none"
+
     steps: int = 1
     step_size: float | None = None
 
@@ -61,6 +65,11 @@ class TGS(FixedEps):
         """
         classes = check_count(classes, "classes", 2)
         return (check_labels(y, classes=classes) + 1) % classes
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance."""
+        return cls(eps=0.3)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Step from the images towards their targets."""
