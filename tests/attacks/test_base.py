@@ -8,8 +8,8 @@ from torch import nn
 
 from narrows.attacks import APGD, ATTACKS, FAB, FGSM, NIFGSM, PGD, DeepFool, MultiTargeted
 from narrows.attacks._base import Best
-from narrows.attacks._entrance import is_stochastic
-from narrows.attacks._query import Query, frozen
+from narrows.attacks.entrance import is_stochastic
+from narrows.attacks.query import Query, frozen
 from narrows.errors import ConfigError, InputError, NarrowsError
 from scenarios_attacks import Counting, NoisyInput, curved_case, linear_case
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from narrows.attacks import FGSM, PGD, DeepFool, Ensemble, Ledger
-from narrows.attacks._identity import digest
+from narrows.attacks.identity import digest
 from narrows.attacks.ledger import wilson
 from narrows.errors import CheckpointError, InputError, StoreError
 from narrows.storage import load_tensors, save_tensors

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from narrows.attacks._suspicions import drift, suspicions, too_far
+from narrows.attacks.suspicions import drift, suspicions, too_far
 from narrows.data import load
 from narrows.errors import InputError
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks import norms
-from narrows.attacks._entrance import (
+from narrows.attacks.entrance import (
     Victim,
     check_case,
     check_eps,
@@ -27,7 +27,7 @@ from narrows.attacks._entrance import (
     enter,
     refuse_overwriting,
 )
-from narrows.attacks._query import Query, frozen
+from narrows.attacks.query import Query, frozen
 from narrows.checks import ArrayLike, check_count, check_labels, check_number
 from narrows.errors import ConfigError
 from narrows.types import AttackResult, Norm

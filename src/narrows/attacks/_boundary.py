@@ -14,8 +14,8 @@ import math
 import torch
 from torch import Tensor
 
-from narrows.attacks._query import Query
 from narrows.attacks.norms import dual_size
+from narrows.attacks.query import Query
 from narrows.types import Norm
 
 __all__ = ["nearest_boundary", "rivals_of"]

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks._entrance import enter
-from narrows.attacks._query import Query, frozen
+from narrows.attacks.entrance import enter
 from narrows.attacks.losses import margin
 from narrows.attacks.norms import exact
+from narrows.attacks.query import Query, frozen
 from narrows.types import AttackResult
 
 __all__ = ["Judgement", "confirmed", "judge", "reproduces"]

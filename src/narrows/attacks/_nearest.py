@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from narrows.attacks._base import Best
-from narrows.attacks._query import Query
 from narrows.attacks.losses import margin
 from narrows.attacks.norms import per_image, size, steepest
+from narrows.attacks.query import Query
 from narrows.types import Norm
 
 __all__ = ["Nearest"]

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks._base import Best, FixedEps
-from narrows.attacks._query import Query
 from narrows.attacks.losses import cross_entropy, margin
 from narrows.attacks.norms import exact
 from narrows.attacks.pgd import Look, climb
+from narrows.attacks.query import Query
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.models.bottleneck import Mode, latent_mode
 from narrows.models.gaussian import kl_to_standard_normal

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from narrows.attacks._base import Best, FixedEps
-from narrows.attacks._query import Ascent, Query
 from narrows.attacks.losses import (
     LOSSES,
     AttackLoss,
@@ -20,6 +19,7 @@ from narrows.attacks.losses import (
     warn_of_few_classes,
 )
 from narrows.attacks.norms import per_image, rise_left, steepest
+from narrows.attacks.query import Ascent, Query
 from narrows.errors import unknown_name
 
 __all__ = ["APGD", "checkpoints"]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from narrows.attacks import norms
 from narrows.attacks._base import Attack
-from narrows.attacks._entrance import check_eps
-from narrows.attacks._query import Query
+from narrows.attacks.entrance import check_eps
+from narrows.attacks.query import Query
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.types import Norm
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from narrows.attacks._base import Limits, MinimalNorm
 from narrows.attacks._nearest import Nearest
-from narrows.attacks._query import Query
 from narrows.attacks.losses import AttackLoss, log_odds, margin, resolve_loss
 from narrows.attacks.norms import per_image, size, steepest
+from narrows.attacks.query import Query
 from narrows.errors import ConfigError
 from narrows.types import Norm
 

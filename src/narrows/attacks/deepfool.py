@@ -11,8 +11,8 @@ from torch import Tensor
 
 from narrows.attacks._base import Limits, MinimalNorm
 from narrows.attacks._boundary import nearest_boundary, rivals_of
-from narrows.attacks._query import Query
 from narrows.attacks.norms import per_image, steepest
+from narrows.attacks.query import Query
 from narrows.types import Norm
 
 __all__ = ["DeepFool"]

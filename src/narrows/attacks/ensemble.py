@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from narrows.attacks._base import Attack
-from narrows.attacks._entrance import check_case
 from narrows.attacks._judge import confirmed
 from narrows.attacks.apgd import APGD
+from narrows.attacks.entrance import check_case
 from narrows.attacks.fab import FAB
 from narrows.attacks.ledger import Ledger
 from narrows.attacks.multi_targeted import MultiTargeted

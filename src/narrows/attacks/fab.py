@@ -11,11 +11,11 @@ from torch import Tensor
 
 from narrows.attacks._base import Limits, MinimalNorm
 from narrows.attacks._boundary import nearest_boundary, rivals_of
-from narrows.attacks._entrance import check_eps
 from narrows.attacks._nearest import Nearest
-from narrows.attacks._query import Query
+from narrows.attacks.entrance import check_eps
 from narrows.attacks.losses import aimed, lead, margin
 from narrows.attacks.norms import dual_size, per_image, project, random_start, size
+from narrows.attacks.query import Query
 from narrows.types import Norm
 
 __all__ = ["FAB", "to_plane"]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from narrows.attacks._base import FixedEps
-from narrows.attacks._query import Query
 from narrows.attacks.losses import resolve_loss
 from narrows.attacks.norms import steepest
+from narrows.attacks.query import Query
 
 __all__ = ["FGSM"]
 

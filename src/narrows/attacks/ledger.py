@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from narrows.attacks import norms
 from narrows.attacks._attempts import Attempts, Entry
-from narrows.attacks._entrance import check_case
-from narrows.attacks._identity import Behaviour, digest
 from narrows.attacks._judge import judge, reproduces
 from narrows.attacks._robustbench import robustbench_entry, wilson
+from narrows.attacks.entrance import check_case
+from narrows.attacks.identity import Behaviour, digest
 from narrows.attacks.minimal_eps import accuracy_curve, within
 from narrows.checks import ArrayLike, check_count, check_path
 from narrows.errors import CheckpointError, InputError

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks._base import FixedEps
-from narrows.attacks._entrance import check_case
 from narrows.attacks._judge import confirmed
+from narrows.attacks.entrance import check_case
 from narrows.checks import ArrayLike, check_count, check_number
 from narrows.errors import ConfigError
 from narrows.types import AttackResult, Norm

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from narrows.attacks._base import Best, FixedEps
-from narrows.attacks._query import Query
 from narrows.attacks.losses import lead, margin
 from narrows.attacks.pgd import climb
+from narrows.attacks.query import Query
 
 __all__ = ["MultiTargeted"]
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from narrows.attacks._base import Best, FixedEps, Limits
-from narrows.attacks._query import Query
 from narrows.attacks.losses import resolve_loss
 from narrows.attacks.norms import dual_size, per_image
 from narrows.attacks.pgd import Look, climb
+from narrows.attacks.query import Query
 
 __all__ = ["NIFGSM"]
 

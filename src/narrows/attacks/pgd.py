@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from narrows.attacks._base import Best, FixedEps
-from narrows.attacks._query import Query
 from narrows.attacks.losses import AttackLoss, TargetedLoss, aimed, resolve_loss
 from narrows.attacks.norms import steepest
+from narrows.attacks.query import Query
 
 __all__ = ["PGD", "Look", "climb"]
 

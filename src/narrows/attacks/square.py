@@ -12,9 +12,9 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from narrows.attacks._base import FixedEps, Limits
-from narrows.attacks._query import Query
 from narrows.attacks.losses import margin
 from narrows.attacks.norms import steepest
+from narrows.attacks.query import Query
 
 __all__ = ["Square", "bump", "plane", "share"]
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from narrows.attacks import Attack, FixedEps, Ledger
 from narrows.attacks import norms as geometry
-from narrows.attacks._entrance import first_look
-from narrows.attacks._query import Verdict, frozen
+from narrows.attacks.entrance import first_look
+from narrows.attacks.query import Verdict, frozen
 from narrows.audit._claim import Budget, Claim
 from narrows.audit.views import build_view
 from narrows.errors import InputError

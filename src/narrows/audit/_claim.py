@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks import PGD, Query
-from narrows.attacks._entrance import check_case, check_reach, is_stochastic
-from narrows.attacks._query import Verdict, frozen
-from narrows.attacks._suspicions import are_probabilities, drift
+from narrows.attacks.entrance import check_case, check_reach, is_stochastic
+from narrows.attacks.query import Verdict, frozen
+from narrows.attacks.suspicions import are_probabilities, drift
 from narrows.errors import ConfigError, unknown_name
 from narrows.models.outputs import logits_of
 from narrows.types import Norm

@@ -21,8 +21,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from narrows.attacks import Ledger
-from narrows.attacks._identity import digest
-from narrows.attacks._suspicions import warn_of_suspicions
+from narrows.attacks.identity import digest
+from narrows.attacks.suspicions import warn_of_suspicions
 from narrows.audit._base import Case
 from narrows.audit._claim import Budget, gray_radius
 from narrows.audit.checks import CHECKS

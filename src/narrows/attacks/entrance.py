@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks._precision import Precision
-from narrows.attacks._query import named_errors
 from narrows.attacks.norms import exact, random_start
+from narrows.attacks.query import named_errors
 from narrows.checks import ArrayLike, check_images, check_labels, check_logits
 from narrows.errors import ConfigError, InputError
 from narrows.models.outputs import logits_of

@@ -8,8 +8,8 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks._entrance import first_look, refuse_overwriting
-from narrows.attacks._query import frozen
+from narrows.attacks.entrance import first_look, refuse_overwriting
+from narrows.attacks.query import frozen
 from narrows.errors import InputError
 from narrows.types import Norm
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks._entrance import first_pass, probes
-from narrows.attacks._query import frozen
+from narrows.attacks.entrance import first_pass, probes
+from narrows.attacks.query import frozen
 
 __all__ = ["Behaviour", "digest"]
 
