@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from narrows.attacks._base import Limits, MinimalNorm
-from narrows.attacks._boundary import nearest_boundary, rivals_of
+from narrows.attacks._boundary import BoundarySearch
 from narrows.attacks.norms import per_image, steepest
 from narrows.attacks.query import Query
 from narrows.types import Norm
@@ -73,37 +73,32 @@ class DeepFool(MinimalNorm):
         return cls(steps=10)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Step until fooled; an image that never is comes back at its last step."""
+        """Step until fooled; an image that never is comes back at its last step.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: not used.
+        """
         x_adv, delta = x.clone(), torch.zeros_like(x)
         rows = torch.arange(len(x), device=x.device)
-        slopes: Tensor | None = None
+        search = BoundarySearch(query, self.norm, _GROWTH)
         for _ in range(self.steps):
             verdict = query.verdict(x_adv[rows], rows)
             left = (~verdict.fooled).nonzero().squeeze(1)
             if not len(left):
                 break
-            rows, logits = rows[left], verdict.logits[left]
-            slopes = torch.full_like(logits, math.inf) if slopes is None else slopes[left]
+            rows, delta = rows[left], delta[left]
+            search.keep(left)
+            boundary = search.nearest(x_adv[rows], rows, verdict.logits[left])
+            length = boundary.distance.clamp_min(self._least_step(query, x)).nan_to_num(posinf=0)
+            delta = delta + per_image(length, delta) * steepest(boundary.normal, self.norm)
             origin = x[rows]
-            delta = delta[left] + self._step(query, x_adv[rows], rows, logits, slopes)
             delta = (origin + delta).clamp_(0, 1) - origin
             x_adv[rows] = (origin + (1 + self.overshoot) * delta).clamp_(0, 1)
         return x_adv
 
-    def _step(
-        self, query: Query, x: Tensor, rows: Tensor, logits: Tensor, slopes: Tensor
-    ) -> Tensor:
-        """Shortest step to a boundary of the linearisation at `x: [b, ...]`; zero without any.
-
-        `slopes: [b, C]` holds the dual size of each class's gradient when it was last looked at,
-        inf before, and is brought up to date.
-        """
-        held, rivals, guess = rivals_of(query, rows, logits, slopes)
-        nearest, _, normal = nearest_boundary(
-            *(query, x, rows, held, rivals, guess, slopes), norm=self.norm, growth=_GROWTH
-        )
-        # In half precision a step of 1e-4 may be no step: the least one shows in a pixel of 1.
+    def _least_step(self, query: Query, x: Tensor) -> float:
+        """The least length of a step, which half precision must be able to tell from 0."""
         pixels = 1 if self.norm == "linf" else math.sqrt(x[0].numel())
-        least = max(_LEAST_STEP, pixels * query.grain)
-        length = nearest.clamp_min(least).nan_to_num(posinf=0)
-        return per_image(length, x) * steepest(normal, self.norm)
+        return max(_LEAST_STEP, pixels * query.grain)

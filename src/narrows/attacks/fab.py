@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from narrows.attacks._base import Limits, MinimalNorm
-from narrows.attacks._boundary import nearest_boundary, rivals_of
+from narrows.attacks._boundary import BoundarySearch
 from narrows.attacks._nearest import Nearest
 from narrows.attacks.entrance import check_eps
 from narrows.attacks.losses import aimed, lead, margin
@@ -204,14 +204,11 @@ class FAB(MinimalNorm):
     ) -> None:
         """Towards whichever boundary is nearest in each step."""
         logits = query.logits(x_adv, rows)
-        slopes = torch.full_like(logits, math.inf)
+        search = BoundarySearch(query, self.norm, _GROWTH)
         reached = x_adv.new_full((len(rows),), math.inf)
         for step in range(self.steps):
-            held, rivals, guess = rivals_of(query, rows, logits, slopes)
-            _, value, normal = nearest_boundary(
-                *(query, x_adv, rows, held, rivals, guess, slopes), norm=self.norm, growth=_GROWTH
-            )
-            x_adv = self._step(nearest.origin[rows], x_adv, value, normal)
+            boundary = search.nearest(x_adv, rows, logits)
+            x_adv = self._step(nearest.origin[rows], x_adv, boundary.lead, boundary.normal)
             logits = query.logits(x_adv, rows)
             x_adv, kept = self._take(query, nearest, rows, x_adv, logits, reached)
             # A guess at the logits there, good enough to rank the boundaries by.
@@ -220,8 +217,9 @@ class FAB(MinimalNorm):
             if not len(left):
                 return
             if len(left) < len(rows):
-                going = (rows, x_adv, logits, slopes, reached)
-                rows, x_adv, logits, slopes, reached = (part[left] for part in going)
+                search.keep(left)
+                kept_parts = (rows, x_adv, logits, reached)
+                rows, x_adv, logits, reached = (part[left] for part in kept_parts)
 
     def _take(
         self,
