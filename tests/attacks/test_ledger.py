@@ -138,7 +138,7 @@ def test_results_that_do_not_fit_are_refused():
     ledger = three()
     with pytest.raises(InputError, match="of 2 images, expected 4"):
         ledger.record("d", FGSM(eps=0.1), result([0.1, 0.1]))
-    with pytest.raises(InputError, match="measures in l2, this ledger in linf"):
+    with pytest.raises(InputError, match="measures in l2 and this ledger in linf"):
         ledger.record("d", FGSM(norm="l2", eps=0.1), result([0.1] * 4))
     assert len(ledger.entries) == 3
 
@@ -265,7 +265,7 @@ def test_a_ledger_of_other_code_with_the_same_weights_is_refused(tmp_path: Path,
     ledger = ensemble.run(model, x, y, path=path)
     kept = {"path": path} if alike == "path" else {"ledger": ledger}
     twin = Twin(model.layer, **{"levels": 0, "temperature": 1.0, **change})
-    with pytest.raises(InputError, match="answered otherwise with the same weights"):
+    with pytest.raises(InputError, match="with the same weights and other logits"):
         ensemble.run(twin, x, y, **kept)
     same = Twin(model.layer, 0, 1.0)
     assert ensemble.run(same, x, y, **kept).entries == ledger.entries
@@ -288,7 +288,7 @@ def test_verdicts_that_do_not_reproduce_are_refused_though_the_probes_do(tmp_pat
 
     Denied.__name__ = Denied.__qualname__ = "Twin"
     denied = Denied(model.layer, 0, 1.0)
-    with pytest.raises(InputError, match="answered otherwise"):
+    with pytest.raises(InputError, match="the same weights and other logits"):
         ensemble.run(denied, x, y, path=path)
 
 
@@ -312,7 +312,7 @@ def test_a_ledger_of_other_images_labels_weights_norm_or_targets_is_refused():
             ensemble.run(*case, ledger=ledger)
     with pytest.raises(InputError, match="other images, labels or weights"):
         ensemble.run(model, x, y, (y + 1) % 5, ledger=ledger)
-    with pytest.raises(InputError, match="measures in l2, this ledger in linf"):
+    with pytest.raises(InputError, match="measures in l2 and this ledger in linf"):
         Ensemble([("fgsm", FGSM(norm="l2", eps=0.05))]).run(model, x, y, ledger=ledger)
     free = Ledger(x, y)
     assert ensemble.run(model, x, y, ledger=free) is free
@@ -350,7 +350,7 @@ def test_files_of_another_shape_are_no_ledgers(tmp_path: Path, damage):
     tensors, header = load_tensors(path)
     damage(tensors, header)
     save_tensors(path, tensors, header)
-    with pytest.raises(CheckpointError, match="no ledger as this version writes it"):
+    with pytest.raises(CheckpointError, match=r"no ledger of these images|another content"):
         Ledger.load(path, X, Y)
     save_tensors(path, tensors, [1])  # pyright: ignore[reportArgumentType]
     with pytest.raises(CheckpointError, match="not a ledger"):

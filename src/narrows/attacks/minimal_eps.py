@@ -65,7 +65,7 @@ class MinimalEps:
 
     @property
     def norm(self) -> Norm:
-        """In which the attack measures."""
+        """The norm that the attack measures in."""
         return self.attack.norm
 
     @property
@@ -77,10 +77,16 @@ class MinimalEps:
     def __call__(
         self, model: nn.Module, x: ArrayLike, y: ArrayLike, target: ArrayLike | None = None
     ) -> AttackResult:
-        """Attack `model`; `distance` is the smallest size found, inf if even `eps` fails.
+        """Attack `model`; `distance` is the smallest size that fooled it, inf if even `eps` fails.
 
-        Of a stochastic model a success counts that fresh draws confirm. Args and errors are those
-        of the attack.
+        Args:
+            model: returns logits `[n, classes]` or a `ModelOutput`; normalises its own input.
+            x: `[n, ...]` floating point images in [0, 1].
+            y: `[n]` integer labels.
+            target: `[n]` classes to reach; success then means just that.
+
+        Raises:
+            InputError: as the attack does.
         """
         x, y, target = check_case(x, y, target, model)
         widest = self._at(0, model, x, y, target)
@@ -91,26 +97,28 @@ class MinimalEps:
         if self.attack.eps == 0:
             return widest
         # Number of the smallest radius known to fool, and of the largest known not to, from 1.
-        high, low = self._above(distance), torch.zeros_like(success, dtype=torch.int64)
+        high, low = self._first_around(distance), torch.zeros_like(success, dtype=torch.int64)
         while len(rows := (success & (high - low > 1)).nonzero().squeeze(1)):
             middle = (low[rows] + high[rows]) // 2
             for number in middle.unique().tolist():
-                here = rows[middle == number]
-                goal = None if target is None else target[here]
-                some = self._at(number, model, x[here], y[here], goal)
-                forwards, backwards = forwards + some.forwards, backwards + some.backwards
-                hit, missed = here[some.success], here[~some.success]
+                tried = rows[middle == number]
+                goal = None if target is None else target[tried]
+                result = self._at(number, model, x[tried], y[tried], goal)
+                forwards, backwards = forwards + result.forwards, backwards + result.backwards
+                hit, missed = tried[result.success], tried[~result.success]
                 low[missed] = number
-                x_adv[hit], rate[hit] = some.x_adv[some.success], some.fooled_rate[some.success]
-                distance[hit] = some.distance[some.success]
-                # No later than the radius tried, though rounding may have made the size larger.
-                high[hit] = self._above(distance[hit]).clamp_max(number)
+                x_adv[hit], rate[hit] = (
+                    part[result.success] for part in (result.x_adv, result.fooled_rate)
+                )
+                distance[hit] = result.distance[result.success]
+                # The radius that was tried has fooled, whatever rounding says of the size.
+                high[hit] = self._first_around(distance[hit]).clamp_max(number)
         return AttackResult(x_adv, success, distance, forwards, backwards, rate)
 
     def _at(
         self, number: int, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None
     ) -> AttackResult:
-        """The attack at a radius of the grid, counted from 1; 0 is the largest, tried first."""
+        """The attack at a radius of the grid, numbered from 1; 0 stands for the largest."""
         attack = replace(self.attack, eps=self.grid[number - 1])
         return confirmed(
             model,
@@ -121,17 +129,23 @@ class MinimalEps:
             seed=attack.seed + 1 + number,
         )
 
-    def _above(self, distance: Tensor) -> Tensor:
-        """Number of the first radius that is no smaller than each distance."""
-        count = 2**self.levels
-        number = (distance.double() / self.attack.eps * count).ceil()
-        return number.nan_to_num(posinf=count).clamp(0, count).long()
+    def _first_around(self, distance: Tensor) -> Tensor:
+        """Number, from 1, of the smallest radius that perturbations `[n]` lie within; 0 for size 0.
+
+        Sizes are compared with the radii themselves, as `within` does it: the quotient of a size
+        and the width of the grid can round to just above a whole number.
+        """
+        limits = [0.0, *(_limit(radius) for radius in self.grid)]
+        numbers = torch.searchsorted(
+            distance.new_tensor(limits, dtype=torch.float64), distance.double()
+        )
+        return numbers.clamp_max(2**self.levels)
 
 
 def accuracy_curve(result: AttackResult | Tensor, eps: Sequence[float]) -> list[float]:
-    """Share of images that no perturbation found of size `eps` or less fools, at each `eps`.
+    """Share of images that no recorded perturbation of size `eps` or less fools, at each `eps`.
 
-    Of any attack that looks for small perturbations: `MinimalEps`, `DeepFool`, `FAB`, ....
+    The result may be that of any attack for small perturbations: `MinimalEps`, `DeepFool`, `FAB`.
 
     Args:
         result: of the attack, or its distances `[n]`, inf where it failed.
@@ -146,9 +160,13 @@ def accuracy_curve(result: AttackResult | Tensor, eps: Sequence[float]) -> list[
 
 
 def within(distance: Tensor, eps: float) -> Tensor:
-    """Whether perturbations of sizes `distance: [n]` lie within `eps`; of size inf there are none.
+    """Whether perturbations of sizes `distance: [n]` lie within `eps`; one of size inf never does.
 
-    Rounding of `x_adv - x` puts none outside.
+    A size that only the rounding of `x_adv - x` has made larger than `eps` lies within.
     """
-    inside = distance.double() <= eps * (1 + _RELATIVE) + _ABSOLUTE
-    return inside & torch.isfinite(distance)
+    return (distance.double() <= _limit(eps)) & torch.isfinite(distance)
+
+
+def _limit(eps: float) -> float:
+    """The largest size that counts as within `eps`."""
+    return eps * (1 + _RELATIVE) + _ABSOLUTE
