@@ -109,7 +109,10 @@ def test_refuses_what_means_nothing():
     for attacks, says in [
         ((), "at least one attack"),
         ((("a", FGSM(eps=0.1)), ("a", PGD(eps=0.1))), "different names"),
-        ((("a", FGSM(eps=0.1)), ("b", PGD(norm="l2", eps=0.1))), r"one norm, got \['l2', 'linf'\]"),
+        (
+            (("a", FGSM(eps=0.1)), ("b", PGD(norm="l2", eps=0.1))),
+            r"the same norm, got \['l2', 'linf'\]",
+        ),
     ]:
         with pytest.raises(ConfigError, match=says):
             Ensemble(attacks)

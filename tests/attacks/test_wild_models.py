@@ -128,7 +128,7 @@ def test_a_quantised_model_is_attacked_without_gradients_or_named(name):
     if not EXAMPLES[name].uses_gradients:
         assert EXAMPLES[name](model, X, Y).success.sum() >= 3
         return
-    with pytest.raises(InputError, match=r"no gradient|gradient is asked for|needs a gradient"):
+    with pytest.raises(InputError, match=r"no gradient|a gradient is needed|needs a gradient"):
         EXAMPLES[name](model, X, Y)
 
 
@@ -227,14 +227,14 @@ class Mixing(nn.Module):
     ids=["BatchNorm1d", "BatchNorm2d", "functional", "mean"],
 )
 def test_an_answer_that_depends_on_the_rest_of_the_batch_is_refused(attack, model):
-    with pytest.raises(InputError, match="depends on the others of its batch") as caught:
+    with pytest.raises(InputError, match="depend on the others of its batch") as caught:
         attack(model, X, Y)
     assert "\n" not in str(caught.value)
 
 
 def test_a_little_dependence_is_told(caplog):
     FGSM(eps=0.1)(Mixing(0.02), X, Y)
-    assert "depends on the others of its batch" in caplog.text
+    assert "depend on the others of its batch" in caplog.text
 
 
 class Pairs(nn.Module):

@@ -1,4 +1,4 @@
-"""Attacks: `PGD(norm="linf", eps=0.1)(model, x, y) -> AttackResult`."""
+"""Attacks: `PGD(norm="linf", eps=0.1)(model, x, y) -> AttackResult`; `ATTACKS` has all of them."""
 
 from narrows.attacks._base import Attack, FixedEps, MinimalNorm
 from narrows.attacks.adaptive import Adaptive, Features, Heads, Rate

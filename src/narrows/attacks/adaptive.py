@@ -42,7 +42,13 @@ class Rate:
     weight: float = 0.01
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Value at each image."""
+        """Value at each image.
+
+        Args:
+            model: that is attacked.
+            x: `[b, ...]` images.
+            y: `[b]`, their classes.
+        """
         output = as_output(model(x))
         loss = cross_entropy(average_logits(output.logits), y)
         return loss + self.weight * kl_to_standard_normal(_latent(output))
@@ -68,14 +74,23 @@ class Features:
         self.classes = y
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Value at each image."""
+        """Value at each image.
+
+        Args:
+            model: that is attacked.
+            x: `[b, ...]` images.
+            y: `[b]`, their classes.
+        """
         mean = _latent(as_output(model(x))).mean
-        # Not cdist, whose gradient at distance 0 is no number.
+        # Not cdist, whose gradient at distance 0 is NaN.
         apart = (mean.unsqueeze(1) - self.codes).square().sum(-1)
-        own = y.unsqueeze(1) == self.classes
-        if not (own.any(1) & (~own).any(1)).all():
-            raise InputError("Features needs images of every attacked class and of another one")
-        return apart.where(own, math.inf).amin(1) - apart.where(~own, math.inf).amin(1)
+        same_class = y.unsqueeze(1) == self.classes
+        if not (same_class.any(1) & (~same_class).any(1)).all():
+            raise InputError(
+                "Features needs images of every attacked class and of another one; pass more images"
+            )
+        to_own = apart.where(same_class, math.inf).amin(1)
+        return to_own - apart.where(~same_class, math.inf).amin(1)
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,13 @@ class Heads:
     heads: Mapping[str, Callable[[Tensor], Tensor]]
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Value at each image."""
+        """Value at each image.
+
+        Args:
+            model: that is attacked.
+            x: `[b, ...]` images.
+            y: `[b]`, their classes.
+        """
         output = as_output(model(x))
         total = cross_entropy(average_logits(output.logits), y)
         for name, head in self.heads.items():
@@ -176,11 +197,17 @@ class Adaptive(FixedEps):
 
     @classmethod
     def example(cls) -> Self:
-        """A small instance."""
+        """A small instance, for the tests of every attack."""
         return cls(eps=0.1, steps=5, restarts=3)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Climb from the images themselves, then from random starts where that did not fool."""
+        """Climb from the images themselves, then from random starts those not fooled yet.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: of the random starts.
+        """
         best = Best(x)
         step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         rows = torch.arange(len(x), device=x.device)
@@ -198,7 +225,7 @@ class Adaptive(FixedEps):
         return best.x
 
     def _look(self, query: Query, x_adv: Tensor, rows: Tensor) -> Look:
-        """Along the objective; fooled images leave if each has a value of its own."""
+        """The gradient of the objective; fooled images leave if it has a value for each image."""
         objective, labels = self._objective(), query.labels[rows]
         x = query.given(x_adv.detach(), rows).detach().requires_grad_()
         model = _hookable(query.model)
@@ -220,7 +247,7 @@ class Adaptive(FixedEps):
 
 
 class _Scripted(nn.Module):
-    """A TorchScript module behind one that takes hooks."""
+    """A module around a TorchScript one, which accepts no hooks."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -236,7 +263,7 @@ def _hookable(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def _watched(query: Query, model: nn.Module, x: Tensor) -> Iterator[list[Tensor]]:
-    """Count what an objective sends through the model, and keep the logits at `x` itself."""
+    """Count the images that an objective sends through the model; keep the logits at `x` itself."""
     seen: list[Tensor] = []
 
     def keep(module: nn.Module, args: tuple[Any, ...], result: object) -> None:
@@ -255,7 +282,7 @@ def _watched(query: Query, model: nn.Module, x: Tensor) -> Iterator[list[Tensor]
 def _latent(output: ModelOutput) -> Latent:
     if output.latent is None:
         raise InputError(
-            "this objective needs a model with a latent: use Bottleneck(encoder, decoder), or "
-            "tap(model, [...], latent='layer name') on a network of your own"
+            "this objective needs a model with a latent; use Bottleneck(encoder, decoder), or "
+            "tap(model, [...], latent='layer name') on another network"
         )
     return output.latent

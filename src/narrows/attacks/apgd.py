@@ -25,8 +25,8 @@ from narrows.errors import unknown_name
 __all__ = ["APGD", "checkpoints"]
 
 _MOMENTUM = 0.75  # share of the new step; the rest repeats the last one
-_RISES = 0.75  # share of steps that must rise for the step size to stay
-_FACTOR = 4  # within which a gradient's promise is believed
+_RISES = 0.75  # share of steps that must raise the loss for the step size to stay
+_FACTOR = 4  # by which a gain may differ from its linear bound for the bound to be trusted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +97,17 @@ class APGD(FixedEps):
 
     @classmethod
     def example(cls) -> Self:
-        """A small instance."""
+        """A small instance, for the tests of every attack."""
         return cls(eps=0.1, steps=10, restarts=2)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Climb towards each target, from the images and then from random starts."""
+        """Climb towards each target, from the images and then from random starts.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: of the random starts.
+        """
         best = Best(x)
         loss, rivals = self._aim(query, x)
         ways = 1 if rivals is None else rivals.shape[1]
@@ -112,7 +118,7 @@ class APGD(FixedEps):
         return best.x
 
     def _aim(self, query: Query, x: Tensor) -> tuple[AttackLoss | TargetedLoss, Tensor | None]:
-        """The loss, and the classes `[b, k]` to climb towards if it is towards any."""
+        """The loss, and the classes `[b, k]` to climb towards, if there are any."""
         if query.targeted:
             return resolve_loss(
                 self.loss.removeprefix("targeted_"), query.classes, targeted=True
@@ -135,8 +141,8 @@ class APGD(FixedEps):
     ) -> None:
         """Climb from `start: [b, ...]`, offering to `best` what fools, and the highest point."""
         ascent = query.ascend(start, rows, aimed(loss, targets))
-        promised = rise_left(ascent.gradient, start, origin, self.norm, self.eps)
-        state = _State.begin(ascent, rows, origin, start, targets, 2 * self.eps, promised)
+        bound = rise_left(ascent.gradient, start, origin, self.norm, self.eps)
+        state = _State.begin(ascent, rows, origin, start, targets, 2 * self.eps, bound)
         last, marks = 0, set(checkpoints(self.steps))
         for step in range(self.steps):
             if step:
@@ -151,11 +157,11 @@ class APGD(FixedEps):
                 state.halve(_RISES * (step - last))
                 last = step
                 if not query.stochastic and self.loss != "cross_entropy":
-                    self._give_up(best, state)
+                    self._stop_hopeless(best, state)
                     if not len(state.rows):
                         return
             self._step(state, _MOMENTUM if step else 1.0)
-        # The highest point of a deterministic model has been looked at: it does not fool.
+        # The highest point of a deterministic model was evaluated already, and does not fool.
         if query.stochastic:
             self._judge(query, best, state, state.peak_x, loss)
         else:
@@ -169,12 +175,12 @@ class APGD(FixedEps):
         state.previous = state.x
         state.x = self.clip(state.x + move, state.origin)
 
-    def _give_up(self, best: Best, state: _State) -> None:
-        """End the climbs that lack much more than a gradient promises which has kept its word."""
-        left = rise_left(state.peak_gradient, state.peak_x, state.origin, self.norm, self.eps)
-        gained = (state.peak - state.begun) / state.promised
-        kept_word = (gained >= 1 / _FACTOR) & (gained <= _FACTOR)
-        hopeless = kept_word & (-state.peak > _FACTOR * left)
+    def _stop_hopeless(self, best: Best, state: _State) -> None:
+        """Stop runs whose gap exceeds 4 times the linear bound, if that was accurate so far."""
+        bound = rise_left(state.peak_gradient, state.peak_x, state.origin, self.norm, self.eps)
+        ratio = (state.peak - state.begun) / state.bound
+        accurate = (ratio >= 1 / _FACTOR) & (ratio <= _FACTOR)
+        hopeless = accurate & (-state.peak > _FACTOR * bound)
         if hopeless.any():
             fooled = torch.zeros_like(hopeless)
             peak = (part[hopeless] for part in (state.rows, state.peak_x, state.peak, fooled))
@@ -192,7 +198,7 @@ class APGD(FixedEps):
 
 @dataclass
 class _State:
-    """Climbs in progress, one a row: every tensor is `[b]` or `[b, ...]`."""
+    """Runs in progress, one in each row: every tensor is `[b]` or `[b, ...]`."""
 
     rows: Tensor
     origin: Tensor
@@ -207,8 +213,8 @@ class _State:
     rises: Tensor  # since the last checkpoint
     halved: Tensor  # at the last checkpoint
     checked_peak: Tensor  # the peak at the last checkpoint
-    begun: Tensor  # the value where the climb began
-    promised: Tensor  # how much more the gradient there promised in the ball
+    begun: Tensor  # the value where the run began
+    bound: Tensor  # how much the linearisation there can rise in the ball
     targets: Tensor | None
 
     @classmethod
@@ -220,18 +226,18 @@ class _State:
         x: Tensor,
         targets: Tensor | None,
         step_size: float,
-        promised: Tensor,
+        bound: Tensor,
     ) -> _State:
         value, gradient, _ = ascent
         sizes = x.new_full((len(x),), step_size)
         never = torch.zeros_like(rows, dtype=torch.bool)
         return cls(
             *(rows, origin, x, x, value, gradient, x.clone(), value.clone(), gradient.clone()),
-            *(sizes, torch.zeros_like(rows), never, value.clone(), value, promised, targets),
+            *(sizes, torch.zeros_like(rows), never, value.clone(), value, bound, targets),
         )
 
     def take(self, ascent: Ascent) -> None:
-        """Note what was found at `x`."""
+        """Update the peak and the count of rises with the gradient at `x`."""
         self.rises += ascent.value > self.value
         self.value, self.gradient = ascent.value, ascent.gradient
         higher = self.value > self.peak

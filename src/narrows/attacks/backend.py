@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 Call = Callable[[nn.Module, Tensor, Tensor], Any]
-_NO_GRADIENT = ("requires grad", "require grad", "used in the graph")  # as autograd says it
-_ROUNDING = 1e-4  # how far out, as a share of the radius or the box, is not worth a word
+_NO_GRADIENT = ("requires grad", "require grad", "used in the graph")  # in autograd's messages
+_ROUNDING = 1e-4  # share of the radius or of [0, 1] by which rounding may leave it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +89,17 @@ class Backend(Attack):
 
     @classmethod
     def example(cls) -> Self:
-        """A small instance."""
+        """A small instance, for the tests of every attack."""
         return cls(call=RandomStep(0.15), eps=0.15)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Hand the chunk over, and bring back what comes out of bounds."""
+        """Make the call, and bring back images that leave the ball or [0, 1].
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: of the seed that the call runs under.
+        """
         if not query.targeted:
             return self._bring_back(self._run(query, None, x, query.labels, generator), x)
         x_adv = x.clone()
@@ -111,11 +117,11 @@ class Backend(Attack):
             try:
                 result = self.call(_Seen(query, target, x.dtype), x.clone(), y.clone())
             except RuntimeError as error:
-                if not any(said in str(error) for said in _NO_GRADIENT):
+                if not any(part in str(error) for part in _NO_GRADIENT):
                     raise
                 raise InputError(
                     "the backend's attack needs a gradient that the model does not have "
-                    f"({str(error).splitlines()[0]}); take an attack without gradients (Square)"
+                    f"({str(error).splitlines()[0]}); use an attack without gradients (Square)"
                 ) from error
         x_adv = torch.as_tensor(result).detach().to(x)
         if x_adv.shape != x.shape or not torch.isfinite(x_adv).all():
@@ -170,10 +176,10 @@ class RandomStep:
 
 
 class _Seen(nn.Module):
-    """The model as a library sees it: parameters and a device, logits out, every pass counted.
+    """The model as a library sees it: a module that returns logits and counts every pass.
 
-    Images of another precision are brought to that of the attacked ones: what goes by way of NumPy
-    comes back in double or in single, whatever it was.
+    Images are converted to the precision of the attacked ones, because a library that uses NumPy
+    may pass float64 or float32 whatever it was given.
     """
 
     def __init__(self, query: Query, target: int | None, dtype: torch.dtype) -> None:
@@ -185,7 +191,7 @@ class _Seen(nn.Module):
         self.training = False
 
     def train(self, mode: bool = True) -> _Seen:
-        """Stay as it is: a library is to attack the model as it is used."""
+        """Stay in evaluation mode, so that the library attacks the model as it is used."""
         return self
 
     def forward(self, x: Tensor) -> Tensor:
@@ -207,7 +213,7 @@ class _Seen(nn.Module):
 
 @contextmanager
 def _isolated(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed every generator for a while; what the code inside does to the process ends with it."""
+    """Seed every generator inside a `with` block, and restore the state of the process after it."""
     numpy = sys.modules.get("numpy")
     before = random.getstate(), numpy and numpy.random.get_state(), sys.gettrace()
     try:
@@ -226,7 +232,7 @@ def _isolated(seed: int, device: torch.device) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Library:
-    """An attack of a library by its name; built for each chunk, since it holds the model."""
+    """An attack of a library by its name; it is built for each chunk, since it holds the model."""
 
     name: str
     eps: float | None = None
@@ -284,7 +290,7 @@ def _load(module: str, package: str | None = None) -> ModuleType:
     except ModuleNotFoundError as error:
         package = package or module
         raise ConfigError(
-            f"this attack runs in {package}, which needs {error.name}: pip install {package}"
+            f"this attack is one of {package}, which needs {error.name}; pip install {package}"
         ) from error
 
 
@@ -296,8 +302,8 @@ def from_torchattacks(
     Args:
         name: of the class in torchattacks.
         norm: in which the perturbation is measured.
-        eps: radius, handed on where it is given.
-        options: what else its constructor takes.
+        eps: radius, which is passed to the attack unless it is `None`.
+        options: further arguments of its constructor.
 
     Raises:
         ConfigError: when it runs, if torchattacks is not installed or has no such attack.
@@ -310,7 +316,14 @@ def from_foolbox(
 ) -> Backend:
     """An attack of foolbox: `from_foolbox("LinfPGD", eps=8 / 255, steps=40)`.
 
-    `eps=None` is for its attacks on the smallest perturbation. Otherwise as `from_torchattacks`.
+    Args:
+        name: of the class in foolbox.attacks.
+        norm: in which the perturbation is measured.
+        eps: radius; `None` for an attack that searches for the smallest perturbation.
+        options: further arguments of its constructor.
+
+    Raises:
+        ConfigError: when it runs, if foolbox is not installed or has no such attack.
     """
     return Backend(call=_Foolbox(name, eps, options), norm=norm, eps=eps)
 
@@ -320,7 +333,14 @@ def from_art(
 ) -> Backend:
     """An attack of the Adversarial Robustness Toolbox: `from_art("SquareAttack", eps=8 / 255)`.
 
-    Otherwise as `from_torchattacks`.
+    Args:
+        name: of the class in art.attacks.evasion.
+        norm: in which the perturbation is measured.
+        eps: radius, which is passed to the attack unless it is `None`.
+        options: further arguments of its constructor.
+
+    Raises:
+        ConfigError: when it runs, if the toolbox is not installed or has no such attack.
     """
     return Backend(call=_Art(name, eps, options), norm=norm, eps=eps)
 
@@ -328,8 +348,15 @@ def from_art(
 def from_autoattack(*, eps: float, norm: Norm = "linf", **options: Any) -> Backend:
     """The original AutoAttack, package pyautoattack: `from_autoattack(eps=8 / 255)`.
 
-    `version="standard"` and the other options are its own. Its losses need three classes or four,
-    so it has no targeted form here. Raises as `from_torchattacks` does.
+    Its losses need three classes or four, so it has no targeted form here.
+
+    Args:
+        eps: radius.
+        norm: in which the perturbation is measured.
+        options: further arguments of its constructor, such as `version="standard"`.
+
+    Raises:
+        ConfigError: when it runs, if pyautoattack is not installed.
     """
     order = {"norm": {"linf": "Linf", "l2": "L2"}.get(norm, norm)}
     return Backend(call=_AutoAttack("AutoAttack", eps, {**order, **options}), norm=norm, eps=eps)

@@ -20,7 +20,7 @@ from narrows.types import Norm
 __all__ = ["CarliniWagner"]
 
 _INSIDE = 0.999999
-_CHECKS = 20  # looks in a search at whether the loss still falls
+_CHECKS = 20  # times in a search that the fall of the loss is tested
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's
 
 
@@ -104,29 +104,37 @@ class CarliniWagner(MinimalNorm):
     def published(cls, **options: Any) -> Self:
         """Settings of the authors' code, which VIB's authors used unchanged (footnote 7).
 
-        Alemi et al. (2017), arXiv 1612.00410, section 4.2.3; with `draws=12` the attack averages as
-        many draws as they did. 9 searches of 10,000 steps from c = .001: hours on real networks.
+        They are 9 searches of 10,000 steps from c = .001, which take hours on real networks.
+
+        Source: Alemi et al. (2017), arXiv 1612.00410, section 4.2.3; with `draws=12` the attack
+        averages as many draws as theirs.
         """
         settings = {"steps": 10_000, "searches": 9, "initial_c": 1e-3, "approach_rate": 0.01}
         return cls(**{**settings, "least_fall": 1e-4, "approach_fall": 1e-4, **options})
 
     @classmethod
     def fixed_c(cls, c: float = 1.0, steps: int = 200, **options: Any) -> Self:
-        """One c and no search, as IB-RAR reports it (200 steps; the c is its library's default).
+        """One c and no search, as IB-RAR reports it (200 steps; c is the default of its library).
 
-        It stops short of what a search finds: a c too small never reaches the boundary, one too
-        large overshoots it. Not a test of robustness.
+        This is not a test of robustness: a c that is too small never reaches the boundary, and one
+        that is too large goes far past it.
         """
         settings = {"steps": steps, "searches": 1, "initial_c": c, "approach_rate": 0.01}
         return cls(**{**settings, "least_fall": 0.0, **options})
 
     @classmethod
     def example(cls) -> Self:
-        """A small instance."""
+        """A small instance, for the tests of every attack."""
         return cls(steps=30, searches=2)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Search c from one descent to the next; an image never fooled comes back as it was."""
+        """Search c from one descent to the next; an image never fooled comes back unchanged.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: not used.
+        """
         nearest = Nearest(x, "l2", latest=query.stochastic)
         rows = torch.arange(len(x), device=x.device)
         c = self._first_c(query, x, rows)
@@ -139,9 +147,9 @@ class CarliniWagner(MinimalNorm):
             low = low.maximum(c.where(~succeeded, 0))
             c = torch.where(torch.isinf(high), 10 * c, (low + high) / 2)
             if search < self.searches - 1:
-                found = per_image(torch.isfinite(nearest.distance), x)
-                w = torch.where(found, _to_tanh(nearest.x), w)
-        # What leads by the confidence is not taken back to the boundary, but it is confirmed.
+                successful = per_image(torch.isfinite(nearest.distance), x)
+                w = torch.where(successful, _to_tanh(nearest.x), w)
+        # Moving a success back to the boundary would lose its confidence.
         if self.confidence and not query.stochastic:
             return nearest.x
         return nearest.finish(query)
@@ -157,7 +165,7 @@ class CarliniWagner(MinimalNorm):
     def _descend(
         self, query: Query, nearest: Nearest, w: Tensor, c: Tensor, fine: bool
     ) -> tuple[Tensor, Tensor]:
-        """One search: where it ended, `[n, ...]`, and where it succeeded, `[n]` bool."""
+        """One search: w at its end, `[n, ...]`, and whether it succeeded, `[n]` bool."""
         rows = torch.arange(len(w), device=w.device)
         end, succeeded = w.clone(), torch.zeros_like(rows, dtype=torch.bool)
         first, second = torch.zeros_like(w), torch.zeros_like(w)

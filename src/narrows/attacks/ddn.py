@@ -19,7 +19,7 @@ from narrows.types import Norm
 
 __all__ = ["DDN"]
 
-_LAST_STEP = 0.01  # of the cosine that begins at 1
+_LAST_STEP = 0.01  # to which the step size falls from 1 along a cosine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +91,17 @@ class DDN(MinimalNorm):
 
     @classmethod
     def example(cls) -> Self:
-        """A small instance."""
+        """A small instance, for the tests of every attack."""
         return cls(steps=20)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Circle in on the boundary; an image that is never fooled comes back as it was."""
+        """Approach the boundary; an image that is never fooled comes back unchanged.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: not used.
+        """
         nearest = Nearest(x, "l2", latest=query.stochastic)
         rows = torch.arange(len(x), device=x.device)
         x_adv, delta = x, torch.zeros_like(x)
@@ -110,7 +116,7 @@ class DDN(MinimalNorm):
             delta.add_(steepest(gradient, "l2"), alpha=step_size)
             radius = radius * torch.where(fooled, 1 - self.gamma, 1 + self.gamma)
             radius = radius.minimum(farthest)
-            # Without a gradient there is nowhere to go.
+            # Without a gradient there is no direction, and the image stays.
             scale = (radius / size(delta, "l2")).nan_to_num_(0, posinf=0)
             x_adv = delta.mul_(per_image(scale, x)).add_(x).clamp_(0, 1)
             delta = x_adv - x

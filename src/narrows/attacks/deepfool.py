@@ -69,7 +69,7 @@ class DeepFool(MinimalNorm):
 
     @classmethod
     def example(cls) -> Self:
-        """A small instance."""
+        """A small instance, for the tests of every attack."""
         return cls(steps=10)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:

@@ -25,7 +25,7 @@ from narrows.types import AttackResult, Norm
 __all__ = ["Ensemble", "Progress", "reevaluation", "standard"]
 
 Progress = Callable[[str, int, int], None]
-"""Told the name of each attack, how many are done, and of how many, before each and at the end."""
+"""Called before each attack and at the end with its name, the number done, and the total."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,20 @@ class Ensemble:
         if len(set(names)) < len(names):
             raise ConfigError(f"the attacks of an ensemble need different names, got {names}")
         if len(norms := {attack.norm for _, attack in self.attacks}) > 1:
-            raise ConfigError(f"attacks of one ensemble measure in one norm, got {sorted(norms)}")
+            raise ConfigError(
+                f"the attacks of an ensemble must measure in the same norm, got {sorted(norms)}"
+            )
 
     @property
     def norm(self) -> Norm:
-        """In which all of them measure."""
+        """The norm that all attacks measure in."""
         return self.attacks[0][1].norm
 
     @property
     def eps(self) -> float | None:
-        """Radius of the verdicts: the largest of the attacks' radii; `None` if none has one.
+        """Radius within which a success counts: the largest of the attacks; `None` if none has one.
 
-        An attack without a radius, beside others that have one, counts where it stays within.
+        It also applies to the successes of attacks that have no radius.
         """
         radii = [getattr(attack, "eps", None) for _, attack in self.attacks]
         return max((eps for eps in radii if eps is not None), default=None)
@@ -90,7 +92,17 @@ class Ensemble:
         path: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
-        """Attack `model` at images `x` of classes `y`; see `run` for the ledger itself."""
+        """Attack `model` at images `x` of classes `y`; see `run` for the ledger itself.
+
+        Args:
+            model: as in `run`, like the other arguments.
+            x: `[n, ...]` floating point images in [0, 1].
+            y: `[n]` integer labels.
+            target: `[n]` classes to reach; success then means just that.
+            ledger: to continue.
+            path: of the ledger's file.
+            progress: called before each attack.
+        """
         return self.run(model, x, y, target, ledger=ledger, path=path, progress=progress).result()
 
     def run(
@@ -106,24 +118,24 @@ class Ensemble:
     ) -> Ledger:
         """Fill a ledger; an attack that is in it already is not run again.
 
-        A success against a stochastic model counts if fresh draws, ten times as many as it was
-        judged on, confirm it: the worst of several attacks is otherwise a matter of luck.
+        A success against a stochastic model counts only if ten times as many fresh draws as it was
+        judged on confirm it, because the worst of several attacks may be a matter of luck.
 
         Args:
             model: returns logits or a `ModelOutput`; normalises its own input.
             x: `[n, ...]` floating point images in [0, 1].
             y: `[n]` integer labels.
-            target: `[n]` classes the images shall be taken for; success means just that.
-            ledger: to go on with, as it is changed; a new one otherwise.
-            path: of a file that is gone on with if it exists, and written after each attack.
-            progress: told of each attack.
+            target: `[n]` classes to reach; success then means just that.
+            ledger: to continue, which changes it; `None` for a new one.
+            path: of a file, which is continued if it exists, and written after each attack.
+            progress: called before each attack.
 
         Returns:
-            The ledger, whose verdicts are those within this ensemble's radius; what it holds from
-            other radii counts only as far as it lies within.
+            The ledger with the verdicts within this ensemble's radius. Attempts that it holds from
+            larger radii count only if they lie within it.
 
         Raises:
-            InputError: for images or labels that mean nothing, or a ledger that belongs to others.
+            InputError: for images or labels that do not fit, or a ledger that belongs to others.
             CheckpointError: for a damaged file.
         """
         file = None if path is None else check_path(path)
@@ -162,7 +174,7 @@ class Ensemble:
         y: Tensor,
         target: Tensor | None,
     ) -> Ledger:
-        """The one to go on with, if it belongs to model, images and labels, or a new one."""
+        """The ledger to continue, if it belongs to the model and the images, or a new one."""
         if ledger is not None:
             ledger.require(model, x, y, target, "the ledger that was passed")
             return ledger

@@ -20,10 +20,10 @@ from narrows.types import Norm
 
 __all__ = ["FAB", "to_plane"]
 
-_GROWTH = 2
-_LEAST = 1e-6  # the plane lies this far past the boundary, or an image on it would not move
-_SOON, _FAR = 20, 1.5  # steps after which a boundary so many eps away is given up
-_UNKNOWN = 0.1  # radius of a random start, as a share of the box, while nothing has been found
+_GROWTH = 2  # by which a gradient may have grown since it was last computed
+_LEAST = 1e-6  # distance of the plane past the boundary, so that an image on it moves too
+_PATIENCE, _FAR = 20, 1.5  # an attempt ends if its boundary is so many eps away after so many steps
+_UNKNOWN = 0.1  # radius of a random start without a success yet, as a share of [0, 1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +101,18 @@ class FAB(MinimalNorm):
 
     @classmethod
     def example(cls) -> Self:
-        """A small instance."""
+        """A small instance, for the tests of every attack."""
         return cls(steps=5, restarts=2)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Search from the images towards the likeliest class, then from elsewhere and to others.
+        """Search from the images towards the likeliest class, then from other starts and classes.
 
         As many attempts as fit a chunk run side by side, for the images that are left.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: of the random starts.
         """
         nearest = Nearest(x, self.norm, latest=query.stochastic)
         home = query.logits(x)
@@ -127,7 +132,7 @@ class FAB(MinimalNorm):
         return self._inside(query, nearest, torch.arange(len(x), device=x.device), self.eps)
 
     def _ranks(self, query: Query, home: Tensor) -> list[int]:
-        """Which other classes to head for, 1 the likeliest; 0 stands for whichever is nearest."""
+        """Which other classes to head for, 1 being the likeliest; 0 stands for the nearest one."""
         if self.targets is None or query.targeted:
             return [0]
         return list(range(1, min(self.targets, home.shape[1] - 1) + 1))
@@ -144,7 +149,7 @@ class FAB(MinimalNorm):
         return (origin + per_image(radius, origin) * unit).clamp_(0, 1)
 
     def _done(self, query: Query, nearest: Nearest, rows: Tensor) -> Tensor:
-        """Which of `rows` need no further attempt: none, unless there is an eps to be within."""
+        """Which of `rows` need no further attempt: those fooled within `eps`, if there is one."""
         if self.eps is None:
             return torch.zeros_like(rows, dtype=torch.bool)
         if query.stochastic:
@@ -152,7 +157,7 @@ class FAB(MinimalNorm):
         return nearest.distance[rows] <= self.eps
 
     def _inside(self, query: Query, nearest: Nearest, rows: Tensor, eps: float) -> Tensor:
-        """The nearest images, brought into the ball; to its surface if the model is stochastic."""
+        """The nearest successes inside the ball; on its surface if the model is stochastic."""
         origin = nearest.origin[rows]
         delta = nearest.x[rows] - origin
         if query.stochastic:
@@ -182,7 +187,7 @@ class FAB(MinimalNorm):
     def _head_for(
         self, query: Query, nearest: Nearest, rows: Tensor, x_adv: Tensor, goal: Tensor | None
     ) -> None:
-        """Towards classes `goal: [b]`, or the caller's: one look a step, linear from there on."""
+        """Towards classes `goal: [b]`, or the caller's targets: one gradient for each step."""
         loss = margin if goal is None else lead
         reached = x_adv.new_full((len(rows),), math.inf)
         for step in range(self.steps):
@@ -211,15 +216,15 @@ class FAB(MinimalNorm):
             x_adv = self._step(nearest.origin[rows], x_adv, boundary.lead, boundary.normal)
             logits = query.logits(x_adv, rows)
             x_adv, kept = self._take(query, nearest, rows, x_adv, logits, reached)
-            # A guess at the logits there, good enough to rank the boundaries by.
+            # An estimate of the logits there, which is only used to rank the boundaries.
             logits = home[rows] + kept.unsqueeze(1) * (logits - home[rows])
             left = self._left(query, nearest, rows, reached, step)
             if not len(left):
                 return
             if len(left) < len(rows):
                 search.keep(left)
-                kept_parts = (rows, x_adv, logits, reached)
-                rows, x_adv, logits, reached = (part[left] for part in kept_parts)
+                parts = (rows, x_adv, logits, reached)
+                rows, x_adv, logits, reached = (part[left] for part in parts)
 
     def _take(
         self,
@@ -230,9 +235,10 @@ class FAB(MinimalNorm):
         logits: Tensor,
         reached: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Offer what fools, and go back from there; where to, and what is kept of the way.
+        """Offer the successes, and return where the search continues, and the share that is kept.
 
-        `reached: [b]`, how near each attempt has come itself, is lowered in place.
+        After a success the share `beta` of the perturbation is kept. `reached: [b]`, the distance
+        of the nearest success of each attempt, is updated in place.
         """
         origin, fooled = nearest.origin[rows], query.fooled(logits, rows)
         nearest.offer(rows, x_adv, fooled)
@@ -244,16 +250,16 @@ class FAB(MinimalNorm):
     def _left(
         self, query: Query, nearest: Nearest, rows: Tensor, reached: Tensor, step: int
     ) -> Tensor:
-        """Places in `rows` of the attempts that go on after `step`."""
+        """Places in `rows` of the attempts that continue after `step`."""
         if self.eps is None or query.stochastic:
             return torch.arange(len(rows), device=rows.device)
         going = nearest.distance[rows] > self.eps
-        if step + 1 >= _SOON:
+        if step + 1 >= _PATIENCE:
             going &= (reached <= _FAR * self.eps) | torch.isinf(reached)
         return going.nonzero().squeeze(1)
 
     def _step(self, origin: Tensor, x_adv: Tensor, value: Tensor, normal: Tensor) -> Tensor:
-        """Both projections, extrapolated and mixed."""
+        """The projections of `x_adv` and `origin`, extrapolated and averaged."""
         value = value - _LEAST * dual_size(normal, self.norm)
         behind = value + _dot(normal, origin - x_adv)
         step = to_plane(x_adv, normal, value, self.norm)
@@ -268,14 +274,14 @@ class FAB(MinimalNorm):
 def to_plane(x: Tensor, normal: Tensor, lead: Tensor, norm: Norm) -> Tensor:
     """Shortest step within [0, 1] from `x` to the plane `{v: lead + <normal, v - x> = 0}`.
 
-    A pixel moves by min(t |w|, room) with L2 and by min(t, room) with Linf, towards the plane. The
-    lead gained is concave and piecewise linear in t, so Newton's method from t = 0 never overshoots
-    and ends exactly once it is on the right piece. Where the box doesn't reach the plane, every
-    pixel goes as far as it can.
+    A pixel moves towards the plane by min(t |w|, room) with L2 and by min(t, room) with Linf. The
+    gain in lead is concave and piecewise linear in t. So Newton's method from t = 0 never
+    overshoots, and is exact once it is on the right piece. Where [0, 1] does not reach the plane,
+    every pixel moves as far as it can.
 
     Args:
         x: `[n, ...]` in [0, 1].
-        normal: `[n, ...]`.
+        normal: `[n, ...]`, gradient w of the linear function.
         lead: `[n]`, value of the linear function at `x`.
         norm: in which the step is shortest.
     """
@@ -285,7 +291,7 @@ def to_plane(x: Tensor, normal: Tensor, lead: Tensor, norm: Norm) -> Tensor:
     toward = -(w * lead.sign().unsqueeze(1)).sign()
     w = w.abs() / peak.unsqueeze(1)
     room = torch.where(toward > 0, 1 - flat, flat)
-    # With Linf a pixel without a gradient is held by `toward`.
+    # With Linf a pixel without a gradient stays because `toward` is 0 there.
     speed = w if norm == "l2" else torch.ones_like(w[:, :1])
     needed, gain = lead.abs() / peak, w * speed
     # The first step, from t = 0, where every pixel with room moves.

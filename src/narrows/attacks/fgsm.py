@@ -55,11 +55,17 @@ class FGSM(FixedEps):
 
     @classmethod
     def example(cls) -> Self:
-        """A small instance."""
+        """A small instance, for the tests of every attack."""
         return cls(eps=0.15)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Take the one step."""
+        """Take the one step.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: not used.
+        """
         rows = torch.arange(len(x), device=x.device)
         loss = resolve_loss(self.loss, query.classes, targeted=query.targeted)
         gradient = query.ascend(x, rows, loss).gradient

@@ -57,11 +57,17 @@ class MultiTargeted(FixedEps):
 
     @classmethod
     def example(cls) -> Self:
-        """A small instance."""
+        """A small instance, for the tests of every attack."""
         return cls(eps=0.1, steps=2, restarts=4)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Climb towards each class, from the images and then from random starts."""
+        """Climb towards each class, from the images and then from random starts.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: of the random starts.
+        """
         best = Best(x)
         step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         everyone = torch.arange(len(x), device=x.device)

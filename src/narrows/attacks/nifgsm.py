@@ -71,11 +71,17 @@ class NIFGSM(FixedEps):
 
     @classmethod
     def example(cls) -> Self:
-        """A small instance."""
+        """A small instance, for the tests of every attack."""
         return cls(eps=0.1)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Look ahead, add to the momentum, step."""
+        """Take the gradient one step ahead, add it to the momentum, and step.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: not used.
+        """
         best, loss = Best(x), resolve_loss(self.loss, query.classes, targeted=query.targeted)
         step_size = self.eps / self.steps if self.step_size is None else self.step_size
         momentum = torch.zeros_like(x)

@@ -67,11 +67,17 @@ class PGD(FixedEps):
 
     @classmethod
     def example(cls) -> Self:
-        """A small instance."""
+        """A small instance, for the tests of every attack."""
         return cls(eps=0.1, steps=5, restarts=3)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Climb from the images themselves, then from random starts where that did not fool."""
+        """Climb from the images themselves, then from random starts those not fooled yet.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: of the random starts.
+        """
         best = Best(x)
         loss = resolve_loss(self.loss, query.classes, targeted=query.targeted)
         step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
@@ -82,11 +88,11 @@ class PGD(FixedEps):
 
 
 class Look(NamedTuple):
-    """One look of a climb.
+    """The model at one step of a climb.
 
     Attributes:
-        x: `[b, ...]`, where it was taken.
-        value: `[b]`, how good that is.
+        x: `[b, ...]`, the point at which it was evaluated.
+        value: `[b]`, the objective there.
         gradient: `[b, ...]`, along which the next step goes.
         logits: `[b, C]` at `x`.
         leaves: whether images that are fooled leave the climb.
@@ -113,21 +119,20 @@ def climb(
     step_size: float,
     look: Callable[[Tensor, Tensor], Look] | None = None,
 ) -> None:
-    """Take steps of `attack`'s norm in its ball, offering each to `best`.
+    """Take gradient steps inside the ball of an attack, and offer their points to `best`.
 
     Args:
-        attack: whose ball and norm are meant.
-        query: the model.
-        best: where each step of a deterministic model, and the last of any, is offered.
+        attack: whose ball and norm are used.
+        query: the model, and the labels of the images.
+        best: is offered every point if the model is deterministic, and the last one in any case.
         x: `[n, ...]`, the images.
         rows: `[b]`, which of them are attacked.
         x_adv: `[b, ...]`, where to begin.
-        loss: what is raised.
+        loss: the objective to raise.
         targets: `[b]`, classes that the loss is aimed at.
-        steps: gradients taken.
+        steps: number of gradients.
         step_size: length of each step.
-        look: `(x_adv, rows) -> Look`, another way to find where to go than the gradient of the
-            loss at `x_adv`.
+        look: `(x_adv, rows) -> Look`, which replaces the gradient of the loss at `x_adv`.
     """
     for _ in range(steps):
         if look is None:

@@ -19,9 +19,9 @@ from narrows.attacks.query import Query
 __all__ = ["Square", "bump", "plane", "share"]
 
 _HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
-_ABREAST = 4  # windows tried at once
-_ALONE = 500  # queries before that: the first windows are taken too often
-_GRID = 5  # bumps a side where the L2 search begins
+_SIDE_BY_SIDE = 4  # windows of an image that are tried at once
+_ALONE = 500  # queries before that: the first windows improve the loss too often
+_GRID = 5  # bumps on each side where the L2 search begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +79,17 @@ class Square(FixedEps):
 
     @classmethod
     def example(cls) -> Self:
-        """A small instance."""
+        """A small instance, for the tests of every attack."""
         return cls(eps=0.15, queries=50)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Search; an image leaves once it is fooled."""
+        """Try random windows; an image leaves once it is fooled.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: of the random windows.
+        """
         result, shape = x.clone(), x.shape[1:]
         rows = torch.arange(len(x), device=x.device)
         size = plane(x.shape)
@@ -91,40 +97,40 @@ class Square(FixedEps):
         begin, change = (_stripes, _recolour) if self.norm == "linf" else (_bumps, _move_energy)
         best = begin(origin, self.eps, size, generator)
         value = self._look(query, best.view(-1, *shape), rows)
-        window, covered, asked = None, 0.0, 1
-        while asked < self.queries:
+        window, covered, queried = None, 0.0, 1
+        while queried < self.queries:
             if not query.stochastic and (fooled := value > 0).any():
                 result[rows[fooled]] = best[fooled].view(-1, *shape)
                 left = (~fooled).nonzero().squeeze(1)
                 rows, origin, best, value = (part[left] for part in (rows, origin, best, value))
                 if not len(rows):
                     return result
-            if window is None or covered != share(self.p_init, asked / self.queries):
-                covered = share(self.p_init, asked / self.queries)
+            if window is None or covered != share(self.p_init, queried / self.queries):
+                covered = share(self.p_init, queried / self.queries)
                 window = _Window.covering(covered, size, self.norm, x)
-            tries = self._abreast(query, asked, len(rows))
+            tries = self._tries(query, queried, len(rows))
             several = (part.expand(tries, *part.shape) for part in (best, origin))
             candidates = change(*several, self.eps, window, generator)
             if query.stochastic:
                 value = self._look(query, best.view(-1, *shape), rows)
-            found = self._look(query, candidates.view(-1, *shape), rows.repeat(tries))
-            new, which = found.view(tries, -1).max(0)
+            values = self._look(query, candidates.view(-1, *shape), rows.repeat(tries))
+            new, winner = values.view(tries, -1).max(0)
             better = (new > value).nonzero().squeeze(1)
-            best[better] = candidates[which[better], better]
+            best[better] = candidates[winner[better], better]
             value = torch.maximum(value, new)
-            asked += tries
+            queried += tries
         result[rows] = best.view(-1, *shape)
         return result
 
-    def _abreast(self, query: Query, asked: int, images: int) -> int:
-        """How many windows of an image are tried at once: several where few would gain anything."""
-        if query.stochastic or asked < _ALONE:
+    def _tries(self, query: Query, queried: int, images: int) -> int:
+        """How many windows of an image are tried at once: several, once few improve the loss."""
+        if query.stochastic or queried < _ALONE:
             return 1
-        return max(1, min(_ABREAST, self.chunk // images, self.queries - asked))
+        return max(1, min(_SIDE_BY_SIDE, self.chunk // images, self.queries - queried))
 
     @staticmethod
     def _look(query: Query, x: Tensor, rows: Tensor) -> Tensor:
-        """The margin, positive once it is won."""
+        """The margin, which is positive where the model is fooled."""
         return query.objective(query.logits(x, rows), rows, margin)
 
 
@@ -143,12 +149,12 @@ def share(p_init: float, progress: float) -> float:
 
 @dataclass(frozen=True)
 class _Window:
-    """A window that can lie anywhere on the plane.
+    """A window of one size, which can be placed anywhere on the plane.
 
     Attributes:
-        room: `[2]`, how many places there are for its upper left corner, down and across.
+        room: `[2]`, number of places for its upper left corner, down and across.
         width: of the plane.
-        offsets: `[h * w]`, flat indices of its pixels from that corner.
+        offsets: `[h * w]`, flat indices of its pixels, counted from that corner.
         bumps: `[2, h * w]`, the L2 attack's shape upright and turned, each of norm 1.
     """
 
@@ -181,12 +187,12 @@ class _Window:
         """Flat indices `[..., channels, h * w]` of windows, from uniform numbers `[..., 2]`."""
         corner = (uniform * self.room).long().minimum(self.room - 1)  # the product can round up
         first = corner[..., 0] * self.width + corner[..., 1]
-        one = (first[..., None] + self.offsets).unsqueeze(-2)
-        return one.expand(*first.shape, channels, -1)
+        pixels = (first[..., None] + self.offsets).unsqueeze(-2)
+        return pixels.expand(*first.shape, channels, -1)
 
 
 def bump(h: int, w: int) -> Tensor:
-    """Eq. 2's shape `[h, w]` of norm 1: positive on one half of its longer side, else negative.
+    """The shape of eq. 2, `[h, w]` of norm 1: one half of the longer side positive, one negative.
 
     A pixel m rings away from the centre of its half holds the sum of 1 / j^2 over j = m+1..n+1,
     where n rings cover that half.
@@ -222,7 +228,7 @@ def _stripes(x: Tensor, eps: float, size: tuple[int, int], generator: torch.Gene
 def _recolour(
     best: Tensor, x: Tensor, eps: float, window: _Window, generator: torch.Generator
 ) -> Tensor:
-    """One window of each image in a random colour, or in the opposite one if it had that."""
+    """One window of each image in a random colour; in the opposite one if it had that colour."""
     channels = x.shape[-2]
     uniform = _uniform(x.shape[:-2], 2 + channels, x, generator)
     places = window.places(uniform[..., :2], channels)
@@ -235,7 +241,7 @@ def _recolour(
 
 
 def _bumps(x: Tensor, eps: float, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """A grid of 5 x 5 bumps of random sign, of size eps together."""
+    """A grid of 5 x 5 bumps of random sign, whose sum has the size eps."""
     (count, channels, _), (height, width) = x.shape, size
     h, w = max(height // _GRID, 1), max(width // _GRID, 1)
     down, across = height // h, width // w
@@ -253,7 +259,7 @@ def _bumps(x: Tensor, eps: float, size: tuple[int, int], generator: torch.Genera
 def _move_energy(
     best: Tensor, x: Tensor, eps: float, window: _Window, generator: torch.Generator
 ) -> Tensor:
-    """The energy of two windows, and what is unused, into a bump in the first (Algorithm 3)."""
+    """Move the energy of two windows, and what is unused, into the first one (Algorithm 3)."""
     channels = x.shape[-2]
     uniform = _uniform(x.shape[:-2], 5 + channels, x, generator)
     first = window.places(uniform[..., :2], channels)
@@ -269,7 +275,7 @@ def _move_energy(
     freed = (energy - emptied.square().sum(-1, keepdim=True)).clamp_min(0)
     inside = _unit(direction) * (freed + unused / channels).sqrt()
     moved = emptied.scatter_(-1, first, inside)
-    # Of size eps already, but for rounding.
+    # The size is eps already, but for rounding.
     tiny = torch.finfo(moved.dtype).tiny
     length = torch.linalg.vector_norm(moved, dim=(-2, -1), keepdim=True).clamp_min(tiny)
     return moved.mul_(eps / length).add_(x).clamp_(0, 1)

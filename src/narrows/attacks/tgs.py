@@ -68,11 +68,17 @@ class TGS(FixedEps):
 
     @classmethod
     def example(cls) -> Self:
-        """A small instance."""
+        """A small instance, for the tests of every attack."""
         return cls(eps=0.3)
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Step from the images towards their targets."""
+        """Step from the images towards their targets.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: not used.
+        """
         best = Best(x)
         size = min(self.eps, 2.5 * self.eps / self.steps)
         rows = torch.arange(len(x), device=x.device)
