@@ -1,28 +1,4 @@
-"""Adversarial information bottleneck: a critic estimates I(X;Z), the encoder makes it small.
-
-    min_{encoder, decoder} max_T  E[-log q(y|z)] + beta * V(T)
-    V(T) = E_{p(x,z)} T(x_S, z) - log E_{p(x) p(z)} exp T(x_S, z)
-
-Source: Zhai & Zhang (2021), arXiv 2103.00381, eq. 6, eq. 7 and Algorithm 1.
-V is the Donsker-Varadhan lower bound of I(X_S;Z) <= I(X;Z), where x_S keeps the p inputs with the
-largest gradient of z and sets the others to zero. Each step ascends V in T, then descends the
-whole loss in the model.
-
-What the paper leaves open, and what is chosen here:
-
-- the pairs of p(x) p(z): z_i goes with the x of its neighbour in the (shuffled) batch. That is a
-  second minibatch for the price of one; no pair is ever a joint one.
-- the k steps of T: all on the minibatch of the model's step, where the paper draws a new one each.
-- the saliency of an input: |d sum_k z_k / d x_i|, one backward pass.
-- T: one hidden layer on x_S and z together, then further ones; `hidden` gives the widths. The
-  part of the first layer that reads x is computed once for joint and marginal pairs.
-- the critic's gradient of log E exp T divides by a moving average of E exp T, which takes the
-  minibatch bias out of it (Belghazi et al. 2018, arXiv 1801.04062, eq. 12).
-- V is descended only where it is positive. A critic that does worse than a constant bounds nothing,
-  and an encoder that outruns it drives V and the code to minus infinity (seen on MNIST with
-  beta = 3). `only_positive=False` is Algorithm 1 to the letter.
-- p: a quarter of the inputs, at least 16 (all of them where there are fewer).
-"""
+"""Adversarial information bottleneck: a critic estimates I(X;Z), the encoder makes it small."""
 
 from __future__ import annotations
 
@@ -74,29 +50,58 @@ class Critic(nn.Module):
 
 
 class AIB(Method):
-    """Adversarial information bottleneck.
+    """Adversarial information bottleneck: a critic estimates I(X;Z), the encoder makes it small.
+
+        min_{encoder, decoder} max_T  E[-log q(y|z)] + beta * V(T)
+        V(T) = E_{p(x,z)} T(x_S, z) - log E_{p(x) p(z)} exp T(x_S, z)
+
+    Source: Zhai & Zhang (2021), arXiv 2103.00381, eqs. 6 and 7 and Algorithm 1. V is the
+    Donsker-Varadhan lower bound of I(X_S;Z) <= I(X;Z), where x_S keeps the p inputs with the
+    largest gradient of z and sets the others to zero. Each step first ascends V in T, then descends
+    the whole loss in the model.
+
+    Where the paper leaves a choice open, this class chooses:
+
+    - Pairs of p(x) p(z): z_i goes with the x of its neighbour in the (shuffled) batch. This costs
+      no second minibatch, and no such pair belongs together.
+    - The k steps of T: all on the minibatch of the model's step. The paper draws a new one for
+      each.
+    - Saliency of an input: |d sum_k z_k / d x_i|, from one backward pass.
+    - T: one hidden layer on x_S and z together, then further ones; `hidden` gives the widths. The
+      part of the first layer that reads x is computed once for joint and marginal pairs.
+    - p: a quarter of the inputs, at least 16 (all of them where there are fewer).
+
+    Deviations:
+
+    - The critic's gradient of log E exp T divides by a moving average of E exp T, which reduces the
+      bias of minibatches (Belghazi et al. 2018, arXiv 1801.04062, eq. 12).
+    - The model descends V only where V is positive. A critic that does worse than a constant bounds
+      nothing, and an encoder that learns faster than the critic drives V and the code to minus
+      infinity (as on MNIST with beta = 3). `only_positive=False` follows Algorithm 1 exactly.
 
     Args:
         beta: weight of the critic's estimate of I(X;Z).
-        inputs: number of input features (784 for MNIST), which sizes the critic.
+        inputs: number of input features (784 for MNIST), which sets the size of the critic.
         latent: number of units of z.
         hidden: widths of the critic's hidden layers.
         steps: k, critic steps before each model step.
         selected: p, how many inputs of each image the critic sees; `None` for a quarter of them.
-        averaging: rate at which the moving average of E exp T forgets.
+        averaging: weight of the newest batch in the moving average of E exp T.
         only_positive: whether the model ignores the bound where it is negative.
 
     Raises:
         ConfigError: for numbers out of range.
-        InputError: for a model without a latent or with a samples axis on it, inputs or codes of
-            another size, or a batch of one, which has no marginal pairs.
+        InputError: for a model without a latent or with a samples axis on it, for inputs or codes
+            of another size, and for a batch of one, which has no marginal pairs.
 
     Example:
-        >>> model = ...  # doctest: +SKIP
-        >>> method = AIB(beta=0.1, inputs=784, latent=10)  # doctest: +SKIP
-        >>> critic = torch.optim.Adam(method.critic_parameters(), 2e-4)  # doctest: +SKIP
-        >>> method.critic_step(model, x, y, critic)  # doctest: +SKIP
-        >>> method(model, x, y).backward()  # doctest: +SKIP
+        >>> from narrows.models import Bottleneck
+        >>> model = Bottleneck(nn.Linear(4, 3), nn.Linear(3, 2))
+        >>> method = AIB(beta=0.1, inputs=4, latent=3)
+        >>> x, y = torch.rand(8, 4), torch.zeros(8, dtype=torch.long)
+        >>> critic = torch.optim.Adam(method.critic_parameters(), 2e-4)
+        >>> method.critic_step(model, x, y, critic).shape, method(model, x, y).shape
+        (torch.Size([]), torch.Size([]))
     """
 
     default_betas: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)

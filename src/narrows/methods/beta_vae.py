@@ -1,19 +1,4 @@
-"""The unsupervised information bottleneck, a beta-VAE: the code tells of the input, not of a label.
-
-    L = E_x E_{z ~ p(z|x)} [-log q(x|z)] + beta * E_x KL(p(z|x) || N(0, I))
-
-Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, appendix A, eq. 28; the same loss
-from other motives: Higgins et al. (2017), "beta-VAE", ICLR. The first term is H(X) minus a lower
-bound of I(Z;X), the second, the rate, an upper bound of I(Z;i), i being which input it was. At
-beta = 1 the loss bounds -log p(x) from above.
-
-Evaluation: there is no label to predict, so accuracy, and with it `Trainer`'s validation, sweeps,
-attacks and adversarial training, have no meaning: it is for loops of your own and no part of
-`METHODS`. What it is measured by on held-out data is `method.terms(...)`: distortion and rate.
-
-Deviation: with `"bernoulli"` a grey pixel counts as the probability of a white one, as usual; the
-loss is then no likelihood of it.
-"""
+"""The unsupervised information bottleneck (beta-VAE), for training loops of your own."""
 
 from __future__ import annotations
 
@@ -39,18 +24,32 @@ Likelihood = Literal["bernoulli", "gaussian"]
 
 
 class BetaVAE(Method):
-    """Unsupervised bottleneck on a model whose decoder returns pixels where others return logits.
+    """Unsupervised bottleneck, a beta-VAE: the code describes the input, and no label is predicted.
+
+        L = E_x E_{z ~ p(z|x)} [-log q(x|z)] + beta * E_x KL(p(z|x) || N(0, I))
+
+    Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, appendix A, eq. 28. Higgins et
+    al. (2017), "beta-VAE", ICLR, derive the same loss from another motive. The first term, the
+    distortion, is H(X) minus a lower bound of I(Z;X). The second, the rate, is an upper bound of
+    I(Z;i), where i is the index of the input. At beta = 1 the loss is an upper bound of -log p(x).
+
+    The model is a `Bottleneck` whose decoder returns pixels instead of logits. Without a label
+    there is no accuracy: `Trainer`, sweeps, attacks and adversarial training cannot use this class,
+    and it is not in `METHODS`. `method.terms(...)` measures distortion and rate on held-out data.
+
+    Deviations: with `"bernoulli"` a grey pixel counts as the probability of a white one, as is
+    common practice; the first term is then not the likelihood of the image.
 
     Args:
         beta: weight of the rate; 1 for a variational autoencoder.
-        likelihood: q(x|z): `"bernoulli"`, whose logits the decoder returns, or `"gaussian"`, whose
-            means it returns.
-        variance: of each pixel of the Gaussian one.
+        likelihood: q(x|z): `"bernoulli"`, for a decoder that returns logits, or `"gaussian"`, for
+            one that returns means.
+        variance: of each pixel under the Gaussian likelihood.
 
     Raises:
-        ConfigError: for a likelihood that there is not, or a variance that is not positive.
-        InputError: for a model whose latent has no distribution, a decoder that returns another
-            number of pixels, or where it is asked for a loss on labels.
+        ConfigError: for an unknown likelihood, or a variance that is not positive.
+        InputError: for a model whose latent has no distribution, for a decoder that returns another
+            number of pixels, and for a request for a loss on labels.
 
     Example:
         >>> import torch

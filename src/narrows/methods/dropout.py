@@ -1,21 +1,4 @@
-"""Dropout: hidden units are switched off at random while training.
-
-    L = E_m [-log q(y | x, m)],   h'_i = h_i m_i (1 + beta),   m_i ~ Bernoulli(1 / (1 + beta))
-
-Source: Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov (2014), JMLR 15, section 4.
-
-Conversions: the dropped share is p = beta / (1 + beta), so `Dropout.from_rate(0.5)` has beta = 1.
-beta is the variance of the multiplicative noise; to second order in its effect dropout adds
-
-    beta / 2 * sum_i h_i^2 d^2 L / dh_i^2
-
-to the loss, a penalty with the weight beta (Wager, Wang & Liang 2013, arXiv 1307.1493, for linear
-models). That is why beta is what a sweep varies, though no I(X;Z) stands beside it.
-
-The method thins the layers of any model from outside, as long as the model is in training mode; at
-evaluation the model is used as it is. Its masks come from the seeded noise of a run, where those of
-`torch.nn.Dropout` come from torch's global generator, which all members of a stack share.
-"""
+"""Dropout: hidden units are set to zero at random in training."""
 
 from __future__ import annotations
 
@@ -35,12 +18,31 @@ __all__ = ["Dropout"]
 
 
 class Dropout(Method):
-    """Cross-entropy with dropout in the hidden layers.
+    """Dropout: cross-entropy while hidden units are set to zero at random.
+
+        L = E_m [-log q(y | x, m)],   h'_i = h_i m_i (1 + beta),   m_i ~ Bernoulli(1 / (1 + beta))
+
+    Source: Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov (2014), JMLR 15, section 4.
+
+    Conversions: the dropped share is p = beta / (1 + beta); `Dropout.from_rate(0.5)` has beta = 1.
+    beta is the variance of the multiplicative noise. To second order, dropout adds
+
+        beta / 2 * sum_i h_i^2 d^2 L / dh_i^2
+
+    to the loss, a penalty with the weight beta (Wager, Wang & Liang 2013, arXiv 1307.1493, for
+    linear models). A sweep therefore varies beta as for the other methods, although the penalty is
+    no bound of I(X;Z).
+
+    Deviations: forward hooks drop the outputs of the hidden layers of any model in training mode;
+    in evaluation mode the model is unchanged. Surviving units are scaled up in training, where the
+    paper scales weights down in evaluation. Masks come from the seeded noise of a run, whereas
+    those of `torch.nn.Dropout` come from torch's global generator, which all members of a stack
+    share.
 
     Args:
         beta: variance of the noise, p / (1 - p) for a dropped share p; 1 drops half of the units.
-        layers: names of the layers whose outputs are thinned, as in `model.named_modules()`;
-            `None` for every activation function (see `narrows.models.hidden`).
+        layers: names of the layers whose outputs are dropped, as in `model.named_modules()`; `None`
+            for every activation function (see `narrows.models.hidden`).
 
     Raises:
         InputError: for a model without hidden layers, or without one that is named.

@@ -1,14 +1,4 @@
-"""Label smoothing: a share of each label is spread evenly over all classes.
-
-    L = E[-log q(y|x)] + beta * E_x KL(u || q(y|x)),   u_k = 1 / classes
-
-Source: Szegedy, Vanhoucke, Ioffe, Shlens & Wojna (2016), arXiv 1512.00567, section 7; the form as
-a divergence: Pereyra, Tucker, Chorowski, Kaiser & Hinton (2017), arXiv 1701.06548, section 3.2.
-
-Conversions: cross-entropy with targets (1 - s) 1_y + s u is (1 - s) L + const. for
-beta = s / (1 - s), which `from_smoothing(s)` computes. L is larger by the factor 1 / (1 - s); an
-optimiser that divides by the size of the gradient, as Adam does, does not see it.
-"""
+"""Label smoothing: a share of each label is spread evenly over all classes."""
 
 from __future__ import annotations
 
@@ -23,7 +13,18 @@ __all__ = ["LabelSmoothing"]
 
 
 class LabelSmoothing(Method):
-    """Cross-entropy and the divergence of the uniform distribution from the prediction.
+    """Label smoothing: a share of each label is spread evenly over all classes.
+
+        L = E[-log q(y|x)] + beta * E_x KL(u || q(y|x)),   u_k = 1 / classes
+
+    Source: Szegedy, Vanhoucke, Ioffe, Shlens & Wojna (2016), arXiv 1512.00567, section 7; as a
+    divergence: Pereyra, Tucker, Chorowski, Kaiser & Hinton (2017), arXiv 1701.06548, section 3.2.
+
+    Conversions: beta = s / (1 - s) for a smoothing s, computed by `from_smoothing(s)`:
+    cross-entropy with the targets (1 - s) 1_y + s u equals (1 - s) L up to a constant.
+
+    Deviations: L is larger than that cross-entropy by the factor 1 / (1 - s). An optimiser that
+    divides by the size of the gradient, such as Adam, takes the same steps.
 
     Args:
         beta: weight of the divergence, s / (1 - s) for a smoothing of s.

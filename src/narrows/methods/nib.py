@@ -1,24 +1,4 @@
-"""Nonlinear information bottleneck: noise on the code, and a bound of I(X;Z) from all its pairs.
-
-    L = E[-log q(y|z)] + beta * B        or, squared,  L = E[-log q(y|z)] + beta * B^2
-    z = f(x) + s n,   n ~ N(0, I)
-    B = -1/m sum_i log 1/m sum_j exp(-|f(x_i) - f(x_j)|^2 / 2 s^2)
-
-Source: Kolchinsky, Tracey & Wolpert (2019), arXiv 1705.02436; the bound: Kolchinsky & Tracey
-(2017), arXiv 1706.02419; the square: Kolchinsky, Tracey & Van Kuyk (2019), arXiv 1808.07593: where
-labels are a function of x, the plain objective has its minima at the ends of the IB curve only.
-
-B bounds from above the information about which of the m inputs z came from.
-
-The ceiling: B cannot exceed log m, m the size of the batch, 4.85 nats at 128. A value near it says
-that the inputs of a batch don't overlap, not how much information there is, and pushes f hardly at
-all; enlarge the batch or s.
-
-Noise: that of the model's latent. `latent="shared"` has one learned s, as in the published code
-(softplus variance, 1 at first); `latent="unit"` fixes s = 1, as Zhai & Zhang (2021), arXiv
-2103.00381, describe it. The weight is the paper's own beta. Distances are computed in float64:
-in float32 the difference of two large squares loses what near pairs differ by.
-"""
+"""Nonlinear information bottleneck: noise on the code, and a bound of I(X;Z) from all pairs."""
 
 from __future__ import annotations
 
@@ -39,11 +19,32 @@ _LEAST = 1e-100
 
 
 class NIB(Method):
-    """Nonlinear information bottleneck, on a latent whose noise is the same for every input.
+    """Nonlinear information bottleneck: noise on the code, and a bound of I(X;Z) from all pairs.
+
+        L = E[-log q(y|z)] + beta * B        or, squared,  L = E[-log q(y|z)] + beta * B^2
+        z = f(x) + s n,   n ~ N(0, I)
+        B = -1/m sum_i log 1/m sum_j exp(-|f(x_i) - f(x_j)|^2 / 2 s^2)
+
+    Source: Kolchinsky, Tracey & Wolpert (2019), arXiv 1705.02436; the bound: Kolchinsky & Tracey
+    (2017), arXiv 1706.02419; the square: Kolchinsky, Tracey & Van Kuyk (2019), arXiv 1808.07593:
+    where labels are a function of x, the plain objective has its minima only at the ends of the IB
+    curve.
+
+    B is an upper bound of the information about which of the m inputs of the batch z came from. B
+    cannot exceed log m, 4.85 nats for a batch of 128. A value near log m means that the noisy codes
+    of the batch do not overlap; it says little about I(X;Z), and its gradient is close to zero.
+    Then use larger batches or a larger s.
+
+    Conversions: beta is the paper's own. The noise s is that of the model's latent:
+    `latent="shared"` has one learned s, as in the published code (softplus variance, 1 at first);
+    `latent="unit"` fixes s = 1, as Zhai & Zhang (2021), arXiv 2103.00381, describe it.
+
+    Deviations: distances are computed in float64. In float32 the difference of two large squares
+    loses the distance of near pairs.
 
     Args:
         beta: weight of the bound.
-        squared: whether its square is descended.
+        squared: whether the loss contains the square of the bound.
 
     Raises:
         InputError: for a model whose latent has no noise, or full covariances.

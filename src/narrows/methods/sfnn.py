@@ -1,14 +1,4 @@
-"""Stochastic feed-forward network: binary units, and the likelihood of what they say together.
-
-    L = -log E_{z_1 ... z_L | x} p(y|z_L)
-
-Source: Raiko, Berglund, Alain & Dinh (2015), arXiv 1406.2989; as the rival of Nguyen & Choi (2017),
-arXiv 1712.01272, section 5, with M = 32 draws a layer. The expectation is the mean over the M^L
-leaves of a tree of draws, inside the logarithm: cross-entropy on a binary network has it outside,
-which bounds L from above.
-
-It compresses nothing. It is JointIMB with beta = 0 and the weight of layer 0 alone.
-"""
+"""Stochastic feed-forward network: maximum likelihood of a network of Bernoulli units."""
 
 from __future__ import annotations
 
@@ -26,14 +16,24 @@ __all__ = ["SFNN"]
 
 
 class SFNN(Method):
-    """Maximum likelihood of a network of binary stochastic layers.
+    """Stochastic feed-forward network: maximum likelihood of a network of Bernoulli units.
+
+        L = -log E_{z_1 ... z_L | x} p(y|z_L)
+
+    Source: Raiko, Berglund, Alain & Dinh (2015), arXiv 1406.2989; as a baseline with M = 32 draws
+    per layer: Nguyen & Choi (2017), arXiv 1712.01272, section 5. The expectation is the mean over
+    the M^L leaves of a tree of draws, inside the logarithm. Cross-entropy on a binary network has
+    the expectation outside, which is an upper bound of L.
+
+    There is no compression: SFNN is JointIMB with beta = 0 and the weight of layer 0 alone.
 
     Args:
-        samples: M, draws of a layer for each draw of the one before.
+        beta: must be 0; it is an argument so that all methods are built alike.
+        samples: M, draws of a layer for each draw of the layer before.
         chunk: inputs whose trees are in memory at the same time; `None` for all.
 
     Raises:
-        ConfigError: for numbers below one.
+        ConfigError: for numbers below one, or another beta.
         InputError: for a model without binary stochastic layers.
 
     Example:

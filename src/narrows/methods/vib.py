@@ -1,16 +1,4 @@
-"""Variational information bottleneck: a Gaussian encoder, and its KL to a fixed marginal.
-
-    L = E_x E_{z ~ p(z|x)} [-log q(y|z)] + beta * E_x KL(p(z|x) || N(0, I))
-
-Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, eq. 17. The KL term is an upper
-bound of I(X;Z), the rate; the first term is H(Y) minus a lower bound of I(Z;Y).
-
-Conversions: the paper's own beta. As published, training draws one z an input and evaluation
-averages the probabilities of twelve (`as_classifier(model, samples=12)`); its re-evaluation,
-Korshunova et al. (2021), arXiv 2107.05712, trains on the mean loss of twelve. The covariance is
-that of the model's latent: `"gaussian"` is diagonal, `"full"`, which the paper uses for K = 2, is
-given by its Cholesky factor. The ramp of beta is a schedule of training and no part of this method.
-"""
+"""Variational information bottleneck: a Gaussian encoder, and its KL to a fixed marginal."""
 
 from __future__ import annotations
 
@@ -27,11 +15,25 @@ __all__ = ["VIB"]
 
 
 class VIB(Method):
-    """Variational information bottleneck, with a Gaussian posterior of any covariance.
+    """Variational information bottleneck: a Gaussian encoder, and its KL to a fixed marginal.
+
+        L = E_x E_{z ~ p(z|x)} [-log q(y|z)] + beta * E_x KL(p(z|x) || N(0, I))
+
+    Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, eq. 17. The KL term, the rate,
+    is an upper bound of I(X;Z); the first term is H(Y) minus a lower bound of I(Z;Y).
+
+    Conversions: beta is the paper's own.
+
+    Deviations: none. As published, training draws one z per input, and evaluation averages the
+    probabilities of twelve (`as_classifier(model, samples=12)`); the re-evaluation by Korshunova et
+    al. (2021), arXiv 2107.05712, trains on the mean loss of twelve (`samples=12`). The covariance
+    is that of the model's latent: `"gaussian"` is diagonal; `"full"`, which the paper uses for K =
+    2, is given by its Cholesky factor. The ramp of beta belongs to the training settings
+    (`train.beta_ramp`).
 
     Args:
         beta: weight of the rate; around 1e-3 on MNIST, and the latent collapses near 1.
-        samples: draws of z an input in training; `None` for what the model is set to, one by
+        samples: draws of z per input in training; `None` for what the model is set to, one by
             default.
 
     Raises:

@@ -1,24 +1,7 @@
-"""Networks whose hidden units are coins: every layer is a bottleneck of as many bits as units.
+"""Networks of Bernoulli units: every hidden layer is a bottleneck of at most one bit per unit.
 
-    z_0 = x,   a_l = W_l z_(l-1) + c_l,   p(z_l|z_(l-1)) = prod_i Bernoulli(z_l,i; sigmoid(a_l,i))
-    p(y|x) = E_{z_1 ... z_L} softmax(W_(L+1) z_L + c_(L+1))_y
-
-A draw b has no derivative. What stands for it in the backward pass is a choice:
-
-    "raiko"             p + stop_gradient(b - p): that of its mean, p = sigmoid(a)
-    "straight_through"  a + stop_gradient(b - a): as if it were a itself
-    "reinforce"         none; a method adds (loss - baseline) grad log p(b|a), the score
-
-Only the last is unbiased, and it needs to know the loss: in a tree, SFNN, JointIMB and GreedyIMB
-give it. A plain forward pass doesn't know it and uses "raiko" then, so that an attack on such a
-network finds a gradient. "raiko" is exact where the loss is linear in the draws of one layer.
-
-Source: Nguyen & Choi (2017), arXiv 1712.01272, section 4 and Algorithm 1, line 8 (trees of draws);
-Raiko, Berglund, Alain & Dinh (2015), arXiv 1406.2989; Bengio, Leonard & Courville (2013), arXiv
-1308.3432; Williams (1992), Machine Learning 8.
-
-The coins are cut out of the normal numbers of `noise.py`, b = [n < Phi^-1(p)], so that a stack
-hands each of its members those that it would draw alone.
+The binary draws are made from the normal numbers of `noise.py`, b = [n < Phi^-1(p)], so that a
+stack gives each of its members the numbers that it would draw alone.
 """
 
 from __future__ import annotations
@@ -45,18 +28,37 @@ Reader = Callable[["BinaryStochasticNet", Tensor], Any]
 
 
 class BinaryStochasticNet(Stochastic):
-    """A classifier with layers of binary stochastic units; in mode `"mean"` a sigmoid network.
+    """A classifier with hidden layers of Bernoulli units; in mode `"mean"` a sigmoid network.
+
+        z_0 = x,   a_l = W_l z_(l-1) + c_l
+        p(z_l|z_(l-1)) = prod_i Bernoulli(z_l,i; sigmoid(a_l,i))
+        p(y|x) = E_{z_1 ... z_L} softmax(W_(L+1) z_L + c_(L+1))_y
+
+    A draw b has no derivative. `gradient` chooses what replaces it in the backward pass:
+
+        "raiko"             p + stop_gradient(b - p): that of its mean, p = sigmoid(a)
+        "straight_through"  a + stop_gradient(b - a): as if b were a itself
+        "reinforce"         none; a method adds (loss - baseline) grad log p(b|a), the score
+
+    Only `"reinforce"` is unbiased, and it needs the loss of each draw, which SFNN, JointIMB and
+    GreedyIMB compute in a tree of draws. A plain forward pass does not know the loss and then uses
+    `"raiko"`, so that an attack on such a network has a gradient. `"raiko"` is exact where the loss
+    is linear in the draws of one layer.
+
+    Source: Nguyen & Choi (2017), arXiv 1712.01272, section 4 and Algorithm 1, line 8 (trees of
+    draws); Raiko, Berglund, Alain & Dinh (2015), arXiv 1406.2989; Bengio, Leonard & Courville
+    (2013), arXiv 1308.3432; Williams (1992), Machine Learning 8.
 
     Args:
         inputs: width of the (flattened) input.
         hidden: widths of the stochastic layers, at least one.
         classes: number of classes.
-        gradient: what stands for the derivative of a draw; see above.
-        front: what is done to the input first, without noise: `[batch, ...]` to a tensor that
-            flattens to `[batch, inputs]`; `None` for nothing.
-        mode: `"sample"` draws every layer, `"mean"` passes probabilities on: another network, the
-            deterministic twin, whose output is not the mean of what the draws give.
-        samples: independent draws an input; `None` means one, without a samples axis.
+        gradient: what replaces the derivative of a draw; see above.
+        front: layers without noise before the first stochastic one: `[batch, ...]` to a tensor that
+            flattens to `[batch, inputs]`; `None` for none.
+        mode: `"sample"` draws every layer. `"mean"` passes on probabilities: a different,
+            deterministic network, whose output is not the mean over draws.
+        samples: independent draws per input; `None` means one, without a samples axis.
 
     Attributes:
         layers: the linear maps, the last of which returns the logits.

@@ -1,11 +1,4 @@
-"""Encoder, latent, decoder: the shape that every bottleneck method trains.
-
-p(z|x) = delta(z - f(x))              latent="deterministic"
-p(z|x) = N(mu(x), diag sigma(x)^2)    latent="gaussian", the encoder returns [mu, raw sigma]
-p(z|x) = N(mu(x), L(x) L(x)^T)        latent="full", [mu, raw lower triangle]
-p(z|x) = N(mu(x), I)                  latent="unit", mu
-p(z|x) = N(mu(x), s^2 I)              latent="shared", mu; s^2 = softplus(raw_variance) is learned
-"""
+"""Encoder, latent and decoder: the model that every bottleneck method trains."""
 
 from __future__ import annotations
 
@@ -79,24 +72,33 @@ class Stochastic(nn.Module):
 
 
 class Bottleneck(Stochastic):
-    """A classifier with a latent between an encoder and a decoder of the user's choice.
+    """A classifier with a latent z between an encoder and a decoder of the user's choice.
+
+        p(z|x) = delta(z - f(x))              latent="deterministic", the encoder returns f(x)
+        p(z|x) = N(mu(x), diag sigma(x)^2)    latent="gaussian", [mu, raw sigma]
+        p(z|x) = N(mu(x), L(x) L(x)^T)        latent="full", [mu, raw lower triangle]
+        p(z|x) = N(mu(x), I)                  latent="unit", mu
+        p(z|x) = N(mu(x), s^2 I)              latent="shared", mu; s^2 = softplus(raw_variance)
+
+    Source: `"gaussian"` and `"full"`: Alemi et al. (2017), arXiv 1612.00410, section 4; `"unit"`:
+    Fischer & Alemi (2020), arXiv 2002.05380; `"shared"`: Kolchinsky, Tracey & Wolpert (2019), arXiv
+    1705.02436. `narrows.models.gaussian` has the maps from raw outputs to scales.
 
     Args:
-        encoder: `x [batch, ...] -> [batch, K]`; `[batch, 2 K]` for a Gaussian latent,
-            `[batch, K (K + 3) / 2]` for one with full covariance.
+        encoder: `x [batch, ...] -> [batch, K]`; `[batch, 2 K]` for a Gaussian latent, `[batch, K (K
+            + 3) / 2]` for one with full covariance.
         decoder: `z [batch, K] -> logits [batch, classes]`.
         latent: `"deterministic"`, `"gaussian"` (diagonal covariance), `"full"`, `"unit"` (noise of
-            standard deviation 1) or `"shared"` (of one learned standard deviation, 1 at first).
-        mode: `"sample"` draws z from p(z|x), `"mean"` passes its mean on. No difference for a
+            standard deviation 1) or `"shared"` (one learned standard deviation, 1 at first).
+        mode: `"sample"` draws z from p(z|x), `"mean"` decodes its mean. No difference for a
             deterministic latent. An attribute, so it can be changed at any time.
-        samples: draws an input; `None` means one, without a samples axis in the output.
+        samples: draws per input; `None` means one, without a samples axis in the output.
         activation: `"relu"` rectifies a deterministic latent, `"none"` leaves it as it is.
 
     Raises:
-        ConfigError: for a `latent`, a `mode`, a number of samples or an activation that there is
-            not.
-        InputError: in the forward pass, for an encoder that doesn't return `[batch, features]`, or
-            as many as the latent's means and scales are.
+        ConfigError: for an unknown `latent`, `mode` or `activation`, or fewer than one sample.
+        InputError: in the forward pass, for an encoder that does not return `[batch, features]`, or
+            another number of features than the latent needs.
 
     Example:
         >>> import torch

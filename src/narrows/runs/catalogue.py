@@ -126,7 +126,7 @@ def _claim(kind: type[nn.Module]) -> str:
 
 
 def _source(kind: type[nn.Module]) -> str:
-    text = inspect.getdoc(inspect.getmodule(kind)) or ""
+    text = inspect.getdoc(kind) or ""
     found = _CITATION.search(" ".join(text.split()))
     if not found:
         return "-"

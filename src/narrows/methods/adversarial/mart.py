@@ -1,20 +1,4 @@
-"""MART: boosted cross-entropy, and more weight on what is misclassified even when clean.
-
-    L = E[-log q(y|x') - log(1 - max_{k != y} q(k|x'))]
-        + weight * E[KL(q(.|x) || q(.|x')) (1 - q(y|x))] + regulariser(x)
-
-Source: Wang, Zou, Yi, Bailey, Ma & Gu (2020), "Improving Adversarial Robustness Requires Revisiting
-Misclassified Examples", ICLR 2020. Their weight is lambda; 6 here, as in TRADES. The attack
-raises the cross-entropy, from a normal perturbation of standard deviation 0.001, with the model in
-evaluation mode. Gradients pass through all three factors.
-
-Deviation: 1 - max q is computed as the sum of the other probabilities, so that it needs no small
-number added where it is near 0. The boosted cross-entropy takes the place of the wrapped method's
-prediction loss.
-
-`MART.ib_rar` has the weight 0.5 of Xu, Perin & Picek (2022), arXiv 2302.10896, as coded, with eps
-0.03 in 10 steps of 2.3 eps / 10.
-"""
+"""MART: adversarial training that gives more weight to misclassified images."""
 
 from __future__ import annotations
 
@@ -33,17 +17,39 @@ __all__ = ["MART"]
 
 
 class MART(Adversarial):
-    """Train any method's regulariser with misclassification-aware adversarial training.
+    """MART: adversarial training that gives more weight to misclassified images.
+
+        L = E[-log q(y|x') - log(1 - max_{k != y} q(k|x'))]
+            + weight * E[KL(q(.|x) || q(.|x')) (1 - q(y|x))] + regulariser(x)
+
+    Source: Wang, Zou, Yi, Bailey, Ma & Gu (2020), "Improving Adversarial Robustness Requires
+    Revisiting Misclassified Examples", ICLR 2020. The first term is their boosted cross-entropy.
+    The inner attack raises the cross-entropy, from a normal perturbation of standard deviation
+    0.001, with the model in evaluation mode. Gradients pass through all three factors of the second
+    term.
+
+    Conversions: weight is their lambda; the default, 6, is that of TRADES. `MART.ib_rar` has the
+    weight 0.5 of the published code of Xu, Perin & Picek (2022), arXiv 2302.10896, with eps 0.03 in
+    10 steps of 2.3 eps / 10.
+
+    Deviations: 1 - max q is computed as the sum of the other probabilities, so that no small
+    constant has to be added where it is near 0. The boosted cross-entropy replaces the wrapped
+    method's prediction loss.
 
     Args:
         method: whose regulariser is used.
         eps: Linf radius, in units of the [0, 1] image range.
         steps: gradient steps of the inner attack.
-        step_size: length of one; `None` for 2.5 * eps / steps.
+        step_size: length of one step; `None` for 2.5 * eps / steps.
         mode: mode of the model under attack, `"eval"` or `"train"`.
-        regularise: whether the wrapped method's regulariser sees the `"clean"` images or the
-            `"adversarial"` ones.
+        regularise: which images the wrapped method's regulariser sees, `"clean"` or
+            `"adversarial"`.
         weight: of the weighted divergence.
+
+    Raises:
+        ConfigError: for numbers out of range, unknown words, or a method that is adversarial
+            already.
+        InputError: for images outside [0, 1].
 
     Example:
         >>> import torch

@@ -1,15 +1,4 @@
-"""TRADES: fit the clean images, and hold the prediction still in the ball around each.
-
-    L = E[-log q(y|x)] + weight * E max_{|x' - x|_inf <= eps} KL(q(.|x) || q(.|x')) + regulariser(x)
-
-Source: Zhang, Yu, Jiao, Xing, El Ghaoui & Jordan (2019), arXiv 1901.08573, Algorithm 1.
-The weight is their 1 / lambda; 6 in their experiments. The attack raises the same divergence, from
-a normal perturbation of standard deviation 0.001, with the model in evaluation mode. Gradients pass
-through both predictions.
-
-`TRADES.ib_rar` is the variant of Xu, Perin & Picek (2022), arXiv 2302.10896, as coded:
-cross-entropy on the adversarial images, weight 0.5, eps 0.03 in 10 steps of 2.3 eps / 10.
-"""
+"""TRADES: cross-entropy on clean images, and a prediction that is stable around each of them."""
 
 from __future__ import annotations
 
@@ -30,18 +19,35 @@ __all__ = ["TRADES"]
 
 
 class TRADES(Adversarial):
-    """Train any method with the TRADES regulariser.
+    """TRADES: cross-entropy on clean images, and a prediction that is stable around each of them.
+
+        L = E[-log q(y|x)] + weight * E max_{|x' - x|_inf <= eps} KL(q(.|x) || q(.|x'))
+            + regulariser(x)
+
+    Source: Zhang, Yu, Jiao, Xing, El Ghaoui & Jordan (2019), arXiv 1901.08573, Algorithm 1. The
+    inner attack raises the same divergence, from a normal perturbation of standard deviation 0.001,
+    with the model in evaluation mode. Gradients pass through both predictions.
+
+    Conversions: weight is their 1 / lambda; the default, 6, is that of their experiments.
+    `TRADES.ib_rar` is the variant in the published code of Xu, Perin & Picek (2022), arXiv
+    2302.10896: cross-entropy on the adversarial images, weight 0.5, eps 0.03 in 10 steps of 2.3 eps
+    / 10.
 
     Args:
         method: whose prediction loss and regulariser are used.
         eps: Linf radius, in units of the [0, 1] image range.
         steps: gradient steps of the inner attack.
-        step_size: length of one; `None` for 2.5 * eps / steps.
+        step_size: length of one step; `None` for 2.5 * eps / steps.
         mode: mode of the model under attack, `"eval"` or `"train"`.
-        regularise: whether the wrapped method's regulariser sees the `"clean"` images or the
-            `"adversarial"` ones.
+        regularise: which images the wrapped method's regulariser sees, `"clean"` or
+            `"adversarial"`.
         weight: of the divergence.
-        predict: which images the prediction loss is taken on.
+        predict: which images the prediction loss is taken on, `"clean"` or `"adversarial"`.
+
+    Raises:
+        ConfigError: for numbers out of range, unknown words, or a method that is adversarial
+            already.
+        InputError: for images outside [0, 1].
 
     Example:
         >>> import torch
