@@ -5,9 +5,9 @@ import re
 
 import pytest
 import torch
+from narrows.experiments.store import read_json
 
 from narrows.cli import main
-from narrows.experiments.store import read_json
 from narrows.storage import load_tensors
 
 SMALL = ["--seeds", "2", "--epochs", "2", "--betas", "0.01,0.1,1", "--eps", "0.05,0.5",

@@ -5,11 +5,11 @@ from importlib.metadata import version
 
 import pytest
 import torch
+from narrows.experiments.store import read_json
 
 from narrows import load_member
 from narrows.cli import main
 from narrows.data import load
-from narrows.experiments.store import read_json
 
 TINY = ["--method", "vib", "--beta", "0.1", "--seed", "3", "--epochs", "2", "--quiet"]
 NET = ["--set", "network.encoder=[8]", "--set", "evaluate.information_samples=50"]

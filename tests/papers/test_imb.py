@@ -4,9 +4,6 @@ import math
 import pytest
 import torch
 from click.testing import CliRunner
-
-from narrows.errors import ConfigError
-from narrows.experiments import imb_plane
 from narrows.experiments.imb_plane import (
     PlaneConfig,
     epochs_to_reach,
@@ -15,6 +12,9 @@ from narrows.experiments.imb_plane import (
     run_plane,
 )
 from narrows.experiments.progress import Progress
+
+from narrows.errors import ConfigError
+from narrows.experiments import imb_plane
 
 SHORT = {"epochs": 4, "seeds": 1, "samples": 1, "points": 2, "batch_size": 1000}
 

@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
+from narrows.experiments.figures import embeddings, exact_curve, shot_errors
+from narrows.experiments.members import load_member
+from narrows.experiments.progress import Progress
 
 from narrows.cli import main
 from narrows.data import load
 from narrows.data.twelve_bit import joint
-from narrows.experiments.figures import embeddings, exact_curve, shot_errors
-from narrows.experiments.members import load_member
-from narrows.experiments.progress import Progress
 from narrows.information import achievable_region
 from narrows.models.bottleneck import as_classifier
 from narrows.report.figures import FIGURES

@@ -4,9 +4,9 @@ import io
 import math
 
 import pytest
+from narrows.experiments.summary import _knee, _row, chosen_beta
 from rich.console import Console
 
-from narrows.experiments.summary import _knee, _row, chosen_beta
 from narrows.report.remarks import remarks
 from narrows.report.rows import Run
 from narrows.report.tables import console_table, full_table, markdown, result_table

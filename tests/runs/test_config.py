@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from narrows.experiments.config import DEFAULTS, RunConfig, load_config
 
 from narrows.data import DATASETS
 from narrows.errors import ConfigError
-from narrows.experiments.config import DEFAULTS, RunConfig, load_config
-from narrows.runs.options import check_options, declared_options
 from narrows.methods import AIB, METHODS, VIB
 from narrows.models import NetworkConfig
+from narrows.runs.options import check_options, declared_options
 
 
 def toml(values: dict, prefix: str = "") -> str:

@@ -1,10 +1,10 @@
 """Measuring a model: the same numbers each time, whatever the global generator holds."""
 
 import torch
-
-from narrows.data import load
 from narrows.experiments.config import EvaluateConfig
 from narrows.experiments.evaluate import encode, evaluate_member, project
+
+from narrows.data import load
 from narrows.models import NetworkConfig, build_network
 
 CONFIG = EvaluateConfig(eps=[0.1], pgd_steps=2, pgd_restarts=1, attack_images=20,

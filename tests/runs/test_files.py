@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from narrows.experiments.store import Folder, environment, open_run, read_json
 
 from narrows.errors import StoreError
 from narrows.experiments import store
-from narrows.experiments.store import Folder, environment, open_run, read_json
 
 CONFIG = {"data": "digits", "device": "cpu", "betas": [0.1, 1 / 3]}
 

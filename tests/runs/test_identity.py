@@ -1,8 +1,8 @@
 from dataclasses import replace
 
 import pytest
-
 from narrows.experiments.config import DEFAULTS, RunConfig, load_config
+
 from narrows.training import RECIPES
 
 # Of folders that there are; keys that have come since are at their defaults in them.

@@ -5,17 +5,17 @@ import re
 
 import pytest
 import torch
-from torch import nn
-
-from narrows import TRADES, VIB, load_member
-from narrows.data import load
-from narrows.errors import ConfigError, DivergedError, NarrowsError, StoreError
 from narrows.experiments.config import load_config
 from narrows.experiments.engine import run
 from narrows.experiments.evaluate import evaluate_member
 from narrows.experiments.members import build_members, grid_of, list_members
 from narrows.experiments.progress import Progress
 from narrows.experiments.store import read_json
+from torch import nn
+
+from narrows import TRADES, VIB, load_member
+from narrows.data import load
+from narrows.errors import ConfigError, DivergedError, NarrowsError, StoreError
 from narrows.models import Bottleneck
 from narrows.storage import load_tensors, save_tensors
 from narrows.training import Looped, Stacked

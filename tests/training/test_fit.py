@@ -44,7 +44,7 @@ def network(latent: str, norm: bool) -> nn.Module:
 def members(name: str, kind: str = "stacked") -> Members:
     kinds = {"solo": lambda o, s: Solo(o[0], s[0]), "stacked": Stacked, "looped": Looped}
     made, method = [], METHODS[name]
-    beta = 0.1 if method.default_betas != (0.0,) else 0.0
+    beta = 0.1 if method.has_beta else 0.0
     options = {"samples": 4} if method.latent == "binary" else {}
     for seed in (0, 5):
         with torch.random.fork_rng():

@@ -1,10 +1,10 @@
-"""What a training method is: a prediction loss, named regularisers, and perhaps a critic.
+"""The base class of all training methods: a prediction loss, named regularisers, perhaps a critic.
 
     loss = mean prediction_loss(output, y) + sum_i weight_i * regulariser_i(output, batch)
 
 A method is a module, so that critics and learned priors move, save and load with it. It never
 touches optimisers or data: `loss = method(model, x, y)` fits any training loop. Numbers that may
-differ between the members of a stack (beta above all) are buffers, so that they stack too.
+differ between the members of a stack, such as beta, are buffers, so that they stack too.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from narrows.methods._entrance import (
     in_full_precision,
 )
 from narrows.methods._parallel import equalise
+from narrows.models.gaussian import NetworkLatent
+from narrows.models.networks import NetworkConfig, build_network
 from narrows.models.outputs import as_output
 from narrows.models.precision import full_precision
 from narrows.types import Batch, Latent, LossTerms, ModelOutput, Term
 
-__all__ = ["Method", "Sizes", "negative_log_likelihood"]
+__all__ = ["Method", "Sizes", "SmallCase", "negative_log_likelihood", "small_batch"]
 
 
 class Sizes(NamedTuple):
@@ -43,6 +45,21 @@ class Sizes(NamedTuple):
     latent: int
     classes: int
     hidden: tuple[int, ...] = ()
+
+
+class SmallCase(NamedTuple):
+    """A method, a network that has what it needs, and a batch `x: [32, 20]` of 4 classes."""
+
+    method: Method
+    model: nn.Module
+    batch: Batch
+
+
+def small_batch() -> Batch:
+    """The batch of every small case, always the same."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(32, 20, generator=generator)
+    return Batch(x, torch.randint(4, (32,), generator=generator))
 
 
 def negative_log_likelihood(logits: Tensor, y: Tensor) -> Tensor:
@@ -59,13 +76,26 @@ class Method(nn.Module, ABC):
     Args:
         beta: weight of the compression, at least 0: minimise prediction loss + beta * I(X;Z).
 
+    A subclass describes itself by class attributes, which `narrows methods` prints and the tests
+    of all methods rely on.
+
     Attributes:
-        latent: the kind of latent the method trains, for networks that are built to suit it.
-        default_betas: the grid that a sweep uses when none is given.
+        source: authors, year and where the method was published.
+        needs: what it needs of a network, in words.
+        randomness: what its loss draws at random in training; empty for nothing.
+        latent: the kind of latent that networks built for the method get.
+        has_beta: whether beta has a meaning; else it must be 0.
+        default_betas: the grid of a sweep that names none; empty where there is no beta.
+        stackable: whether many models of it train in one vectorised step.
     """
 
-    latent: ClassVar[Any] = "deterministic"
-    default_betas: ClassVar[tuple[float, ...]] = (0.0,)
+    source: ClassVar[str]
+    needs: ClassVar[str] = "any classifier"
+    randomness: ClassVar[str] = ""
+    latent: ClassVar[NetworkLatent] = "deterministic"
+    has_beta: ClassVar[bool] = True
+    default_betas: ClassVar[tuple[float, ...]] = ()
+    stackable: ClassVar[bool] = True
     beta: Tensor
 
     def __init__(self, beta: float = 0.0) -> None:
@@ -76,8 +106,37 @@ class Method(nn.Module, ABC):
 
     @classmethod
     def build(cls, beta: float, sizes: Sizes, **options: Any) -> Self:
-        """Build the method for a network of `sizes`; those that don't need them ignore them."""
+        """Build the method for a network of `sizes`.
+
+        Args:
+            beta: weight of the compression.
+            sizes: of the network; a method that does not need them ignores them.
+            options: further arguments of the constructor.
+        """
         return cls(beta=beta, **options)
+
+    @classmethod
+    def small_case(cls, beta: float = 0.1, **options: Any) -> SmallCase:
+        """The method with a small network and a batch that it can be trained on, for tests.
+
+        Override it in a method that needs another network or other inputs.
+
+        Args:
+            beta: weight of the compression; not used where the method has no beta.
+            options: further arguments of `build`.
+
+        Example:
+            >>> from narrows.methods import VIB
+            >>> method, model, batch = VIB.small_case()
+            >>> method(model, *batch).shape
+            torch.Size([])
+        """
+        name, hidden = ("binary", [8, 3]) if cls.latent == "binary" else ("mlp", [8])
+        config = NetworkConfig(name, encoder=hidden, bottleneck=3, decoder=[6])
+        model = build_network(config, (20,), 4, cls.latent)
+        sizes = Sizes(inputs=20, latent=3, classes=4, hidden=(8, 3))
+        method = cls.build(beta if cls.has_beta else 0.0, sizes, **options)
+        return SmallCase(method, model, small_batch())
 
     def forward(self, model: nn.Module, x: ArrayLike, y: ArrayLike) -> Tensor:
         """Scalar loss of `model`, for a training loop of your own.

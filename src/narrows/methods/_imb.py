@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +35,11 @@ class LayerBottlenecks(Method):
         ConfigError: for numbers below one, or no layers.
     """
 
-    latent: ClassVar[str] = "binary"
-    default_betas: ClassVar[tuple[float, ...]] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1)
+    source = "Nguyen & Choi 2017, arXiv 1712.01272"
+    needs = "binary stochastic layers"
+    randomness = "a tree of binary units per input"
+    latent = "binary"
+    default_betas = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1)
 
     @abstractmethod
     def __init__(self, beta: float, hidden: Sequence[int], samples: int, chunk: int | None) -> None:

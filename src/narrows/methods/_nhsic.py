@@ -48,6 +48,8 @@ class LayerDependence(Method):
         InputError: for a model in which no layers can be told.
     """
 
+    needs = "hidden layers"
+
     @abstractmethod
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar, Self, cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +104,9 @@ class AIB(Method):
         (torch.Size([]), torch.Size([]))
     """
 
-    default_betas: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    source = "Zhai & Zhang 2021, arXiv 2103.00381"
+    needs = "a latent, and trains a critic"
+    default_betas = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     log_partition: Tensor
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from narrows.checks import ArrayLike
 from narrows.errors import ConfigError, InputError, unknown_name
-from narrows.methods._base import Method, Sizes
+from narrows.methods._base import Method, Sizes, SmallCase, small_batch
 from narrows.methods._entrance import check_inputs, finite_total, in_full_precision
-from narrows.models.gaussian import LatentKind, kl_to_standard_normal
+from narrows.models.bottleneck import Bottleneck
+from narrows.models.gaussian import kl_to_standard_normal
 from narrows.models.outputs import as_output
 from narrows.models.precision import at_least_float32, full_precision
 from narrows.types import Batch, LossTerms, ModelOutput, Term
@@ -60,8 +61,11 @@ class BetaVAE(Method):
         torch.Size([])
     """
 
-    latent: ClassVar[LatentKind] = "gaussian"
-    default_betas: ClassVar[tuple[float, ...]] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    source = "Alemi et al. 2017, arXiv 1612.00410, appendix A"
+    needs = "a Gaussian latent, and a decoder that returns inputs"
+    randomness = "z, one draw per input"
+    latent = "gaussian"
+    default_betas = (0.1, 0.3, 1.0, 3.0, 10.0)
 
     def __init__(
         self, beta: float, likelihood: Likelihood = "bernoulli", variance: float = 1.0
@@ -76,8 +80,18 @@ class BetaVAE(Method):
 
     @classmethod
     def build(cls, beta: float, sizes: Sizes, **options: object) -> Self:
-        """Refuse: what asks for a method of a network with classes would validate its accuracy."""
+        """Refuse: runs, which build methods by this, validate accuracies.
+
+        Raises:
+            ConfigError: always.
+        """
         raise ConfigError("BetaVAE is unsupervised and has no accuracy: train it in your own loop")
+
+    @classmethod
+    def small_case(cls, beta: float = 0.1, **options: Any) -> SmallCase:
+        """With a decoder that returns the 20 numbers of an input; see `Method.small_case`."""
+        model = Bottleneck(nn.Linear(20, 6), nn.Linear(3, 20), latent="gaussian")
+        return SmallCase(cls(beta, **options), model, small_batch())
 
     def forward(self, model: nn.Module, x: ArrayLike, y: ArrayLike | None = None) -> Tensor:
         """Scalar loss of `model` on inputs `x: [batch, ...]`; labels are not looked at.

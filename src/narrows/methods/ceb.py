@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import nn
 
 from narrows.errors import ConfigError, InputError
 from narrows.methods._base import Method, Sizes
-from narrows.models.gaussian import LatentKind, kl_to_standard_normal
+from narrows.models.gaussian import kl_to_standard_normal
 from narrows.types import Batch, ModelOutput, Term
 
 __all__ = ["CEB"]
 
 
 class CEB(Method):
-    """Conditional entropy bottleneck: a KL to a marginal q(z|y) that depends on the label.
+    """Conditional entropy bottleneck: a KL to a marginal of z that depends on the label.
 
         L = E_x E_{z ~ p(z|x)} [-log q(y|z)] + beta * E KL(p(z|x) || q(z|y))
         p(z|x) = N(mu(x), I),   q(z|y) = N(W y, I),   y one-hot
@@ -57,8 +57,11 @@ class CEB(Method):
         torch.Size([])
     """
 
-    latent: ClassVar[LatentKind] = "unit"
-    default_betas: ClassVar[tuple[float, ...]] = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
+    source = "Fischer & Alemi 2020, arXiv 2002.05380"
+    needs = "a Gaussian latent"
+    randomness = "z, one draw per input"
+    latent = "unit"
+    default_betas = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
 
     def __init__(self, beta: float, latent: int, classes: int) -> None:
         super().__init__(beta)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from narrows.methods._base import Method
 from narrows.types import Batch, ModelOutput, Term
 
@@ -36,7 +34,8 @@ class ConfidencePenalty(Method):
         torch.Size([])
     """
 
-    default_betas: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    source = "Pereyra et al. 2017, arXiv 1701.06548"
+    default_betas = (0.01, 0.03, 0.1, 0.3, 1.0)
 
     def __init__(self, beta: float) -> None:
         super().__init__(beta)

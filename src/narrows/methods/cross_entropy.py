@@ -30,6 +30,9 @@ class CrossEntropy(Method):
         torch.Size([])
     """
 
+    source = "Bishop 2006, section 4.3.4"
+    has_beta = False
+
     def __init__(self, beta: float = 0.0) -> None:
         if beta:
             raise ConfigError(f"cross-entropy compresses nothing: beta must be 0, got {beta}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -55,7 +55,10 @@ class Dropout(Method):
         torch.Size([])
     """
 
-    default_betas: ClassVar[tuple[float, ...]] = (0.1, 0.25, 0.5, 1.0)
+    source = "Srivastava et al. 2014, JMLR 15"
+    needs = "hidden layers"
+    randomness = "which hidden units are dropped"
+    default_betas = (0.1, 0.25, 0.5, 1.0)
 
     def __init__(self, beta: float, layers: Sequence[str] | None = None) -> None:
         super().__init__(beta)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 from narrows.errors import unknown_name
 from narrows.methods._nhsic import LabelKernel, LayerDependence
@@ -54,7 +54,8 @@ class HBaR(LayerDependence):
         torch.Size([])
     """
 
-    default_betas: ClassVar[tuple[float, ...]] = (1e-4, 1e-3, 1e-2, 0.1)
+    source = "Wang et al. 2021, arXiv 2106.02734"
+    default_betas = (1e-4, 1e-3, 1e-2, 0.1)
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +82,8 @@ class IBRAR(LayerDependence):
         torch.Size([])
     """
 
-    default_betas: ClassVar[tuple[float, ...]] = (1e-3, 1e-2, 0.1, 1.0)
+    source = "Xu et al. 2022, arXiv 2302.10896"
+    default_betas = (1e-3, 1e-2, 0.1, 1.0)
     batches: Tensor
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import Self
 
 from narrows.errors import ConfigError
 from narrows.methods._base import Method
@@ -37,7 +37,8 @@ class LabelSmoothing(Method):
         torch.Size([])
     """
 
-    default_betas: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    source = "Szegedy et al. 2016, arXiv 1512.00567"
+    default_betas = (0.01, 0.03, 0.1, 0.3, 1.0)
 
     def __init__(self, beta: float) -> None:
         super().__init__(beta)

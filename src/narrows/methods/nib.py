@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from narrows.errors import InputError
 from narrows.methods._base import Method
-from narrows.models.gaussian import LatentKind
 from narrows.types import Batch, Latent, ModelOutput, Term
 
 __all__ = ["NIB", "pairwise_bound"]
@@ -56,8 +55,11 @@ class NIB(Method):
         torch.Size([])
     """
 
-    latent: ClassVar[LatentKind] = "shared"
-    default_betas: ClassVar[tuple[float, ...]] = (1e-2, 0.03, 0.1, 0.3, 0.6, 1.0)
+    source = "Kolchinsky et al. 2019, arXiv 1705.02436"
+    needs = "a Gaussian latent, its noise equal for all inputs"
+    randomness = "z, one draw per input"
+    latent = "shared"
+    default_betas = (1e-2, 0.03, 0.1, 0.3, 0.6, 1.0)
 
     def __init__(self, beta: float, squared: bool = False) -> None:
         super().__init__(beta)

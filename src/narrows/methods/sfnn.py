@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor, nn
 
 from narrows.errors import ConfigError
@@ -44,7 +42,11 @@ class SFNN(Method):
         torch.Size([])
     """
 
-    latent: ClassVar[str] = "binary"
+    source = "Raiko et al. 2015, arXiv 1406.2989"
+    needs = "binary stochastic layers"
+    randomness = "a tree of binary units per input"
+    latent = "binary"
+    has_beta = False
 
     def __init__(self, beta: float = 0.0, samples: int = 32, chunk: int | None = None) -> None:
         if beta:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import nn
 
 from narrows.methods._base import Method
 from narrows.models.bottleneck import check_mode, latent_mode
-from narrows.models.gaussian import LatentKind, kl_to_standard_normal
+from narrows.models.gaussian import kl_to_standard_normal
 from narrows.types import Batch, ModelOutput, Term
 
 __all__ = ["VIB"]
@@ -48,8 +46,11 @@ class VIB(Method):
         torch.Size([])
     """
 
-    latent: ClassVar[LatentKind] = "gaussian"
-    default_betas: ClassVar[tuple[float, ...]] = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
+    source = "Alemi et al. 2017, arXiv 1612.00410"
+    needs = "a Gaussian latent"
+    randomness = "z, one draw per input unless samples says otherwise"
+    latent = "gaussian"
+    default_betas = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
 
     def __init__(self, beta: float = 0.0, samples: int | None = None) -> None:
         super().__init__(beta)

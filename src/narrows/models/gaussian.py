@@ -29,6 +29,7 @@ from narrows.types import Latent
 
 __all__ = [
     "LatentKind",
+    "NetworkLatent",
     "cholesky_parameters",
     "code_width",
     "draw",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 LatentKind = Literal["deterministic", "gaussian", "full", "unit", "shared"]
+NetworkLatent = LatentKind | Literal["binary"]
+"""The kind of latent of a `Bottleneck`, or `"binary"` for the layers of a binary network."""
 
 _SCALE_SHIFT = 5.0
 # Below, softplus(t) is exp(t) to the last bit of float64, and still above 0 in float32.

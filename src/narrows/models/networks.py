@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import get_args
 
 from torch import nn
 
@@ -33,7 +33,7 @@ from narrows.models.binary_stochastic import BinaryStochasticNet
 from narrows.models.bottleneck import Bottleneck, LatentActivation, check_activation
 from narrows.models.cnn import SMALL, small_cnn
 from narrows.models.convolution import NormKind, Stem, input_map
-from narrows.models.gaussian import LatentKind, code_width
+from narrows.models.gaussian import LatentKind, NetworkLatent, code_width
 from narrows.models.mlp import Normalise, mlp
 from narrows.models.preact_resnet import PreActResNet
 from narrows.models.resnet import ResNet18
@@ -216,7 +216,7 @@ def build_network(
     config: NetworkConfig,
     shape: Sequence[int],
     classes: int,
-    latent: LatentKind | Literal["binary"] = "deterministic",
+    latent: NetworkLatent = "deterministic",
 ) -> nn.Module:
     """Build the network for inputs of `shape`: with a latent a `Bottleneck`, else a classifier.
 

@@ -29,7 +29,6 @@ __all__ = ["EvaluateConfig", "ResolvedConfig", "RunConfig"]
 
 _LARGEST_SEED = 2**32
 _MOST_MEMBERS = 100_000
-_NO_BETA = (0.0,)
 
 
 @dataclass(frozen=True)
@@ -193,10 +192,10 @@ class RunConfig:
         )
 
     def _grid(self, method: str) -> list[float]:
-        defaults = METHODS[method].default_betas
-        if defaults == _NO_BETA:
-            return list(defaults)
-        return list(self.grids.get(method, defaults if self.betas is None else self.betas))
+        if not METHODS[method].has_beta:
+            return [0.0]
+        betas = METHODS[method].default_betas if self.betas is None else self.betas
+        return list(self.grids.get(method, betas))
 
     def _network(self, method: str) -> NetworkConfig:
         return self.networks.get(method) or self.network or natural_network(self.data, method)
@@ -262,7 +261,7 @@ class ResolvedConfig:
             )
         (method,) = self.methods
         grid = self.grids[method]
-        if METHODS[method].default_betas == _NO_BETA:
+        if not METHODS[method].has_beta:
             if beta:
                 raise ConfigError(f"{method} has no beta, got {beta}")
         elif beta is not None:

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from narrows.checks import ArrayLike
 from narrows.errors import ConfigError, unknown_name
-from narrows.methods._base import Method
+from narrows.methods._base import Method, SmallCase
 from narrows.methods._entrance import check_batch
+from narrows.methods.cross_entropy import CrossEntropy
 from narrows.models.bottleneck import latent_mode
 from narrows.models.evaluating import evaluating
 from narrows.models.noise import standard_normal
@@ -69,6 +70,9 @@ class Adversarial(Method):
             adversarial already.
     """
 
+    needs = "a method to wrap, and images in [0, 1]"
+    randomness = "where the inner attack starts"
+    has_beta = False
     start: ClassVar[Literal["uniform", "normal"]] = "uniform"
     needs_clean: ClassVar[bool] = True
     tracked: ClassVar[Images] = "adversarial"
@@ -112,6 +116,20 @@ class Adversarial(Method):
         if variant is not None and variant not in cls.variants:
             raise unknown_name(f"variant of {cls.__name__}", variant, cls.variants)
         return cls(method, **{**(cls.variants[variant] if variant else {}), **options})
+
+    @classmethod
+    def small_case(
+        cls, beta: float = 0.1, *, inner: SmallCase | None = None, **options: Any
+    ) -> SmallCase:
+        """The small case of a method, wrapped, for tests.
+
+        Args:
+            beta: of the wrapped method, where `inner` is not given.
+            inner: case of the method to wrap; `None` for cross-entropy.
+            options: further arguments of the constructor.
+        """
+        inner = CrossEntropy.small_case(beta) if inner is None else inner
+        return inner._replace(method=cls(inner.method, **{"eps": 0.05, "steps": 2, **options}))
 
     def check(self, model: nn.Module, x: ArrayLike, y: ArrayLike) -> Batch:
         """The batch, whose images must lie in [0, 1]: the attack moves them within it.

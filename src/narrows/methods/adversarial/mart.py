@@ -60,6 +60,7 @@ class MART(Adversarial):
         torch.Size([])
     """
 
+    source = "Wang et al. 2020, ICLR"
     start = "normal"
     variants: ClassVar = {
         "ib_rar": {"eps": 0.03, "steps": 10, "step_size": 2.3 * 0.03 / 10, "weight": 0.5}

@@ -48,6 +48,7 @@ class PGDTraining(Adversarial):
         torch.Size([])
     """
 
+    source = "Madry et al. 2018, arXiv 1706.06083"
     needs_clean: ClassVar[bool] = False
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:

@@ -58,6 +58,7 @@ class TRADES(Adversarial):
         torch.Size([])
     """
 
+    source = "Zhang et al. 2019, arXiv 1901.08573"
     start = "normal"
     tracked: ClassVar[Images] = "clean"
     variants: ClassVar = {
