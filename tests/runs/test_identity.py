@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from narrows.experiments.config import DEFAULTS, RunConfig, load_config
 
-from narrows.training import RECIPES
+from narrows.training import PUBLISHED
 
 # Of folders that there are; keys that have come since are at their defaults in them.
 KNOWN = {
@@ -38,13 +38,13 @@ def test_new_keys_count_where_they_are_set(change):
     assert load_config(overrides=[change]).identity() != KNOWN["digits"]
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
-def test_a_recipe_takes_the_place_of_the_data_sets_own_and_single_numbers_go_over_it(name):
-    config = load_config(values={"data": "mnist", "recipe": name})
-    assert config.train == RECIPES[name]
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_published_settings_replace_the_data_sets_own_and_single_numbers_go_over_it(name):
+    config = load_config(values={"data": "mnist", "settings": name})
+    assert config.train == PUBLISHED[name]
     assert config.network == DEFAULTS["mnist"][0]
-    assert config.recipe is None  # what is stored says every number, by no other name
-    assert config == RunConfig(data="mnist", recipe=name).resolve()
-    changed = load_config(overrides=["data=mnist", f"recipe={name}", "train.batch_size=77"])
-    assert changed.train == replace(RECIPES[name], batch_size=77)
-    assert RunConfig(data="mnist", train=RECIPES[name]).identity() == config.identity()
+    assert config.settings is None  # what is stored says every number, by no other name
+    assert config == RunConfig(data="mnist", settings=name).resolve()
+    changed = load_config(overrides=["data=mnist", f"settings={name}", "train.batch_size=77"])
+    assert changed.train == replace(PUBLISHED[name], batch_size=77)
+    assert RunConfig(data="mnist", train=PUBLISHED[name]).identity() == config.identity()

@@ -97,7 +97,7 @@ def test_a_folder_that_is_no_run_or_not_finished_is_named(folder, tmp_path):
 
 def test_a_folder_from_before_shapes_were_stored_is_read_too(folder, tmp_path):
     stored = json.loads((folder / "config.json").read_text())
-    for key in ("adversarial", "recipe", "first_seed", "stack"):
+    for key in ("adversarial", "settings", "first_seed", "stack"):
         del stored[key]
     (tmp_path / "config.json").write_text(json.dumps(stored))
     (tmp_path / "vib").mkdir()

@@ -98,7 +98,7 @@ def select_robust_layers(
         train: what the networks learn from.
         validation: what epochs and layers are chosen on; keep the test set out of this.
         attack: say `PGD(eps=8 / 255, steps=10, restarts=1)`.
-        config: the recipe of every network.
+        config: training settings of every network.
         layers: names to try; `None` for all hidden layers (see `narrows.models.hidden`).
         method: the regularised training of given layers.
         margin: the least gain that counts, in accuracy.

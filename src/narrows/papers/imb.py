@@ -195,7 +195,7 @@ def _measured(
         return read_json(path, _POINTS, list[PlanePoint])
     train = splits.train + splits.validation
     members, wanted = _members(name, config), measured_epochs(config.epochs, config.points)
-    recipe = TrainConfig(
+    settings = TrainConfig(
         epochs=config.epochs,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
@@ -216,7 +216,15 @@ def _measured(
 
         # Nothing is chosen here, so that 32 patterns are enough to validate on.
         subset = splits.test.take(slice(0, 32))
-        fit(members, train, subset, recipe, checkpoint=checkpoint, identity=name, on_epoch=on_epoch)
+        fit(
+            members,
+            train,
+            subset,
+            settings,
+            checkpoint=checkpoint,
+            identity=name,
+            on_epoch=on_epoch,
+        )
     write_json(done, "completion mark", {"epochs": config.epochs})
     checkpoint.unlink(missing_ok=True)
     return points

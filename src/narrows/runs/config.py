@@ -22,8 +22,8 @@ from narrows.runs.defaults import DEFAULTS, natural_network
 from narrows.runs.identity import identity_of
 from narrows.runs.options import check_options
 from narrows.runs.records import Member
-from narrows.training.recipe import TrainConfig
-from narrows.training.recipes import RECIPES
+from narrows.training.config import TrainConfig
+from narrows.training.published import PUBLISHED
 
 __all__ = ["EvaluateConfig", "ResolvedConfig", "RunConfig"]
 
@@ -98,13 +98,14 @@ class RunConfig:
         device: where to train, `"cpu"` or `"cuda"`.
         network: the network of every method; `None` for each method's natural one on the data set.
         networks: networks of single methods, by name, where one for all does not suit.
-        train: the training settings; `None` for the data set's own, or those of `recipe`.
+        train: the training settings; `None` for those that `settings` names, or
+            else the data set's own.
         evaluate: what is measured.
         options: further arguments of a method, or of adversarial training, by its name.
         adversarial: adversarial training around every method: `"pgd_training"`, `"trades"` or
             `"mart"`; `None` for none.
-        recipe: name of published training settings (see `narrows.training.recipes`) that take the
-            place of the data set's own.
+        settings: name of published training settings (see `narrows.training.published`) that
+            replace the data set's own.
         first_seed: the first of the seeds.
         stack: whether models are trained in one vectorised step where their layers allow it, which
             needs the memory of all of them at once; otherwise one after another in each step.
@@ -124,7 +125,7 @@ class RunConfig:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     adversarial: str | None = None
-    recipe: str | None = None
+    settings: str | None = None
     first_seed: int = 0
     stack: bool = True
     data_sha256: str = ""
@@ -151,7 +152,7 @@ class RunConfig:
             ("data set", [self.data], DATASETS),
             ("method", methods, METHODS),
             ("adversarial training", [self.adversarial], WRAPPERS),
-            ("recipe", [self.recipe], RECIPES),
+            ("training settings", [self.settings], PUBLISHED),
         ):
             for name in names:
                 if name is not None and name not in valid:
@@ -166,8 +167,8 @@ class RunConfig:
         for owner, options in self.options.items():
             check_options(owner, options)
         _, train = DEFAULTS[self.data]
-        if self.recipe is not None:
-            train = RECIPES[self.recipe]
+        if self.settings is not None:
+            train = PUBLISHED[self.settings]
         grids = {method: self._grid(method) for method in self.methods}
         if (count := self.seeds * sum(map(len, grids.values()))) > _MOST_MEMBERS:
             raise ConfigError(

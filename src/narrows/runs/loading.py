@@ -18,7 +18,7 @@ from narrows.runs.defaults import DEFAULTS, natural_network
 from narrows.runs.files import read_json
 from narrows.runs.overrides import explain, parse_overrides
 from narrows.runs.shapes import check_shapes
-from narrows.training.recipes import RECIPES
+from narrows.training.published import PUBLISHED
 
 __all__ = ["load_config"]
 
@@ -52,7 +52,7 @@ def load_config(
             parse_overrides(overrides),
         )
         check_shapes(OmegaConf.to_container(given), RunConfig)
-        # Twice: data set, network and recipe decide what a lone `train.epochs` is a change of.
+        # Built twice: a lone `train.epochs` changes the settings that the other keys choose.
         first = _build(OmegaConf.merge(OmegaConf.structured(RunConfig), given))
         base = OmegaConf.structured(_base(first, given))
         return _natural(_build(OmegaConf.merge(base, given)), given).resolve()
@@ -94,8 +94,8 @@ def _base(first: RunConfig, given: Mapping[str, Any]) -> RunConfig:
         natural = natural_network(first.data, method)
         name = _name(given["networks"][method], natural)
         networks[method] = natural if name == natural.name else NetworkConfig(name)
-    if first.recipe is not None:
-        train = RECIPES[first.recipe]
+    if first.settings is not None:
+        train = PUBLISHED[first.settings]
     return RunConfig(data=first.data, network=network, networks=networks, train=train)
 
 

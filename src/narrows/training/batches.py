@@ -9,8 +9,8 @@ from torch import Tensor
 
 from narrows.data import Dataset, epoch_rows
 from narrows.data.augment import crop_and_flip
+from narrows.training.config import TrainConfig
 from narrows.training.members import Members
-from narrows.training.recipe import TrainConfig
 
 __all__ = ["seeded_batches"]
 

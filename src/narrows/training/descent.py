@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from narrows.training.config import TrainConfig
 from narrows.training.members import Members
 from narrows.training.optimisers import clip_gradients, critic_optimiser, model_optimiser
 from narrows.training.ramps import Ramps
-from narrows.training.recipe import TrainConfig
 from narrows.training.state import below, load_optimiser, optimiser_state, prefixed
 
 __all__ = ["Descent"]

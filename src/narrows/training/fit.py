@@ -12,8 +12,8 @@ import torch
 from narrows.checks import check_path
 from narrows.data import Dataset
 from narrows.errors import DivergedError
+from narrows.training.config import TrainConfig
 from narrows.training.members import Members
-from narrows.training.recipe import TrainConfig
 from narrows.training.trainer import Trainer
 
 __all__ = ["fit"]
@@ -36,7 +36,7 @@ def fit(
         members: what to train.
         train: the training set, on the members' device.
         validation: the set that the best epoch is chosen on.
-        config: the recipe.
+        config: the training settings.
         checkpoint: where the state is kept; `None` keeps none.
         identity: what the checkpoint must say that it belongs to.
         on_epoch: called after each epoch, and once where training goes on from a checkpoint, for

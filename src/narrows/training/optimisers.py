@@ -1,4 +1,4 @@
-"""The optimisers of the recipes, and the norm of a gradient cut to a length.
+"""The optimisers that training settings name, and the clipping of gradients.
 
     g <- g min(1, clip_norm / (|g| + 1e-6))
 
@@ -18,13 +18,13 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, Optimizer
 
-from narrows.training.recipe import TrainConfig
+from narrows.training.config import TrainConfig
 
 __all__ = ["clip_gradients", "critic_optimiser", "model_optimiser"]
 
 
 def model_optimiser(parameters: Sequence[nn.Parameter], config: TrainConfig) -> Optimizer:
-    """The optimiser that the recipe names, for what the model's step trains."""
+    """The optimiser that the settings name, for what the model's step trains."""
     rate, decay = config.learning_rate, config.weight_decay
     betas = (config.adam_beta1, 0.999)
     match config.optimiser:

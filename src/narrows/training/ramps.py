@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from narrows.training.recipe import TrainConfig
+from narrows.training.config import TrainConfig
 
 __all__ = ["Ramps", "ramped"]
 
@@ -32,7 +32,7 @@ class Ramps:
 
     Args:
         live: their tensors by name, `[members, ...]`, whose beta is that of the end of the ramp.
-        config: the recipe.
+        config: the training settings.
         steps_per_epoch: batches of one pass over the training set.
     """
 
@@ -68,5 +68,5 @@ class Ramps:
 
 
 def ramped(live: Mapping[str, Tensor], config: TrainConfig) -> list[str]:
-    """Names of the tensors that are on a ramp; none where the recipe has none."""
+    """Names of the tensors that are on a ramp; none where the settings have no ramp."""
     return [name for name in _BETA if name in live] if config.beta_ramp else []

@@ -19,10 +19,10 @@ from narrows.data import Dataset
 from narrows.errors import CheckpointError, ConfigError, DivergedError
 from narrows.storage import convert_header, load_tensors, save_tensors
 from narrows.training.batches import seeded_batches
+from narrows.training.config import TrainConfig
 from narrows.training.descent import Descent
 from narrows.training.members import Members, accuracies
 from narrows.training.ramps import ramped
-from narrows.training.recipe import TrainConfig
 from narrows.training.records import CheckpointHeader, Divergence, EpochRecord, finite
 from narrows.training.state import (
     below,
