@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,7 +25,7 @@ from torch import Tensor
 from narrows.checks import check_path
 from narrows.errors import CheckpointError, StoreError
 
-__all__ = ["convert_header", "load_tensors", "save_tensors", "write_atomically"]
+__all__ = ["convert_header", "json_finite", "load_tensors", "save_tensors", "write_atomically"]
 
 T = TypeVar("T")
 
@@ -53,6 +54,20 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def json_finite(value: Any) -> Any:
+    """A value as JSON can hold it: NaN and infinity become None, in mappings and lists too.
+
+    Example:
+        >>> json_finite({"nats": 0.5, "ceiling": math.inf})
+        {'nats': 0.5, 'ceiling': None}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): json_finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def save_tensors(

@@ -16,7 +16,6 @@ one has the same eigenvectors, and at eps = 1e-5 nearly the same normalised eige
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -25,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.errors import InputError
-from narrows.information.hsic import gaussian_kernel, normalise_kernel
+from narrows.information.hsic import default_bandwidth, gaussian_kernel, normalise_kernel
 from narrows.models.layers import as_written, layer_of, unwrapped
 from narrows.types import Batch
 
@@ -157,8 +156,7 @@ def channel_scores(features: Tensor, targets: Sequence[Tensor], eps: float) -> T
 
 def _kernels(x: Tensor) -> Tensor:
     """The `gaussian_kernel` of `[channels, m, pixels]`, in few passes over its large result."""
-    width = 5 * math.sqrt(x.shape[-1])
-    x = (x - x.mean(-2, keepdim=True)) / width
+    x = (x - x.mean(-2, keepdim=True)) / default_bandwidth(x.shape[-1])
     half = -0.5 * x.square().sum(-1)
     return torch.baddbmm(half[:, :, None] + half[:, None, :], x, x.mT).exp()
 

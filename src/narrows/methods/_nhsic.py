@@ -15,7 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from narrows.errors import ConfigError, InputError, unknown_name
-from narrows.information.hsic import gaussian_kernel, linear_kernel, normalise_kernel
+from narrows.information.hsic import (
+    default_bandwidth,
+    gaussian_kernel,
+    linear_kernel,
+    normalise_kernel,
+)
 from narrows.methods._base import Method
 from narrows.methods._distances import squared_distances
 from narrows.models.hidden import hidden_layers
@@ -157,8 +162,8 @@ def layer_dependence(
 
 def _gaussian_kernels(layers: Sequence[Tensor]) -> Tensor:
     """The `gaussian_kernel` of each layer, `[layers, batch, batch]`, at less cost."""
-    apart = [squared_distances(layer.flatten(1)) / layer[0].numel() for layer in layers]
-    return (torch.stack(apart) * (-0.5 / 5**2)).exp()
+    per_column = [squared_distances(layer.flatten(1)) / layer[0].numel() for layer in layers]
+    return (torch.stack(per_column) * (-0.5 / default_bandwidth(1) ** 2)).exp()
 
 
 def label_gram(batch: Batch, classes: int, kind: LabelKernel) -> Tensor:

@@ -9,11 +9,11 @@ its way forward, with normalisation or without.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from narrows.checks import check_number
 from narrows.errors import ConfigError, unknown_name
@@ -21,6 +21,7 @@ from narrows.models.mlp import Normalise
 
 __all__ = [
     "NormKind",
+    "ResidualNet",
     "Stem",
     "check_images",
     "conv",
@@ -67,6 +68,44 @@ def linear(wide: int, narrow: int) -> nn.Linear:
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+class ResidualNet(nn.Module):
+    """Base of the residual networks: groups of blocks, registered as `layer1`, `layer2`, ..."""
+
+    groups: int = 0
+
+    def add_groups(
+        self,
+        block: Callable[[int, int, int], nn.Module],
+        channels: int,
+        widths: Sequence[int],
+        blocks: int,
+    ) -> int:
+        """Register the groups; the first block of each but the first has a stride of 2.
+
+        Args:
+            block: builds a block of input channels, output channels and stride.
+            channels: of the images that the first group sees.
+            widths: output channels of each group.
+            blocks: number of blocks per group.
+
+        Returns:
+            The channels that the last group returns.
+        """
+        self.groups = len(widths)
+        for number, width in enumerate(widths, 1):
+            first = block(channels, width, 1 if number == 1 else 2)
+            others = [block(width, width, 1) for _ in range(blocks - 1)]
+            self.add_module(f"layer{number}", nn.Sequential(first, *others))
+            channels = width
+        return channels
+
+    def run_groups(self, x: Tensor) -> Tensor:
+        """The output of the last group."""
+        for number in range(1, self.groups + 1):
+            x = self.get_submodule(f"layer{number}")(x)
+        return x
 
 
 def shrink_branches(last: Sequence[nn.Conv2d]) -> None:

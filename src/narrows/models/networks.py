@@ -201,10 +201,13 @@ def _wide_resnet(config: NetworkConfig, shape: Sequence[int], out: int) -> list[
     return [net]
 
 
-# Each returns the layers from an input to `out` numbers, the last of them linear.
-NETWORKS: dict[str, Callable[[NetworkConfig, Sequence[int], int], list[nn.Module]]] = {
+# Each returns the layers from an input to `out` numbers, the last of them linear. The keys are
+# spelt out, because `narrows.registry` reads them from the source for the help texts.
+NETWORKS: dict[str, Layers] = {
     "mlp": _mlp,
-    **dict.fromkeys(SMALL, _small),
+    "cnn": _small,
+    "lenet": _small,
+    "carlini": _small,
     "vgg16": _vgg16,
     "resnet18": _resnet18,
     "preact_resnet18": _preact_resnet18,

@@ -17,11 +17,13 @@ sum stays of order one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from narrows.models.convolution import (
     NormKind,
+    ResidualNet,
     check_images,
     conv,
     input_map,
@@ -55,7 +57,7 @@ class _Block(nn.Module):
         return skip + self.conv2(self.dropout(h))
 
 
-class PreActResNet(nn.Module):
+class PreActResNet(ResidualNet):
     """A network of pre-activation blocks; by default PreActResNet-18.
 
     Args:
@@ -90,16 +92,12 @@ class PreActResNet(nn.Module):
         width: float = 1.0,
     ) -> None:
         super().__init__()
-        self.groups = len(widths)
-        check_images("a pre-activation ResNet", shape, 2 ** (self.groups - 1))
+        check_images("a pre-activation ResNet", shape, 2 ** (len(widths) - 1))
         wide = scaled(stem_width, width)
         self.normalise = input_map(normalise)
         self.conv1 = conv(shape[0], wide, bias=norm == "none")
-        for number, narrow in enumerate((scaled(w, width) for w in widths), 1):
-            first = _Block(wide, narrow, 1 if number == 1 else 2, norm, dropout)
-            rest = [_Block(narrow, narrow, 1, norm, dropout) for _ in range(blocks - 1)]
-            self.add_module(f"layer{number}", nn.Sequential(first, *rest))
-            wide = narrow
+        block = partial(_Block, norm=norm, dropout=dropout)
+        wide = self.add_groups(block, wide, [scaled(w, width) for w in widths], blocks)
         self.bn = normalisation(norm, wide) if final_norm else nn.Identity()
         self.relu = nn.ReLU() if final_norm else nn.Identity()
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -109,7 +107,5 @@ class PreActResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `[batch, outputs]` of images `[batch, channels, height, width]`."""
-        x = self.conv1(self.normalise(x))
-        for number in range(1, self.groups + 1):
-            x = self.get_submodule(f"layer{number}")(x)
+        x = self.run_groups(self.conv1(self.normalise(x)))
         return self.linear(self.avgpool(self.relu(self.bn(x))).flatten(1))

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import torch
-
 from narrows.checks import check_path
 from narrows.data import Dataset
 from narrows.errors import DivergedError
+from narrows.models.noise import forked_rng
 from narrows.training.config import TrainConfig
 from narrows.training.members import Members
 from narrows.training.trainer import Trainer
@@ -54,9 +53,7 @@ def fit(
     """
     checkpoint = None if checkpoint is None else check_path(checkpoint, "checkpoint")
     trainer = Trainer(members, train, validation, config)
-    devices = [members.device] if members.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(members.seeds[0])
+    with forked_rng(members.device, members.seeds[0]):
         if checkpoint and checkpoint.exists():
             trainer.resume(checkpoint, identity)
             on_epoch(trainer)

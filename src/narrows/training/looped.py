@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from narrows.errors import ConfigError
-from narrows.training.members import Members, Solo, map_tensors
+from narrows.training.members import Members, Solo, check_seeds, map_tensors
 from narrows.training.objective import Objective
 from narrows.training.state import check_tensors
 
@@ -41,8 +40,7 @@ class Looped(Members):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(seeds, torch.device(device))
-        if len(objectives) != len(seeds) or not objectives:
-            raise ConfigError(f"{len(objectives)} models need as many seeds, got {len(seeds)}")
+        check_seeds(objectives, seeds)
         self._solos = [Solo(one, seed, device) for one, seed in zip(objectives, seeds, strict=True)]
         self.generators = [solo.generators[0] for solo in self._solos]
 

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from narrows.data import Dataset
+from narrows.errors import ConfigError
 from narrows.models.noise import SeededNoise, noise_from
 from narrows.training.objective import Objective
 from narrows.training.state import copy_tensors
 
-__all__ = ["Members", "Solo", "accuracies", "map_tensors", "tensors_of"]
+__all__ = ["Members", "Solo", "accuracies", "check_seeds", "map_tensors", "tensors_of"]
 
 
 # A seed's images are moved by other numbers than its noise is made of.
@@ -121,6 +122,16 @@ class Solo(Members):
             for p in self._objective.parameters()
             if p.requires_grad and critic == (id(p) in self._critic)
         ]
+
+
+def check_seeds(objectives: Sequence[Objective], seeds: Sequence[int]) -> None:
+    """Refuse another number of seeds than of objectives, or none.
+
+    Raises:
+        ConfigError: saying how many there are.
+    """
+    if len(objectives) != len(seeds) or not objectives:
+        raise ConfigError(f"{len(objectives)} models need as many seeds, got {len(seeds)}")
 
 
 def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:

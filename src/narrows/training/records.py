@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from torch import Tensor
-
-__all__ = ["CheckpointHeader", "Divergence", "EpochRecord", "finite"]
+__all__ = ["CheckpointHeader", "Divergence", "EpochRecord"]
 
 
 class Divergence(NamedTuple):
@@ -70,8 +67,3 @@ class CheckpointHeader:
             and set(counts) <= {members}
             and all(0 <= member < members for member, _ in self.diverged)
         )
-
-
-def finite(values: Tensor) -> list[float | None]:
-    """For JSON, which has no infinity and no NaN: they become null."""
-    return [value if math.isfinite(value) else None for value in values.tolist()]

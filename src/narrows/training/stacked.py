@@ -16,7 +16,7 @@ from torch.func import functional_call, vmap
 
 from narrows.errors import ConfigError
 from narrows.models.noise import noise_from
-from narrows.training.members import Members, tensors_of
+from narrows.training.members import Members, check_seeds, tensors_of
 from narrows.training.objective import Objective
 
 __all__ = ["Stacked"]
@@ -44,8 +44,7 @@ class Stacked(Members):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(seeds, torch.device(device))
-        if len(objectives) != len(seeds) or not objectives:
-            raise ConfigError(f"{len(objectives)} models need as many seeds, got {len(seeds)}")
+        check_seeds(objectives, seeds)
         _check_stackable(objectives)
         first = objectives[0]
         listed = [tensors_of(objective) for objective in objectives]

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from narrows.data import Dataset
 from narrows.errors import CheckpointError, ConfigError, DivergedError
-from narrows.storage import convert_header, load_tensors, save_tensors
+from narrows.storage import convert_header, json_finite, load_tensors, save_tensors
 from narrows.training.batches import seeded_batches
 from narrows.training.config import TrainConfig
 from narrows.training.descent import Descent
 from narrows.training.members import Members, accuracies
 from narrows.training.ramps import ramped
-from narrows.training.records import CheckpointHeader, Divergence, EpochRecord, finite
+from narrows.training.records import CheckpointHeader, Divergence, EpochRecord
 from narrows.training.state import (
     below,
     copy_tensors,
@@ -142,8 +142,10 @@ class Trainer:
         self._check_weights(step)
         record = EpochRecord(
             epoch=self.epoch,
-            losses={name: finite(value / (step + 1)) for name, value in sums.items()},
-            validation_accuracy=finite(self._validate()),
+            losses={
+                name: json_finite((value / (step + 1)).tolist()) for name, value in sums.items()
+            },
+            validation_accuracy=json_finite(self._validate().tolist()),
             best_epoch=self._best.epoch.tolist(),
             seconds=time.perf_counter() - started,
         )

@@ -35,7 +35,7 @@ from narrows.models.outputs import average_logits, logits_of, pack, unpack
 from narrows.models.precision import at_least_float32
 from narrows.types import Batch, ModelOutput, Term
 
-__all__ = ["Adversarial", "Images", "Mode", "Variant", "divergence"]
+__all__ = ["Adversarial", "Images", "Mode", "Variant", "WithDivergence", "divergence"]
 
 Images = Literal["clean", "adversarial"]
 Mode = Literal["eval", "train"]
@@ -238,6 +238,49 @@ class Adversarial(Method):
             f"{self.method!r}, eps={self.eps}, steps={self.steps}, step_size={self.step_size}, "
             f"mode={self.mode!r}, regularise={self.regularise!r}"
         )
+
+
+class WithDivergence(Adversarial):
+    """Base of TRADES and MART, whose loss has a weighted divergence of two predictions.
+
+    Args:
+        method: see `Adversarial`, likewise `eps` to `regularise`.
+        eps: Linf radius, in units of the [0, 1] image range.
+        steps: gradient steps of the inner attack.
+        step_size: length of one step; `None` for 2.5 * eps / steps.
+        mode: mode of the model under attack, `"eval"` or `"train"`.
+        regularise: which images the wrapped method's regulariser sees.
+        weight: of the divergence, finite and at least 0.
+
+    Raises:
+        ConfigError: for another weight, and as `Adversarial`.
+    """
+
+    start = "normal"
+
+    def __init__(
+        self,
+        method: Method,
+        eps: float = 8 / 255,
+        steps: int = 10,
+        step_size: float | None = None,
+        mode: Mode = "eval",
+        regularise: Images = "clean",
+        weight: float = 6.0,
+    ) -> None:
+        super().__init__(method, eps, steps, step_size, mode, regularise)
+        if not 0 <= weight < math.inf:
+            raise ConfigError(f"{type(self).__name__} needs a finite weight >= 0, got {weight}")
+        self.weight = weight
+
+    @classmethod
+    def ib_rar(cls, method: Method) -> Self:
+        """The variant in IB-RAR's published code."""
+        return cls.wrap(method, "ib_rar")
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return f"{super().extra_repr()}, weight={self.weight}"
 
 
 def divergence(clean: ModelOutput, adversarial: ModelOutput) -> Tensor:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from torch import Tensor
 
-from narrows.errors import ConfigError
-from narrows.methods._base import Method, negative_log_likelihood
-from narrows.methods.adversarial._base import Adversarial, Images, Mode, divergence
+from narrows.methods._base import negative_log_likelihood
+from narrows.methods.adversarial._base import WithDivergence, divergence
 from narrows.models.outputs import average_logits
 from narrows.types import Batch, ModelOutput, Term
 
 __all__ = ["MART"]
 
 
-class MART(Adversarial):
+class MART(WithDivergence):
     """MART: adversarial training that gives more weight to misclassified images.
 
         L = E[-log q(y|x') - log(1 - max_{k != y} q(k|x'))]
@@ -61,30 +60,9 @@ class MART(Adversarial):
     """
 
     source = "Wang et al. 2020, ICLR"
-    start = "normal"
     variants: ClassVar = {
         "ib_rar": {"eps": 0.03, "steps": 10, "step_size": 2.3 * 0.03 / 10, "weight": 0.5}
     }
-
-    def __init__(
-        self,
-        method: Method,
-        eps: float = 8 / 255,
-        steps: int = 10,
-        step_size: float | None = None,
-        mode: Mode = "eval",
-        regularise: Images = "clean",
-        weight: float = 6.0,
-    ) -> None:
-        super().__init__(method, eps, steps, step_size, mode, regularise)
-        if not 0 <= weight < math.inf:
-            raise ConfigError(f"MART needs a finite weight >= 0, got {weight}")
-        self.weight = weight
-
-    @classmethod
-    def ib_rar(cls, method: Method) -> Self:
-        """The variant in IB-RAR's code."""
-        return cls.wrap(method, "ib_rar")
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
         """Boosted cross-entropy on the adversarial images."""
@@ -98,10 +76,6 @@ class MART(Adversarial):
         doubt = 1 - log_p.gather(-1, batch.y.unsqueeze(-1)).squeeze(-1).exp()
         value = (divergence(clean, adversarial) * doubt).mean()
         return {**super().regulariser(output, batch), "mart": Term(value, self.weight)}
-
-    def extra_repr(self) -> str:
-        """The arguments of the constructor."""
-        return f"{super().extra_repr()}, weight={self.weight}"
 
 
 def _margin(logits: Tensor, y: Tensor) -> Tensor:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import ClassVar, Self
+from typing import ClassVar, get_args
 
 from torch import Tensor, nn
 
 from narrows.errors import ConfigError
 from narrows.methods._base import Method
-from narrows.methods.adversarial._base import Adversarial, Images, Mode, divergence
+from narrows.methods.adversarial._base import Images, Mode, WithDivergence, divergence
 from narrows.models.outputs import logits_of
 from narrows.models.precision import at_least_float32
 from narrows.types import Batch, ModelOutput, Term
@@ -18,7 +17,7 @@ from narrows.types import Batch, ModelOutput, Term
 __all__ = ["TRADES"]
 
 
-class TRADES(Adversarial):
+class TRADES(WithDivergence):
     """TRADES: cross-entropy on clean images, and a prediction that is stable around each of them.
 
         L = E[-log q(y|x)] + weight * E max_{|x' - x|_inf <= eps} KL(q(.|x) || q(.|x'))
@@ -59,7 +58,6 @@ class TRADES(Adversarial):
     """
 
     source = "Zhang et al. 2019, arXiv 1901.08573"
-    start = "normal"
     tracked: ClassVar[Images] = "clean"
     variants: ClassVar = {
         "ib_rar": {
@@ -79,19 +77,10 @@ class TRADES(Adversarial):
         weight: float = 6.0,
         predict: Images = "clean",
     ) -> None:
-        super().__init__(method, eps, steps, step_size, mode, regularise)
-        if not 0 <= weight < math.inf or predict not in ("clean", "adversarial"):
-            raise ConfigError(
-                "TRADES needs a finite weight >= 0 and predict 'clean' or 'adversarial', "
-                f"got {weight} and {predict!r}"
-            )
-        self.weight = weight
+        super().__init__(method, eps, steps, step_size, mode, regularise, weight)
+        if predict not in get_args(Images):
+            raise ConfigError(f"TRADES needs predict 'clean' or 'adversarial', got {predict!r}")
         self.predict: Images = predict
-
-    @classmethod
-    def ib_rar(cls, method: Method) -> Self:
-        """The variant in IB-RAR's code."""
-        return cls.wrap(method, "ib_rar")
 
     def objective(self, model: nn.Module, batch: Batch) -> Callable[[Tensor], Tensor]:
         """The divergence from the clean prediction, which is held."""
@@ -110,4 +99,4 @@ class TRADES(Adversarial):
 
     def extra_repr(self) -> str:
         """The arguments of the constructor."""
-        return f"{super().extra_repr()}, weight={self.weight}, predict={self.predict!r}"
+        return f"{super().extra_repr()}, predict={self.predict!r}"
