@@ -36,9 +36,13 @@ __all__ = ["Method", "Sizes", "SmallCase", "negative_log_likelihood", "small_bat
 
 
 class Sizes(NamedTuple):
-    """What a method may have to know of a network before it can be built.
+    """The sizes of a network that a method may need before it can be built.
 
-    `hidden` are the widths of its binary stochastic layers, where it has any.
+    Attributes:
+        inputs: number of input features.
+        latent: K, number of units of z.
+        classes: number of classes.
+        hidden: widths of the binary stochastic layers, where there are any.
     """
 
     inputs: int
@@ -142,8 +146,8 @@ class Method(nn.Module, ABC):
         """Scalar loss of `model`, for a training loop of your own.
 
         The model runs in the precision of the loop, under autocast too; the loss is computed in
-        float32 at least. Where the model is a `DistributedDataParallel`, what the method itself
-        trains is kept equal in all processes.
+        at least float32. With a `DistributedDataParallel` model, the parameters of the method
+        itself are kept equal in all processes.
 
         Args:
             model: any classifier that has what the method needs.
@@ -152,7 +156,7 @@ class Method(nn.Module, ABC):
             y: labels `[batch]` of any integer type.
 
         Raises:
-            InputError: for a batch or a model that cannot be trained on, saying why.
+            InputError: for a batch or a model that cannot be used, saying why.
             DivergedError: for a loss that is not finite, naming the term that is not.
         """
         batch = self.check(model, x, y)
@@ -164,25 +168,30 @@ class Method(nn.Module, ABC):
         return finite_total(type(self).__name__, terms, batch.x)
 
     def check(self, model: nn.Module, x: ArrayLike, y: ArrayLike) -> Batch:
-        """The batch that the rest of the method may rely on.
+        """The batch, checked and converted to tensors.
+
+        Args:
+            model: classifier that the batch is for.
+            x: inputs `[batch, ...]`.
+            y: labels `[batch]`.
 
         Raises:
-            InputError: for inputs or labels that cannot be trained on.
+            InputError: for inputs or labels that cannot be used.
         """
         return check_batch(model, x, y)
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
-        """Run the model once; a method that needs more than its output overrides this."""
+        """Run the model once. A method that needs more than the output overrides this."""
         return as_output(model(batch.x))
 
     def terms(self, output: ModelOutput, batch: Batch) -> LossTerms:
-        """The loss in its parts, from what `observe` returned."""
+        """The loss in its parts, from the output of `observe`."""
         return LossTerms(
             self.prediction_loss(output, batch.y).mean(), self.regulariser(output, batch)
         )
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
-        """Loss per input `[batch]`: cross-entropy unless a method says otherwise."""
+        """Loss per input `[batch]`: cross-entropy unless a method overrides it."""
         return negative_log_likelihood(output.logits, y)
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
@@ -191,7 +200,10 @@ class Method(nn.Module, ABC):
 
     @property
     def matures(self) -> float:
-        """Share of training after which the loss stays what it is: no epoch before is chosen."""
+        """Share of training before which no epoch is chosen as the best; 0 unless overridden.
+
+        A method whose loss changes during training returns the share after which it is constant.
+        """
         return 0.0
 
     @property
@@ -200,11 +212,15 @@ class Method(nn.Module, ABC):
         return 0
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
-        """What the critic's own optimiser owns; nothing where there is no adversary."""
+        """The parameters of the critic's own optimiser; none where there is no adversary."""
         return iter(())
 
     def critic_loss(self, output: ModelOutput, batch: Batch) -> Tensor:
-        """Scalar that the critic descends, given a detached output."""
+        """Scalar that the critic minimises, given a detached output.
+
+        Raises:
+            InputError: for a method without a critic.
+        """
         raise InputError(f"{type(self).__name__} has no critic")
 
     def _latent(self, output: ModelOutput) -> Latent:
@@ -219,7 +235,7 @@ class Method(nn.Module, ABC):
 
     def _or_tap(self) -> str:
         plain = self.latent == "deterministic"
-        return ", or tap(model, [...], latent='layer name') to take a layer as it is" * plain
+        return ", or tap(model, [...], latent='layer name') to use a layer unchanged" * plain
 
     def _gaussian(self, output: ModelOutput) -> Latent:
         latent = self._latent(output)
@@ -233,7 +249,7 @@ class Method(nn.Module, ABC):
         return latent
 
     def __repr__(self) -> str:
-        """How to build it again."""
+        """The call that builds the method again."""
         return f"{type(self).__name__}({self.extra_repr()})"
 
     def extra_repr(self) -> str:

@@ -141,12 +141,12 @@ class AIB(Method):
 
     @classmethod
     def build(cls, beta: float, sizes: Sizes, **options) -> Self:
-        """Build it with a critic that fits the network."""
+        """Build the method with a critic of the network's sizes; see `Method.build`."""
         return cls(beta, inputs=sizes.inputs, latent=sizes.latent, **options)
 
     @property
     def critic_steps(self) -> int:
-        """How often T is updated, k in Algorithm 1."""
+        """Updates of T before each model step, k in Algorithm 1."""
         return self.steps
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
@@ -156,7 +156,17 @@ class AIB(Method):
     def critic_step(
         self, model: nn.Module, x: ArrayLike, y: ArrayLike, optimiser: torch.optim.Optimizer
     ) -> Tensor:
-        """Steps 3 to 5 of Algorithm 1, for a training loop of your own; returns the loss of T."""
+        """Steps 3 to 5 of Algorithm 1, for a training loop of your own.
+
+        Args:
+            model: classifier with a latent.
+            x: inputs `[batch, ...]`.
+            y: labels `[batch]`.
+            optimiser: of `critic_parameters()`.
+
+        Returns:
+            The loss of T before the step, a scalar.
+        """
         batch = self.check(model, x, y)
         equalise(self, model)
         with classes_checked(model, batch):
@@ -171,7 +181,7 @@ class AIB(Method):
         return loss.detach()
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
-        """Run the model and keep, beside its output, x with all but p salient inputs at zero."""
+        """Run the model and add x_S to its output, x with all but p salient inputs at zero."""
         if self.selected == self.inputs:
             return _with_selected(as_output(model(batch.x)), batch.x)
         if (features := batch.x[0].numel()) != self.inputs:
@@ -184,7 +194,7 @@ class AIB(Method):
 
     def _with_gradient(self, model: nn.Module, x: Tensor) -> tuple[ModelOutput, Tensor]:
         """One forward pass, and the gradient of sum_k z_k with respect to x."""
-        if (leaf := _followed(x)) is not None:
+        if (leaf := _as_leaf(x)) is not None:
             output = as_output(model(leaf))
             total = self._latent(output).z.sum()
             return output, torch.autograd.grad(total, leaf, retain_graph=True)[0]
@@ -208,7 +218,7 @@ class AIB(Method):
         return {"donsker_varadhan": Term(bound, weight)}
 
     def critic_loss(self, output: ModelOutput, batch: Batch) -> Tensor:
-        """Minus the bound, with the partition's gradient taken against its moving average."""
+        """Minus the bound; the gradient of log E exp T divides by the moving average."""
         joint, marginal = self._pairs(output)
         log_mean = _log_mean_exp(marginal)
         with torch.no_grad():
@@ -233,7 +243,7 @@ class AIB(Method):
                 f"got {x.shape[1]} and {z.shape[1]}"
             )
         if len(z) < 2:
-            raise InputError("AIB compares the images of a batch, so it needs at least two of them")
+            raise InputError("AIB compares the images of a batch, so it needs at least two")
         kind = self.critic.read_z.weight.dtype
         return self.critic(x.to(kind), z.to(kind))
 
@@ -247,17 +257,23 @@ class AIB(Method):
 
 
 def keep_largest(x: Tensor, score: Tensor, count: int) -> Tensor:
-    """Keep the `count` features of each image with the largest |score|, set the others to 0."""
+    """Keep the `count` features of each image with the largest |score|, set the others to 0.
+
+    Args:
+        x: images `[batch, ...]`.
+        score: of each feature, in the shape of `x`.
+        count: features to keep per image.
+    """
     flat = x.flatten(1)
     kept = score.flatten(1).abs().topk(count, dim=1, sorted=False).indices
     return torch.zeros_like(flat).scatter(1, kept, flat.gather(1, kept)).view(x.shape)
 
 
-def _followed(x: Tensor) -> Tensor | None:
-    """The input as autograd follows it; None where it can't: in a stack, or without gradients.
+def _as_leaf(x: Tensor) -> Tensor | None:
+    """The input as a leaf of autograd; None inside vmap, or where gradients are disabled.
 
-    torch.func can do it there, but refuses a model that updates running statistics, so neither
-    serves everywhere.
+    There torch.func differentiates instead. It refuses models that update running statistics, so
+    neither way works everywhere.
     """
     if not torch.is_grad_enabled():
         return None

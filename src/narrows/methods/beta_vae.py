@@ -94,11 +94,16 @@ class BetaVAE(Method):
         return SmallCase(cls(beta, **options), model, small_batch())
 
     def forward(self, model: nn.Module, x: ArrayLike, y: ArrayLike | None = None) -> Tensor:
-        """Scalar loss of `model` on inputs `x: [batch, ...]`; labels are not looked at.
+        """Scalar loss of `model`, for a training loop of your own.
+
+        Args:
+            model: a `Bottleneck` whose decoder returns pixels.
+            x: inputs `[batch, ...]`.
+            y: ignored; accepted so that the call is that of any method.
 
         Raises:
-            InputError: for inputs that are no numbers, or outside [0, 1] where they stand for
-                probabilities.
+            InputError: for inputs that are no numbers, or outside [0, 1] with `"bernoulli"`, where
+                they are probabilities.
             DivergedError: for a loss that is not finite, naming the term that is not.
         """
         x = check_inputs(model, x, images=self.likelihood == "bernoulli")
@@ -109,7 +114,7 @@ class BetaVAE(Method):
         return finite_total("BetaVAE", terms, x)
 
     def terms(self, output: ModelOutput, batch: Batch) -> LossTerms:
-        """Distortion and rate, both in nats an input."""
+        """Distortion and rate, both in nats per input."""
         return LossTerms(self.distortion(output, batch.x).mean(), self.regulariser(output, batch))
 
     def distortion(self, output: ModelOutput, x: Tensor) -> Tensor:
@@ -131,7 +136,11 @@ class BetaVAE(Method):
         return loss if loss.dim() == 1 else loss.mean(0)
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
-        """Refuse: labels are not predicted."""
+        """Refuse: labels are not predicted.
+
+        Raises:
+            InputError: always.
+        """
         raise InputError(
             "BetaVAE reconstructs inputs and predicts no labels, so it cannot be wrapped by "
             "adversarial training; use VIB for that"

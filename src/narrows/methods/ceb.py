@@ -75,12 +75,18 @@ class CEB(Method):
 
     @classmethod
     def build(cls, beta: float, sizes: Sizes, **options) -> Self:
-        """Build it with a q(z|y) that fits the network."""
+        """Build the method with a q(z|y) of the network's sizes; see `Method.build`."""
         return cls(beta, latent=sizes.latent, classes=sizes.classes, **options)
 
     @classmethod
     def from_rho(cls, rho: float, latent: int, classes: int) -> Self:
-        """Build it from the papers' rho; the larger, the weaker the compression."""
+        """Build the method from the papers' rho.
+
+        Args:
+            rho: beta = exp(-rho), so the compression is weaker for a larger rho.
+            latent: K, number of units of z.
+            classes: number of classes.
+        """
         return cls(math.exp(-rho), latent, classes)
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:

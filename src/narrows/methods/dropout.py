@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from narrows.errors import ConfigError, InputError
 from narrows.methods._base import Method
-from narrows.models.hidden import hidden_layers, thin
+from narrows.models.hidden import drop_units, hidden_layers
 from narrows.models.layers import Hook, hooked, layer_of, unwrapped
 from narrows.models.outputs import as_output
 from narrows.types import Batch, ModelOutput
@@ -66,7 +66,7 @@ class Dropout(Method):
 
     @classmethod
     def from_rate(cls, rate: float, layers: Sequence[str] | None = None) -> Self:
-        """Build it from p, the share of units that is dropped, in [0, 1)."""
+        """Build the method from p, the share of units that is dropped, in [0, 1)."""
         if not 0 <= rate < 1:
             raise ConfigError(f"the share of dropped units must lie in [0, 1), got {rate}")
         return cls(rate / (1 - rate), layers)
@@ -77,18 +77,18 @@ class Dropout(Method):
         return self.beta / (1 + self.beta)
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
-        """Run the model with its hidden layers thinned."""
+        """Run the model with dropout in its hidden layers."""
         if not model.training:
             return as_output(model(batch.x))
-        with hooked(model, dict.fromkeys(self._chosen(model), _thinned(self.rate))):
+        with hooked(model, dict.fromkeys(self._chosen(model), _dropped(self.rate))):
             return as_output(model(batch.x))
 
     def _chosen(self, model: nn.Module) -> Sequence[str]:
         names = hidden_layers(unwrapped(model)) if self.layers is None else self.layers
         if not names:
             raise InputError(
-                f"dropout needs hidden layers, {type(model).__name__} has none that can be told "
-                "from its modules; name some with layers=[...]"
+                f"dropout needs hidden layers, and {type(model).__name__} has no modules that are "
+                "known as such; name some with layers=[...]"
             )
         for name in names:
             try:
@@ -96,7 +96,7 @@ class Dropout(Method):
             except ConfigError as error:
                 known = ", ".join(hidden_layers(unwrapped(model))) or "none"
                 raise InputError(
-                    f"the model has no layer {name!r} to thin; its hidden layers: {known}"
+                    f"the model has no layer {name!r} for dropout; its hidden layers: {known}"
                 ) from error
         return names
 
@@ -105,8 +105,8 @@ class Dropout(Method):
         return f"{super().extra_repr()}, layers={self.layers}"
 
 
-def _thinned(rate: Tensor) -> Hook:
+def _dropped(rate: Tensor) -> Hook:
     def hook(module: nn.Module, args: object, result: Tensor) -> Tensor:
-        return thin(result, rate)
+        return drop_units(result, rate)
 
     return hook

@@ -69,15 +69,15 @@ class GreedyIMB(LayerBottlenecks):
 
     @property
     def active(self) -> Tensor:
-        """Whose turn it is: `[layers]` bool, one of them true."""
+        """The layer whose turn it is: `[layers]` bool, one of them true."""
         layers = torch.arange(len(self.hidden), device=self.progress.device)
-        # A turn that is to begin at a third begins there, though a third is rounded down.
+        # A turn that begins at 1/3 begins there, although 1/3 is rounded down in float32.
         turn = (self.progress * len(self.hidden) + 1e-6).floor()
         return layers == turn.clamp(0, len(self.hidden) - 1)
 
     @property
     def matures(self) -> float:
-        """Where the last layer's turn begins: before, layers are untrained."""
+        """The share at which the last layer's turn begins: before, layers are untrained."""
         return 1 - 1 / len(self.hidden)
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class GreedyIMB(LayerBottlenecks):
         return (self.active.unsqueeze(1) * torch.stack(layers)).sum(0)
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
-        """Compression of every layer in nats; only that of one has a gradient to the network."""
+        """Compression of every layer in nats; one of them has a gradient to the network."""
         return {
             f"compression_{layer}": Term(compression_of(output, layer).mean(), self.beta)
             for layer in range(1, len(self.hidden) + 1)

@@ -10,7 +10,7 @@ from narrows.methods._nhsic import LabelKernel, LayerDependence
 
 __all__ = ["HBaR"]
 
-# (lambda_x, lambda_y) by data set, and whether adversarial training is on.
+# (lambda_x, lambda_y) by data set and use of adversarial training.
 _PAPER = {
     ("mnist", False): (1.0, 50.0),
     ("mnist", True): (0.003, 0.001),
@@ -74,10 +74,18 @@ class HBaR(LayerDependence):
         adversarial: bool = False,
         layers: Sequence[str] | None = None,
     ) -> Self:
-        """The paper's weights for a data set, with adversarial training or without.
+        """The paper's weights for a data set.
 
-        Adam for 100 epochs goes with them: on MNIST at 1e-4 on batches of 256, on CIFAR-10 at 0.01
+        It trains with Adam for 100 epochs: on MNIST at 1e-4 on batches of 256, on CIFAR-10 at 0.01
         on batches of 128 with a cosine schedule.
+
+        Args:
+            data: name of the data set.
+            adversarial: whether they are the weights for adversarial training.
+            layers: as in the constructor.
+
+        Raises:
+            ConfigError: for another data set.
         """
         if (data, adversarial) not in _PAPER:
             raise unknown_name("data set", data, {name for name, _ in _PAPER})

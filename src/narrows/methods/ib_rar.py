@@ -115,7 +115,17 @@ class IBRAR(LayerDependence):
         *,
         mask: bool = False,
     ) -> Self:
-        """The weights that the paper's text gives for a network, with its mask or without."""
+        """The weights that the paper's text gives for a network.
+
+        Args:
+            network: name of the network.
+            layers: as in the constructor.
+            mask_layer: as in the constructor.
+            mask: whether the paper's channel mask is used.
+
+        Raises:
+            ConfigError: for another network.
+        """
         if network not in _PAPER:
             raise unknown_name("network", network, _PAPER)
         kind = "paper" if mask else None
@@ -130,13 +140,20 @@ class IBRAR(LayerDependence):
         *,
         mask: bool = False,
     ) -> Self:
-        """The weights that produced the paper's numbers, with adversarial training or without."""
+        """The weights of the published code.
+
+        Args:
+            adversarial: whether they are the weights for adversarial training.
+            layers: as in the constructor.
+            mask_layer: as in the constructor.
+            mask: whether the channel mask of the code is used.
+        """
         kernel: LabelKernel = "linear" if adversarial else "gaussian"
         kind = "as_coded" if mask else None
         return cls(0.008, 10.0, layers, kernel, mask=kind, mask_layer=mask_layer)
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
-        """Run the model, its channels masked where it is trained, and read its hidden layers."""
+        """Run the model, with masked channels in training, and read its hidden layers."""
         due = self._due()
         if self.mask is None or not model.training or not (due is None or certain(due) != 0):
             return super().observe(model, batch)
@@ -150,7 +167,7 @@ class IBRAR(LayerDependence):
             return super().observe(model, batch)
 
     def _due(self) -> Tensor | None:
-        """Whether this batch is one that is masked, a scalar; None where every one is."""
+        """Whether this batch is masked, a scalar; None where every batch is."""
         if self.mask != "as_coded":
             return None
         return (self.batches > 0) & (self.batches % _EVERY == 0)
@@ -158,13 +175,13 @@ class IBRAR(LayerDependence):
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
         """The two sums over layers; that of the labels has a negative weight."""
         if self.mask == "as_coded" and self.training:
-            # Counted here and not in `observe`, which adversarial training calls twice a batch.
+            # Counted here, since adversarial training calls `observe` twice per batch.
             with torch.no_grad():
                 self.batches.add_(1)
         return super().regulariser(output, batch)
 
     def masked(self, model: nn.Module, x: ArrayLike, y: ArrayLike) -> Masked:
-        """The model without the channels that eq. 3 drops on labelled images, for evaluation.
+        """The model without the channels that eq. 3 drops on a labelled batch, for evaluation.
 
         Args:
             model: any classifier; its weights are shared, not copied.

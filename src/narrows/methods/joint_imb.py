@@ -78,7 +78,7 @@ class JointIMB(LayerBottlenecks):
         self.register_buffer("gammas", torch.tensor(weights, dtype=torch.float32))
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
-        """Layer 0's term `[batch]`, for the labels that the tree was read with."""
+        """The term of layer 0 `[batch]`, for the labels that `observe` was given."""
         return self.gammas[0] * vcr_of(output, 0)
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:

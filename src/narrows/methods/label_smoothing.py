@@ -45,7 +45,7 @@ class LabelSmoothing(Method):
 
     @classmethod
     def from_smoothing(cls, smoothing: float) -> Self:
-        """Build it from s, the share of each label that is spread out, in [0, 1)."""
+        """Build the method from s, the share of each label that is spread out, in [0, 1)."""
         if not 0 <= smoothing < 1:
             raise ConfigError(f"smoothing must lie in [0, 1), got {smoothing}")
         return cls(smoothing / (1 - smoothing))

@@ -98,12 +98,12 @@ def pairwise_bound(latent: Latent) -> Tensor:
     """
     if latent.scale is None:
         raise InputError("the bound is infinite for a code without noise")
-    # Noise too small for float32 tells all codes apart, as the least that is not 0 here does.
+    # Where float32 rounds the noise to 0, any tiny scale separates all codes as well.
     code = latent.mean.double() / latent.scale.double().clamp_min(_LEAST)
     code = code - code.mean(0)
     square = code.square().sum(-1)
     similarity = torch.addmm(-0.5 * square, code, code.T) - 0.5 * square[:, None]
-    # A code is its own nearest one, whatever the rounding.
+    # The similarity of a code to itself is exactly 1, without rounding.
     others = 1 - torch.eye(len(code), dtype=code.dtype, device=code.device)
     similarity = similarity.clamp_max(0) * others
     information = math.log(len(code)) - similarity.logsumexp(1).mean()

@@ -56,11 +56,11 @@ class SFNN(Method):
         self.samples, self.chunk = samples, chunk
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
-        """Draw a tree for every input; its mean probabilities are the output."""
+        """Draw a tree for every input; the output has its mean probabilities."""
         return observe_tree("SFNN", model, batch, samples=self.samples, chunk=self.chunk)
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
-        """Negative log-likelihood `[batch]` of the labels that the tree was read with."""
+        """Negative log-likelihood `[batch]` of the labels that `observe` was given."""
         return vcr_of(output, 0)
 
     def extra_repr(self) -> str:

@@ -58,7 +58,7 @@ class VIB(Method):
         self.samples = samples
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
-        """Run the model once, with as many draws as were asked for."""
+        """Run the model once, with `samples` draws per input."""
         if self.samples is None:
             return super().observe(model, batch)
         with latent_mode(model, "sample", self.samples):

@@ -1,9 +1,9 @@
-"""What the convolutional networks share: normalisation by name, first weights, too small images.
+"""Parts of the convolutional networks: normalisation, initial weights, groups of blocks, checks.
 
     w ~ N(0, 2 / fan_in),   b = 0
 
-Source: He, Zhang, Ren & Sun (2015), arXiv 1502.01852, eq. 10, which keeps the size of the signal on
-its way forward, with normalisation or without.
+Source of the initial weights: He, Zhang, Ren & Sun (2015), arXiv 1502.01852, eq. 10. They keep the
+variance of the signal in the forward pass, with normalisation or without.
 """
 
 from __future__ import annotations
@@ -54,7 +54,15 @@ def normalisation(kind: NormKind, channels: int) -> nn.Module:
 def conv(
     wide: int, narrow: int, kernel: int = 3, *, stride: int = 1, bias: bool = True
 ) -> nn.Conv2d:
-    """A convolution with the first weights above, that keeps the images' size at a stride of 1."""
+    """A padded convolution with the initial weights above.
+
+    Args:
+        wide: input channels.
+        narrow: output channels.
+        kernel: side of the kernel.
+        stride: at 1 the images keep their size.
+        bias: whether it has biases.
+    """
     layer = nn.Conv2d(wide, narrow, kernel, stride, kernel // 2, bias=bias)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     if layer.bias is not None:
@@ -63,7 +71,7 @@ def conv(
 
 
 def linear(wide: int, narrow: int) -> nn.Linear:
-    """A dense layer that starts as those of `mlp` do: Xavier-uniform weights and zero biases."""
+    """A dense layer with the initial weights of `mlp`: Xavier-uniform, and zero biases."""
     layer = nn.Linear(wide, narrow)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -128,15 +136,20 @@ def scaled(channels: int, share: float) -> int:
 
 
 def input_map(normalise: bool) -> nn.Module:
-    """What stands before the first layer: from [0, 1] to [-1, 1], or nothing."""
+    """The map of the inputs before the first layer: from [0, 1] to [-1, 1], or none."""
     return Normalise() if normalise else nn.Identity()
 
 
 def check_images(name: str, shape: Sequence[int], least: int) -> None:
-    """Refuse inputs that are no images, or too small ones.
+    """Refuse inputs that are no images, or too small.
+
+    Args:
+        name: of the network, for errors.
+        shape: of an input.
+        least: smallest height and width.
 
     Raises:
-        ConfigError: naming the least side.
+        ConfigError: naming the smallest side.
     """
     if len(shape) != 3:
         raise ConfigError(

@@ -1,17 +1,17 @@
-"""PreActResNet-18: residual blocks that normalise and rectify before they convolve.
+"""PreActResNet-18: residual blocks that normalise and rectify before each convolution.
 
     x' = x + F(x),   F = conv3x3 relu norm conv3x3 relu norm
 
-Source: He, Zhang, Ren & Sun (2016), arXiv 1603.05027, eq. 5 and Figure 4e: the sum stays clean of
-any function, and one more normalisation and ReLU follow the last block (11,172,170 parameters for
-10 classes). A version without that last pair is in wide use too (11,171,146): `final_norm=False`.
-Where a block changes the shape, its shortcut is a 1x1 convolution of what the branch sees.
+Source: He, Zhang, Ren & Sun (2016), arXiv 1603.05027, eq. 5 and Figure 4e: no function is applied
+to the sum, and one more normalisation and ReLU follow the last block (11,172,170 parameters for 10
+classes). A version without that last pair is in wide use too (11,171,146): `final_norm=False`.
+Where a block changes the shape, its shortcut is a 1x1 convolution of the rectified input.
 
 Layers to read are `layer1` to `layer4`; `wide_resnet.py` builds its networks of the same blocks.
 
-Deviations: the stem for small images, one convolution of 3x3. Without normalisation the last
-convolution of each block starts smaller by the square root of the number of blocks, so that their
-sum stays of order one.
+Deviations: the stem for small images is one convolution of 3x3. Without normalisation the initial
+weights of the last convolution of each block are divided by the square root of the number of
+blocks, so that the sum of the blocks stays of order one.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ class PreActResNet(ResidualNet):
         shape: of an image, `[channels, height, width]`.
         outputs: width of the last layer, whose output has no activation function.
         widths: channels of each group; every group but the first halves the images.
-        blocks: residual blocks a group.
+        blocks: residual blocks per group.
         stem_width: channels of the first convolution.
         norm: `"batch"`, `"group"` or `"none"`.
-        dropout: share of the units between a block's convolutions that is switched off in training.
+        dropout: share of the units between a block's convolutions that is dropped in training.
         final_norm: whether normalisation and ReLU follow the last block.
         normalise: whether inputs go from [0, 1] to [-1, 1] first; the attribute `normalise` may be
             set to any other map.

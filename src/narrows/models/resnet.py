@@ -7,8 +7,8 @@ layer, 7x7 with stride 2 and a max-pooling; `stem="cifar"` is one convolution of
 on small images have it. Parameters have torchvision's names, so that its weights load; layers to
 read are `layer1` to `layer4`.
 
-Deviations: without normalisation the last convolution of each block starts smaller by the square
-root of the number of blocks, so that their sum stays of order one.
+Deviations: without normalisation the initial weights of the last convolution of each block are
+divided by the square root of the number of blocks, so that their sum stays of order one.
 """
 
 from __future__ import annotations

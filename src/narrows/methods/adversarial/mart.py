@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 from torch import Tensor
 
 from narrows.methods._base import negative_log_likelihood
-from narrows.methods.adversarial._base import WithDivergence, divergence
+from narrows.methods.adversarial._base import Variant, VariantOptions, WithDivergence, divergence
 from narrows.models.outputs import average_logits
 from narrows.types import Batch, ModelOutput, Term
 
@@ -60,8 +61,8 @@ class MART(WithDivergence):
     """
 
     source = "Wang et al. 2020, ICLR"
-    variants: ClassVar = {
-        "ib_rar": {"eps": 0.03, "steps": 10, "step_size": 2.3 * 0.03 / 10, "weight": 0.5}
+    variants: ClassVar[Mapping[Variant, VariantOptions]] = {
+        "ib_rar": VariantOptions(eps=0.03, steps=10, step_size=2.3 * 0.03 / 10, weight=0.5)
     }
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:

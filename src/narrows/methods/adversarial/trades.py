@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, get_args
 
 from torch import Tensor, nn
 
 from narrows.errors import ConfigError
 from narrows.methods._base import Method
-from narrows.methods.adversarial._base import Images, Mode, WithDivergence, divergence
+from narrows.methods.adversarial._base import (
+    Images,
+    Mode,
+    Variant,
+    VariantOptions,
+    WithDivergence,
+    divergence,
+)
 from narrows.models.outputs import logits_of
 from narrows.models.precision import at_least_float32
 from narrows.types import Batch, ModelOutput, Term
@@ -59,11 +66,10 @@ class TRADES(WithDivergence):
 
     source = "Zhang et al. 2019, arXiv 1901.08573"
     tracked: ClassVar[Images] = "clean"
-    variants: ClassVar = {
-        "ib_rar": {
-            **{"eps": 0.03, "steps": 10, "step_size": 2.3 * 0.03 / 10},
-            **{"weight": 0.5, "predict": "adversarial"},
-        }
+    variants: ClassVar[Mapping[Variant, VariantOptions]] = {
+        "ib_rar": VariantOptions(
+            eps=0.03, steps=10, step_size=2.3 * 0.03 / 10, weight=0.5, predict="adversarial"
+        )
     }
 
     def __init__(
