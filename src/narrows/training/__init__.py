@@ -1,4 +1,4 @@
-"""Training: one loop for one model, for a sweep in one vectorised step, and for the rest."""
+"""Training: one loop for a single model, for a vectorised sweep, and for any other models."""
 
 from narrows.training.config import TrainConfig
 from narrows.training.fit import fit
