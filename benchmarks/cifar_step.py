@@ -3,8 +3,8 @@
     python benchmarks/cifar_step.py [--device cuda] [--network vgg16] [--steps 20] [--out step.json]
 
 Cross-entropy, VIB, HBaR on all seven layers, IB-RAR on its three robust ones, and PGD training of
-ten steps, each with SGD as in IB-RAR's recipe, on random images and labels: a model at a time, the
-methods in turn. Without a GPU two steps of each are taken.
+ten steps, each with SGD as in IB-RAR's settings, on random images and labels: a model at a time,
+the methods in turn. Without a GPU two steps of each are taken.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from narrows.methods.adversarial import PGDTraining
 from narrows.models import NetworkConfig, build_network
 from narrows.models.convolution import NormKind
 from narrows.training import Objective, Solo, Trainer
-from narrows.training.recipes import RECIPES
+from narrows.training.published import PUBLISHED
 
 SHAPE, CLASSES, LATENT = (3, 32, 32), 10, 256
 # The layers that IB-RAR regularises, all and the robust ones; of a ResNet the groups.
@@ -52,7 +52,7 @@ def trainer(method: Method, network: str, norm: NormKind, data: Dataset) -> Trai
     config = NetworkConfig(network, bottleneck=size, norm=norm)
     model = build_network(config, SHAPE, CLASSES, method.latent)
     members = Solo(Objective(model, method), 0, data.x.device)
-    return Trainer(members, data, data.take(slice(0, 10)), RECIPES["ib-rar-adversarial"])
+    return Trainer(members, data, data.take(slice(0, 10)), PUBLISHED["ib-rar-adversarial"])
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def main() -> None:
     given = parser.parse_args()
     on_cpu = given.device == "cpu"
     steps = given.steps or (2 if on_cpu else 50)
-    images = steps * RECIPES["ib-rar-adversarial"].batch_size
+    images = steps * PUBLISHED["ib-rar-adversarial"].batch_size
     data = Dataset("random", torch.rand(images, *SHAPE), torch.randint(CLASSES, (images,)), CLASSES)
     data = data.to(given.device)
     runs = {

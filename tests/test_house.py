@@ -13,7 +13,6 @@ import narrows
 from narrows.attacks import ATTACKS
 from narrows.audit import CHECKS
 from narrows.information import ESTIMATORS
-from narrows.methods import METHODS
 
 ROOT = Path(narrows.__file__).parent
 TESTS = Path(__file__).parent
@@ -92,7 +91,7 @@ def test_every_name_of_the_package_can_be_had():
         narrows.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("folder", ["methods", "attacks", "information"])
+@pytest.mark.parametrize("folder", ["attacks", "information"])
 def test_each_module_has_its_test_file(folder):
     public = [path.stem for path in (ROOT / folder).glob("[a-z]*.py")]
     missing = [name for name in public if not (TESTS / folder / f"test_{name}.py").exists()]
@@ -102,12 +101,11 @@ def test_each_module_has_its_test_file(folder):
 @pytest.mark.parametrize(
     ("registry", "page"),
     [
-        (METHODS, "methods.md"),
         (ATTACKS, "attacks.md"),
         (ESTIMATORS, "information.md"),
         (CHECKS, "audit.md"),
     ],
-    ids=["methods", "attacks", "estimators", "checks"],
+    ids=["attacks", "estimators", "checks"],
 )
 def test_each_entry_of_a_registry_has_a_line_of_docs(registry, page):
     text = (TESTS.parent / "docs" / page).read_text()

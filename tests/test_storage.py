@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,13 @@ from safetensors.torch import save_file
 
 from narrows import storage
 from narrows.errors import CheckpointError, ConfigError, StoreError
-from narrows.storage import convert_header, load_tensors, save_tensors, write_atomically
+from narrows.storage import (
+    convert_header,
+    json_finite,
+    load_tensors,
+    save_tensors,
+    write_atomically,
+)
 
 TENSORS = {
     "matrix": torch.arange(6.0).view(2, 3),
@@ -217,3 +224,10 @@ def test_a_written_file_is_complete_and_alone(tmp_path):
     write_atomically(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"new"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_json_cannot_hold_becomes_null():
+    value = {1: [math.nan, 0.5, (math.inf, 2)], "text": "nan", "nested": {"low": -math.inf}}
+    plain = json_finite(value)
+    assert plain == {"1": [None, 0.5, [None, 2]], "text": "nan", "nested": {"low": None}}
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain

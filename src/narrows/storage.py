@@ -1,14 +1,15 @@
-"""Tensors and a JSON header in one file: all that a training run or an attack needs to go on.
+"""Tensors and a JSON header in one file, the checkpoint of a training run or of an attack.
 
-The format is safetensors with a JSON header entry, so loading it never executes code, and a SHA-256
-of all that it says: a damaged file is refused, not trained on. Every write goes to a temporary file
-that is renamed when it is complete: a reader finds the old state or the new one, never half of one.
+The format is safetensors with a JSON header, so that loading a file never executes code, and with a
+SHA-256 of the content, so that a damaged file is refused. Every write goes to a temporary file that
+is renamed when it is complete: a reader finds the old state or the new one, never a part of one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,7 +25,7 @@ from torch import Tensor
 from narrows.checks import check_path
 from narrows.errors import CheckpointError, StoreError
 
-__all__ = ["convert_header", "load_tensors", "save_tensors", "write_atomically"]
+__all__ = ["convert_header", "json_finite", "load_tensors", "save_tensors", "write_atomically"]
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ _KEY, _DIGEST = "narrows", "sha256"
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file so that it is either complete or not there.
+    """Write a file so that it is either complete or absent.
 
     Raises:
         StoreError: for a full disk, a read-only folder, a missing one.
@@ -55,10 +56,29 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             temporary.unlink()
 
 
+def json_finite(value: Any) -> Any:
+    """A value as JSON can hold it: NaN and infinity become None, in mappings and lists too.
+
+    Example:
+        >>> json_finite({"nats": 0.5, "ceiling": math.inf})
+        {'nats': 0.5, 'ceiling': None}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): json_finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def save_tensors(
-    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, Any]
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, object]
 ) -> None:
     """Write tensors and a JSON header to one safetensors file, atomically.
+
+    Args:
+        path: of the file.
+        tensors: by name.
+        header: what JSON can hold.
 
     Raises:
         StoreError: if it cannot be written.
@@ -72,15 +92,15 @@ def save_tensors(
 
 def load_tensors(
     path: str | os.PathLike[str], device: str | torch.device = "cpu", kind: str = "checkpoint"
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+) -> tuple[dict[str, Tensor], dict[str, object]]:
     """Read what `save_tensors` wrote: tensors and header.
 
-    Which fields the header must have is for the caller to say, with `convert_header`.
+    `convert_header` checks the fields of the header.
 
     Args:
         path: of the file.
         device: of the tensors.
-        kind: what the file is to a reader of an error.
+        kind: of the file, for errors.
 
     Raises:
         CheckpointError: for a file that is missing, truncated, of another format (a pickled `.pt`
@@ -109,7 +129,7 @@ def load_tensors(
     return placed, _header(path, metadata[_KEY], kind)
 
 
-def _header(path: Path, text: str, kind: str) -> dict[str, Any]:
+def _header(path: Path, text: str, kind: str) -> dict[str, object]:
     try:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError
@@ -122,13 +142,15 @@ def _header(path: Path, text: str, kind: str) -> dict[str, Any]:
     return header
 
 
-def convert_header(path: str | os.PathLike[str], header: Mapping[str, Any], fields: type[T]) -> T:
+def convert_header(
+    path: str | os.PathLike[str], header: Mapping[str, object], fields: type[T]
+) -> T:
     """The header of a file as a dataclass.
 
     Args:
         path: of the file, for errors.
         header: what `load_tensors` has read.
-        fields: a dataclass, whose annotations are the types that the fields must have.
+        fields: a dataclass, whose annotations are the required types.
 
     Raises:
         CheckpointError: naming the file and the first field that is missing or of another type.

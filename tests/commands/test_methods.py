@@ -2,7 +2,7 @@
 
 from narrows.methods import METHODS
 from narrows.methods.adversarial import WRAPPERS
-from narrows.runs.catalogue import catalogue
+from narrows.methods.catalogue import catalogue
 from scenarios_runs import narrows
 
 
@@ -23,7 +23,7 @@ def test_no_word_is_cut_on_a_narrow_terminal(capsys, monkeypatch):
     assert max(map(len, text.splitlines())) == 80
     words = set(text.replace(",", " ").split())
     for entry in catalogue():
-        cells = [entry.name, entry.what, entry.source, *entry.needs]
+        cells = [entry.name, entry.claim, entry.source, entry.needs]
         assert set(" ".join(cells).replace(",", " ").split()) - {"-"} <= words, entry.name
 
 

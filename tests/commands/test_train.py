@@ -57,10 +57,10 @@ def test_a_broken_run_goes_on_and_a_finished_one_is_kept(tmp_path, capsys, monke
     assert (folder / "vib" / "models.safetensors").stat().st_mtime_ns == before
 
 
-def test_wrapper_recipe_and_file_are_taken(tmp_path, capsys):
+def test_wrapper_settings_and_file_are_taken(tmp_path, capsys):
     (tmp_path / "net.toml").write_text('methods = ["cross_entropy"]\n[network]\nencoder = [9]\n')
     words = ["train", tmp_path / "net.toml", "--out", tmp_path / "out", "--quiet"]
-    words += ["--adversarial", "pgd_training", "--recipe", "ib-rar", "--epochs", "1"]
+    words += ["--adversarial", "pgd_training", "--settings", "ib-rar", "--epochs", "1"]
     words += ["--set", "options.pgd_training.steps=1", "--set", "evaluate.information_samples=50"]
     assert narrows(capsys, *words)[0] == 0
     config = Run.open(lone_folder(tmp_path / "out")).config
@@ -88,7 +88,7 @@ def test_one_model_of_a_runs_configuration(small_run, tmp_path, capsys):
         (["--method", "cross_entropy", "--beta", "1"], "cross_entropy has no beta, got 1.0"),
         (["--method", "vib", "--beta", "-1"], "beta must be finite and at least 0, got -1.0"),
         (["--method", "cross_entropy", "--adversarial", "trade"], "did you mean 'trades'?"),
-        (["--method", "cross_entropy", "--recipe", "ibrar"], "did you mean 'ib-rar'?"),
+        (["--method", "cross_entropy", "--settings", "ibrar"], "did you mean 'ib-rar'?"),
         (["--method", "cross_entropy", "--network", "mpl"], "did you mean 'mlp'?"),
         (["--method", "cross_entropy", "--seed", "-1"], "seed must lie in 0..4294967296, got -1"),
         (
@@ -111,14 +111,14 @@ def test_what_is_wrong_is_said_in_one_line(words, message, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", ["run", "train"])
-def test_help_names_every_network_wrapper_and_recipe(capsys, command):
+def test_help_names_every_network_wrapper_and_settings(capsys, command):
     from narrows.methods.adversarial import WRAPPERS
     from narrows.models.networks import NETWORKS
-    from narrows.training import RECIPES
+    from narrows.training import PUBLISHED
 
     _, out, _ = narrows(capsys, command, "--help")
     unwrapped = "".join(out.split())
-    names = (*NETWORKS, "binary", *WRAPPERS, *RECIPES)
+    names = (*NETWORKS, "binary", *WRAPPERS, *PUBLISHED)
     assert [name for name in names if name not in unwrapped] == []
 
 

@@ -1,7 +1,10 @@
-"""What every method must do, whatever it is: one row a method, one test a promise."""
+"""What every method must do: each test runs on the small case of every entry of `METHODS`.
+
+A method may describe itself by `has_beta`, `latent`, `needs`, `randomness` and `stackable`; tests
+here hold it to each of them.
+"""
 
 import copy
-from typing import get_args
 
 import pytest
 import torch
@@ -9,60 +12,42 @@ from torch import nn
 
 from narrows.data import Dataset
 from narrows.errors import ConfigError, InputError
-from narrows.methods import METHODS, Sizes
-from narrows.methods._mask import Mask
-from narrows.models import Bottleneck, NetworkConfig
+from narrows.methods import METHODS, Method, Sizes
+from narrows.methods._base import small_batch
+from narrows.models import BinaryStochasticNet, Bottleneck
 from narrows.models.gaussian import code_width
 from narrows.training import Looped, Objective, Solo, Stacked, TrainConfig, Trainer
 from narrows.types import Batch
-from scenarios_training import prototypes, suited_network
+from scenarios_methods import OPTIONS
+from scenarios_training import prototypes
 
 SIZES = Sizes(inputs=20, latent=3, classes=4, hidden=(8, 3))
-NETWORK = NetworkConfig(encoder=[8], bottleneck=3, decoder=[6])
 
-# Further rows, of a method with options.
-MASKED = {f"ib_rar, {mask}": {"mask": mask, "mask_layer": "encoder.2"} for mask in get_args(Mask)}
-
-# Methods that have a beta ...
-WITH_BETA = [name for name in METHODS if name not in ("cross_entropy", "sfnn")]
-
-# ... and those of trees of draws, where beta = 0 is not plain cross-entropy.
-TREES = ("sfnn", "joint_imb", "greedy_imb")
-
-# Methods that work on any classifier.
-ANY_MODEL = (
-    *("cross_entropy", "dropout", "label_smoothing", "confidence_penalty"),
-    *("hbar", "ib_rar"),
-)
+# Methods for which beta = 0 is plain cross-entropy.
+REGULARISERS = [name for name, kind in METHODS.items() if kind.has_beta and kind.latent != "binary"]
+WITH_BETA = [name for name, kind in METHODS.items() if kind.has_beta]
 
 
 def make(name: str, beta: float = 0.1, seed: int = 0) -> Objective:
+    """The small case of a row: a method, or a method with options."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        kind = METHODS[plain(name)]
-        model = suited_network(kind, NETWORK, 20, 4)
-        beta = beta if plain(name) in WITH_BETA else 0.0
-        return Objective(model, kind.build(beta, SIZES, **MASKED.get(name, {})))
+        method, model, _ = METHODS[plain(name)].small_case(beta, **OPTIONS.get(name, {}))
+        return Objective(model, method)
 
 
 def plain(name: str) -> str:
     return name.split(",")[0]
 
 
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    x = torch.rand(32, 20, generator=generator)
-    return x, torch.randint(4, (32,), generator=generator)
-
-
-@pytest.fixture(params=[*METHODS, *MASKED])
+@pytest.fixture(params=[*METHODS, *OPTIONS])
 def name(request) -> str:
     return request.param
 
 
 def test_loss_is_finite_and_its_gradient_reaches_every_parameter_of_the_model(name):
     objective = make(name)
-    loss = objective.method(objective.model, *batch())
+    loss = objective.method(objective.model, *small_batch())
     assert loss.shape == ()
     assert torch.isfinite(loss)
     loss.backward()
@@ -74,7 +59,7 @@ def test_loss_is_finite_and_its_gradient_reaches_every_parameter_of_the_model(na
 def test_gradients_reach_what_the_method_itself_trains(name):
     objective = make(name)
     critic = {id(parameter) for parameter in objective.method.critic_parameters()}
-    objective.method(objective.model, *batch()).backward()
+    objective.method(objective.model, *small_batch()).backward()
     for label, parameter in objective.method.named_parameters():
         if id(parameter) not in critic:
             assert parameter.grad is not None, label
@@ -89,7 +74,7 @@ def test_critic_loss_reaches_the_critic_and_not_the_model(name):
         with pytest.raises(InputError, match="no critic"):
             objective.method.critic_loss(None, None)
         return
-    x, y = batch()
+    x, y = small_batch()
     seen = {key: value.detach() for key, value in objective.observe(x, y).items()}
     objective.critic_loss(seen, x, y).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in owned)
@@ -98,7 +83,7 @@ def test_critic_loss_reaches_the_critic_and_not_the_model(name):
 
 def test_total_is_prediction_plus_weighted_terms(name):
     objective = make(name, beta=0.25)
-    x, y = batch()
+    x, y = small_batch()
     terms = objective.method.terms(
         objective.method.observe(objective.model, Batch(x, y)), Batch(x, y)
     )
@@ -111,7 +96,7 @@ def test_total_is_prediction_plus_weighted_terms(name):
 
 def test_a_trial_on_the_meta_device_costs_nothing_and_runs(name):
     objective = make(name).to("meta")
-    x, y = (part.to("meta") for part in batch())
+    x, y = (part.to("meta") for part in small_batch())
     loss = objective.method(objective.model, x, y)
     assert (loss.shape, loss.device.type) == ((), "meta")
     loss.backward()
@@ -122,7 +107,7 @@ def test_a_trial_on_the_meta_device_costs_nothing_and_runs(name):
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_under_autocast_the_loss_is_float32_and_nearly_the_same(name, kind):
     objective = make(name)
-    x, y = batch()
+    x, y = small_batch()
     torch.manual_seed(3)
     exact = objective.method(objective.model, x, y)
     torch.manual_seed(3)
@@ -138,7 +123,7 @@ def test_under_autocast_the_loss_is_float32_and_nearly_the_same(name, kind):
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_a_network_of_halves_has_a_loss_in_float32(name, kind):
     objective = make(name).to(kind)
-    x, y = batch()
+    x, y = small_batch()
     loss = objective.method(objective.model, x.to(kind), y)
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)
@@ -166,7 +151,7 @@ COMPILED = [
 def test_compiled_it_has_the_loss_that_it_has_as_written(name, compiled):
     torch.compiler.reset()
     objective = make(name)
-    x, y = batch()
+    x, y = small_batch()
     torch.manual_seed(3)
     exact = objective.method(objective.model, x, y)
     parts = {"model": objective.model, "method": objective.method}
@@ -189,7 +174,7 @@ LABELS = {
 @pytest.mark.parametrize("kind", LABELS)
 def test_labels_of_any_integer_type_are_the_same_labels(name, kind):
     objective = make(name)
-    x, y = batch()
+    x, y = small_batch()
     torch.manual_seed(3)
     exact = objective.method(objective.model, x, y)
     torch.manual_seed(3)
@@ -211,7 +196,7 @@ BAD_LABELS = {
 def test_labels_that_are_none_are_refused_with_what_to_write(name, kind):
     change, message = BAD_LABELS[kind]
     objective = make(name)
-    x, y = batch()
+    x, y = small_batch()
     with pytest.raises(InputError, match=message):
         objective.method(objective.model, x, change(y))
     assert not objective.model._forward_hooks
@@ -219,7 +204,7 @@ def test_labels_that_are_none_are_refused_with_what_to_write(name, kind):
 
 def test_inputs_that_hold_nan_or_are_none_at_all_are_refused(name):
     objective = make(name)
-    x, y = batch()
+    x, y = small_batch()
     x[3, 4] = torch.nan
     with pytest.raises(InputError, match="inputs hold NaN or infinity"):
         objective.method(objective.model, x, y)
@@ -227,27 +212,33 @@ def test_inputs_that_hold_nan_or_are_none_at_all_are_refused(name):
         objective.method(objective.model, x[:0], y[:0])
 
 
-@pytest.mark.parametrize("name", [name for name in WITH_BETA if name not in TREES])
+@pytest.mark.parametrize("name", REGULARISERS)
 def test_beta_zero_is_plain_cross_entropy_on_the_same_network(name):
     objective = make(name, beta=0.0)
-    x, y = batch()
+    x, y = small_batch()
     torch.manual_seed(3)
     loss = objective.method(objective.model, x, y)
     torch.manual_seed(3)
-    own = METHODS["cross_entropy"]()(objective.model, x, y)
-    torch.testing.assert_close(loss, own)
+    plain_loss = METHODS["cross_entropy"]()(objective.model, x, y)
+    torch.testing.assert_close(loss, plain_loss)
 
 
 @pytest.mark.parametrize("name", WITH_BETA)
 @pytest.mark.parametrize("beta", [-0.1, float("nan"), float("inf")])
-def test_a_beta_that_means_nothing_is_refused(name, beta):
+def test_a_beta_that_is_no_weight_is_refused(name, beta):
     with pytest.raises(ConfigError, match="beta must be finite and at least 0"):
         METHODS[name].build(beta, SIZES)
 
 
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in WITH_BETA])
+def test_a_method_without_a_beta_refuses_one(name):
+    with pytest.raises(ConfigError, match=r"beta must be 0, got 0\.1"):
+        METHODS[name].build(0.1, SIZES)
+
+
 def test_state_survives_a_round_trip(name):
     trained, fresh = make(name, seed=0), make(name, seed=1)
-    x, y = batch()
+    x, y = small_batch()
     trainer_of(trained).run_epoch()
     fresh.load_state_dict(trained.state_dict())
     for objective in (trained, fresh):
@@ -278,10 +269,15 @@ class InFloat64(Dataset):
 
 
 def test_a_stack_trains_each_member_as_it_would_train_alone(name):
-    betas = [0.0, 0.01, 0.1] if plain(name) in WITH_BETA else [0.0]
+    kind = METHODS[plain(name)]
+    betas = [0.0, 0.01, 0.1] if kind.has_beta else [0.0]
     grid = [(beta, seed) for beta in betas for seed in (0, 5)]
-    found = prototypes(inputs=20, classes=4)
-    data = InFloat64(found.name, found.x, found.y, found.classes)
+    if not kind.stackable:
+        with pytest.raises(ConfigError):
+            Stacked([make(name, *member) for member in grid], [seed for _, seed in grid])
+        return
+    in_float32 = prototypes(inputs=20, classes=4)
+    data = InFloat64(in_float32.name, in_float32.x, in_float32.y, in_float32.classes)
     config = TrainConfig(epochs=2, batch_size=32, averaging=0.9)
     objectives = [make(name, *member).double() for member in grid]
     stacked = Trainer(Stacked(objectives, [seed for _, seed in grid]), data, data, config)
@@ -310,17 +306,46 @@ def test_repr_builds_the_method_again(name):
     }
 
 
-@pytest.mark.parametrize("name", ANY_MODEL)
-def test_any_classifier_will_do_where_no_latent_is_needed(name):
-    model = nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 4))
-    METHODS[name].build(0.1 if name in WITH_BETA else 0.0, SIZES)(model, *batch()).backward()
-    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+def networks() -> dict[str, nn.Module]:
+    """What a network may have, in words, and one that has it and nothing that follows."""
+    return {
+        "any classifier": nn.Linear(20, 4),
+        "hidden layers": nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 4)),
+        "a latent": Bottleneck(nn.Linear(20, 3), nn.Linear(3, 4)),
+        "a Gaussian latent": Bottleneck(nn.Linear(20, 6), nn.Linear(3, 4), latent="gaussian"),
+        "binary stochastic layers": BinaryStochasticNet(20, SIZES.hidden, 4),
+    }
+
+
+def works(method: Method, model: nn.Module) -> bool:
+    try:
+        method(model, *small_batch()).backward()
+    except InputError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_needs_what_it_says_and_no_more(name):
+    method = METHODS[name].build(0.1 if METHODS[name].has_beta else 0.0, SIZES)
+    needed = next(words for words, model in networks().items() if works(method, model))
+    assert method.needs.startswith(needed)
+    assert ("critic" in method.needs) == (method.critic_steps > 0)
+
+
+def test_the_loss_is_random_where_the_method_says_so(name):
+    objective = make(name)
+    losses = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        losses.append(objective.method(objective.model, *small_batch()).item())
+    assert (losses[0] != losses[1]) == bool(objective.method.randomness)
 
 
 def test_a_method_leaves_the_model_as_it_was(name):
     objective = make(name)
     before = copy.deepcopy(objective.model.state_dict())
-    objective.method(objective.model, *batch())
+    objective.method(objective.model, *small_batch())
     assert all(
         torch.equal(a, b)
         for a, b in zip(before.values(), objective.model.state_dict().values(), strict=True)
@@ -328,13 +353,17 @@ def test_a_method_leaves_the_model_as_it_was(name):
     assert objective.model.training
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ANY_MODEL])
+@pytest.mark.parametrize(
+    "name",
+    [name for name, kind in METHODS.items() if "latent" in kind.needs or "binary" in kind.needs],
+)
 def test_a_model_without_a_latent_is_told_what_to_do(name):
+    method = METHODS[name].build(0.1 if METHODS[name].has_beta else 0.0, SIZES)
     with pytest.raises(InputError, match="Bottleneck"):
-        METHODS[name].build(0.1 if name in WITH_BETA else 0.0, SIZES)(nn.Linear(20, 4), *batch())
+        method(nn.Linear(20, 4), *small_batch())
 
 
-@pytest.mark.parametrize("name", [name for name in WITH_BETA if name not in TREES])
+@pytest.mark.parametrize("name", REGULARISERS)
 def test_any_encoder_and_decoder_will_do(name):
     kind = METHODS[name]
     width = code_width(kind.latent, 3)
@@ -346,5 +375,5 @@ def test_any_encoder_and_decoder_will_do(name):
         nn.Linear(12, width),
     )
     model = Bottleneck(encoder, nn.Linear(3, 4), latent=kind.latent)
-    kind.build(0.1, SIZES)(model, *batch()).backward()
+    kind.build(0.1, SIZES)(model, *small_batch()).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())

@@ -114,7 +114,7 @@ def test_the_rate_is_what_it_was_built_from():
 
 
 def test_models_without_the_layers_are_refused():
-    with pytest.raises(InputError, match="Linear has none that can be told"):
+    with pytest.raises(InputError, match="Linear has no modules that are known as such"):
         Dropout(beta=1.0)(nn.Linear(4, 2), *batch())
-    with pytest.raises(InputError, match="no layer '7' to thin; its hidden layers: 1, 3"):
+    with pytest.raises(InputError, match="no layer '7' for dropout; its hidden layers: 1, 3"):
         Dropout(beta=1.0, layers=["7"])(net(), *batch())

@@ -61,7 +61,7 @@ def test_a_tapped_network_will_do_and_others_are_told_what_to_do():
     net, (x, y) = tiny((4, 2)), batch()
     assert SFNN(samples=2)(tap(net, ["layers.0"]), x, y).isfinite()
     model = Bottleneck(nn.Linear(3, 2), nn.Linear(2, 2)).double()
-    with pytest.raises(InputError, match="Bottleneck draws none: use BinaryStochasticNet"):
+    with pytest.raises(InputError, match="Bottleneck has none: use BinaryStochasticNet"):
         SFNN()(model, x, y)
     with pytest.raises(InputError, match="through the method"):
         SFNN().terms(net(x), Batch(x, y))

@@ -5,14 +5,16 @@ import torch
 from torch import nn
 
 from narrows.models import NetworkConfig, build_network, tap
-from narrows.models.hidden import hidden_layers, thin
+from narrows.models.hidden import drop_units, hidden_layers
 from narrows.models.noise import SeededNoise, noise_from
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
 def test_the_kept_values_are_scaled_so_that_the_mean_stays(share):
     torch.manual_seed(0)
-    thinned = thin(torch.full((200_000,), 3.0, dtype=torch.float64), torch.tensor(share).double())
+    thinned = drop_units(
+        torch.full((200_000,), 3.0, dtype=torch.float64), torch.tensor(share).double()
+    )
     scaled = 3.0 / (1 - torch.tensor(share).double())
     assert ((thinned == 0) | (thinned == scaled)).all()
     error = math.sqrt(share * (1 - share) / 200_000)
@@ -27,9 +29,9 @@ def test_the_mask_comes_from_the_noise_of_the_run():
     )
     before = torch.get_rng_state()
     with noise_from(first):
-        one = thin(values, torch.tensor(0.5))
+        one = drop_units(values, torch.tensor(0.5))
     with noise_from(second):
-        assert torch.equal(thin(values, torch.tensor(0.5)), one)
+        assert torch.equal(drop_units(values, torch.tensor(0.5)), one)
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -192,9 +192,13 @@ def test_an_mlp_starts_at_xavier_weights_and_zero_biases():
         ({"norm": "layer"}, (4,), "unknown network.norm 'layer'.*Valid: batch, group, none"),
         ({"stem": "cifat"}, (4,), "unknown network.stem 'cifat'; did you mean 'cifar'"),
         ({"dropout": 1.0}, (4,), r"network.dropout must lie in \[0, 1\), got 1.0"),
-        ({"channel_share": 0.5}, (4,), "network.channel_share is of vgg16, .* network is mlp"),
+        (
+            {"channel_share": 0.5},
+            (4,),
+            "network.channel_share is a setting of vgg16, .* network is mlp",
+        ),
         ({"name": "resnet18", "channel_share": 0}, (4,), "channel_share must be .*larger than 0"),
-        ({"name": "resnet18", "fc_norm": True}, (3, 8, 8), "network.fc_norm is of vgg16"),
+        ({"name": "resnet18", "fc_norm": True}, (3, 8, 8), "network.fc_norm is a setting of vgg16"),
         (
             {"latent_activation": "rel"},
             (4,),

@@ -1,6 +1,9 @@
+from contextlib import suppress
+
+import pytest
 import torch
 
-from narrows.models.noise import SeededNoise, noise_from, standard_normal
+from narrows.models.noise import SeededNoise, forked_rng, noise_from, standard_normal
 
 
 def seeded(seed: int) -> SeededNoise:
@@ -34,3 +37,22 @@ def test_the_global_generator_is_back_after_an_exception():
         expected = torch.randn(4)
         torch.manual_seed(0)
         assert torch.equal(standard_normal((4,), torch.zeros(1)), expected)
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_forked_generator_is_restored(seed):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    with forked_rng(seed=seed):
+        first = torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(0 if seed is None else seed)
+    assert torch.equal(first, torch.rand(3))
+
+
+def test_a_forked_generator_is_restored_after_an_error():
+    before = torch.get_rng_state()
+    with suppress(ValueError), forked_rng("cpu", 1):
+        torch.rand(1)
+        raise ValueError
+    assert torch.equal(torch.get_rng_state(), before)

@@ -119,7 +119,7 @@ def test_where_the_logits_are_inside_the_error_shows_a_wrapper_that_works(make, 
 
 
 def test_one_score_an_image_is_told_what_it_is_of_two():
-    with pytest.raises(InputError, match="one score an image is that of the second"):
+    with pytest.raises(InputError, match="for one score per image, that of the second"):
         as_output(torch.zeros(8))
 
 

@@ -101,11 +101,11 @@ class CommandCase(NamedTuple):
 ATTACKED = "--eps 0.1 --images 10 --out OUT/found"
 COMMAND_CASES = [
     CommandCase("run FILE.toml --data digits --methods vib --betas 0.1,1 --seeds 1 --eps 0.1 "
-                "--network mlp --adversarial mart --recipe aib --epochs 1 --device cpu --out OUT "
+                "--network mlp --adversarial mart --settings aib --epochs 1 --device cpu --out OUT "
                 "--set train.batch_size=50 --set evaluate.attack_images=10 "
                 "--set options.mart.steps=1 --set evaluate.pgd_steps=2 --quiet"),
     CommandCase("train FILE.toml --data digits --method vib --beta 0.1 --seed 1 --network mlp "
-                "--adversarial trades --recipe vib --epochs 1 --device cpu --out OUT "
+                "--adversarial trades --settings vib --epochs 1 --device cpu --out OUT "
                 "--set options.trades.steps=1 --quiet"),
     CommandCase(f"attack RUN --method vib --beta 0.1 --seed 1 --data digits --device cpu "
                 f"--attack pgd --norm linf --mode mean --set steps=3 --set restarts=1 {ATTACKED}"),

@@ -4,7 +4,7 @@ import pytest
 
 from narrows import Run
 from narrows.data import DATASETS
-from narrows.training.recipes import RECIPES
+from narrows.training.published import PUBLISHED
 from product.cases import SMALLEST
 from product.stand_ins import OWN, SHAPES
 from product.walk import TINY, check_measured, methods_of, narrows, run, settings, watched
@@ -51,13 +51,13 @@ def test_another_share_for_validation(name, share, tmp_path):
     run(tmp_path, *words, "--set", f"validation_share={share}", "--set", "evaluate.attack=false")
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", PUBLISHED)
 def test_every_training_recipe_by_its_name(recipe, tmp_path):
     small = ["--network", "mlp", *settings(SMALLEST["mlp"]), "--data", "cifar10"]
     # A ramp of beta is as long as it is: only epochs after it are chosen from.
-    ramp = RECIPES[recipe].beta_ramp
-    words = ["--recipe", recipe, "--epochs", str(ramp + 1), "--methods", "vib", "--seeds", "1"]
+    ramp = PUBLISHED[recipe].beta_ramp
+    words = ["--settings", recipe, "--epochs", str(ramp + 1), "--methods", "vib", "--seeds", "1"]
     folder = run(tmp_path, *TINY, *small, *words, "--set", "evaluate.attack=false")
     config = Run.open(folder).config
-    assert config.train.optimiser == RECIPES[recipe].optimiser
-    assert config.train.learning_rate == RECIPES[recipe].learning_rate
+    assert config.train.optimiser == PUBLISHED[recipe].optimiser
+    assert config.train.learning_rate == PUBLISHED[recipe].learning_rate

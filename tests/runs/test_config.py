@@ -12,7 +12,7 @@ from narrows.methods import VIB
 from narrows.models import NetworkConfig
 from narrows.runs import EvaluateConfig, Member, RunConfig, load_config
 from narrows.runs.defaults import DEFAULTS
-from narrows.training.recipes import RECIPES
+from narrows.training.published import PUBLISHED
 
 
 def leaves(value, path=()):
@@ -102,16 +102,16 @@ def test_the_members_are_every_beta_with_every_seed():
     assert config.members("vib") == [Member("vib", beta, seed) for beta, seed in expected]
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
+@pytest.mark.parametrize("name", list(PUBLISHED))
 def test_a_recipe_takes_the_place_of_the_data_sets_own_and_single_numbers_go_over_it(name):
-    config = load_config(values={"data": "mnist", "recipe": name})
-    assert config.train == RECIPES[name]
+    config = load_config(values={"data": "mnist", "settings": name})
+    assert config.train == PUBLISHED[name]
     assert config.networks["vib"] == DEFAULTS["mnist"][0]
-    assert config == RunConfig(data="mnist", recipe=name).resolve()
-    changed = load_config(overrides=["data=mnist", f"recipe={name}", "train.batch_size=77"])
-    assert changed.train == replace(RECIPES[name], batch_size=77)
+    assert config == RunConfig(data="mnist", settings=name).resolve()
+    changed = load_config(overrides=["data=mnist", f"settings={name}", "train.batch_size=77"])
+    assert changed.train == replace(PUBLISHED[name], batch_size=77)
     # What is stored says every number, whatever name it came by.
-    given = RunConfig(data="mnist", train=RECIPES[name]).resolve()
+    given = RunConfig(data="mnist", train=PUBLISHED[name]).resolve()
     assert given.identity() == config.identity()
 
 
@@ -126,7 +126,7 @@ def test_a_recipe_takes_the_place_of_the_data_sets_own_and_single_numbers_go_ove
         ({"networks": {"vibb": NetworkConfig()}}, "unknown method 'vibb'"),
         ({"options": {"tradess": {}}}, "unknown method 'tradess'"),
         ({"adversarial": "tradess"}, "unknown adversarial training 'tradess'"),
-        ({"recipe": "vibb"}, "unknown recipe 'vibb'; did you mean 'vib'?"),
+        ({"settings": "vibb"}, "unknown published settings 'vibb'; did you mean 'vib'?"),
         ({"seeds": 0}, "seeds must be at least 1, got 0"),
         ({"first_seed": -1}, "first_seed must lie in 0..4294967296, got -1"),
         ({"first_seed": 2**32 + 1}, "first_seed must lie in 0..4294967296"),

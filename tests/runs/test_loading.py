@@ -12,7 +12,7 @@ from narrows.models import NetworkConfig
 from narrows.runs import RunConfig, load_config
 from narrows.runs.defaults import DEFAULTS
 from narrows.runs.files import write_json
-from narrows.training.recipes import RECIPES
+from narrows.training.published import PUBLISHED
 
 
 def toml(values: dict, prefix: str = "") -> str:
@@ -108,7 +108,7 @@ def stored(tmp_path):
             "grids": {"aib": [2.0, 4.0]},
             "betas": [0.5],
             "network": {"encoder": [8], "bottleneck": 3, "decoder": [5]},
-            "recipe": "vib",
+            "settings": "vib",
             "adversarial": "trades",
             "options": {"trades": {"steps": 2}},
             "seeds": 4,
@@ -133,8 +133,8 @@ def test_options_go_over_the_configuration_of_a_run(stored):
     assert load_config(path, {"betas": [0.1]}) == replace(config, grids=grids)
     wider = {method: replace(net, decoder=[6]) for method, net in config.networks.items()}
     assert load_config(path, overrides=["network.decoder=[6]"]).networks == wider
-    train = RECIPES["aib"]
-    assert load_config(path, {"recipe": "aib"}) == replace(config, train=train)
+    train = PUBLISHED["aib"]
+    assert load_config(path, {"settings": "aib"}) == replace(config, train=train)
     fewer = load_config(path, {"methods": ["vib"]})
     assert (fewer.grids, list(fewer.networks)) == ({"vib": [0.5]}, ["vib"])
 

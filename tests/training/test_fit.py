@@ -44,7 +44,7 @@ def network(latent: str, norm: bool) -> nn.Module:
 def members(name: str, kind: str = "stacked") -> Members:
     kinds = {"solo": lambda o, s: Solo(o[0], s[0]), "stacked": Stacked, "looped": Looped}
     made, method = [], METHODS[name]
-    beta = 0.1 if method.default_betas != (0.0,) else 0.0
+    beta = 0.1 if method.has_beta else 0.0
     options = {"samples": 4} if method.latent == "binary" else {}
     for seed in (0, 5):
         with torch.random.fork_rng():
@@ -77,22 +77,22 @@ def assert_identical(one: Trainer, other: Trainer) -> None:
         assert torch.equal(first[name], second[name]), name
 
 
-def assert_resumes(file: Path, name: str, kind: str, recipe: TrainConfig) -> None:
-    whole = fit(members(name, kind), TRAIN, VALIDATION, recipe)
+def assert_resumes(file: Path, name: str, kind: str, settings: TrainConfig) -> None:
+    whole = fit(members(name, kind), TRAIN, VALIDATION, settings)
 
     def stop(trainer: Trainer) -> None:
         if trainer.epoch == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(members(name, kind), TRAIN, VALIDATION, recipe, checkpoint=file, on_epoch=stop)
+        fit(members(name, kind), TRAIN, VALIDATION, settings, checkpoint=file, on_epoch=stop)
     torch.rand(17)  # what else a process may have drawn by then
     seen = []
     resumed = fit(
         members(name, kind),
         TRAIN,
         VALIDATION,
-        recipe,
+        settings,
         checkpoint=file,
         on_epoch=lambda trainer: seen.append(trainer.epoch),
     )
@@ -107,7 +107,7 @@ def test_a_resumed_run_is_identical_to_the_last_bit(tmp_path, name, kind, averag
     assert_resumes(tmp_path / "checkpoint", name, kind, config(averaging=averaging))
 
 
-RECIPES = {
+SETTINGS = {
     "sgd": {"optimiser": "sgd"},
     "momentum": {"optimiser": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
     "adadelta": {"optimiser": "adadelta", "learning_rate": 1.0},
@@ -119,15 +119,15 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("settings", list(SETTINGS))
 @pytest.mark.parametrize("kind", ["solo", "stacked", "looped"])
-def test_every_recipe_resumes_to_the_last_bit(tmp_path, recipe, kind):
-    assert_resumes(tmp_path / "checkpoint", "aib", kind, config(**RECIPES[recipe]))
+def test_all_settings_resume_to_the_last_bit(tmp_path, settings, kind):
+    assert_resumes(tmp_path / "checkpoint", "aib", kind, config(**SETTINGS[settings]))
 
 
 def test_mixed_precision_resumes_to_the_last_bit(tmp_path):
-    recipe = config(precision="bfloat16")
-    assert_resumes(tmp_path / "checkpoint", "vib", "looped", recipe)
+    settings = config(precision="bfloat16")
+    assert_resumes(tmp_path / "checkpoint", "vib", "looped", settings)
 
 
 def test_a_checkpoint_of_another_optimiser_is_refused(tmp_path):
@@ -156,12 +156,12 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
 
 def test_a_last_epoch_is_saved_however_rarely_checkpoints_are_due(tmp_path):
     file, saved = tmp_path / "checkpoint.safetensors", []
-    recipe = config(checkpoint_seconds=1e6)
+    settings = config(checkpoint_seconds=1e6)
     fit(
         members("vib"),
         TRAIN,
         VALIDATION,
-        recipe,
+        settings,
         checkpoint=file,
         on_epoch=lambda trainer: saved.append(file.exists()),
     )

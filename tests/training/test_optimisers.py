@@ -1,4 +1,4 @@
-"""Recipes against torch's own optimisers in a plain loop, alone and in a stack."""
+"""Optimisers against torch's own optimisers in a plain loop, alone and in a stack."""
 
 import math
 
@@ -75,10 +75,10 @@ def by_hand(make, seed: int, beta: float, clip: float = 0.0) -> Objective:
     return twin
 
 
-def trained(kind, seeds, betas, **recipe) -> list[dict[str, torch.Tensor]]:
+def trained(kind, seeds, betas, **settings) -> list[dict[str, torch.Tensor]]:
     made = [objective(seed, beta) for seed, beta in zip(seeds, betas, strict=True)]
     members = kind(made, seeds)
-    running = Trainer(members, DATA, DATA, TrainConfig(epochs=EPOCHS, batch_size=BATCH, **recipe))
+    running = Trainer(members, DATA, DATA, TrainConfig(epochs=EPOCHS, batch_size=BATCH, **settings))
     for _ in range(EPOCHS):
         running.run_epoch()
     return [dict(members.member(i).named_parameters()) for i in range(len(members))]
@@ -87,10 +87,10 @@ def trained(kind, seeds, betas, **recipe) -> list[dict[str, torch.Tensor]]:
 @pytest.mark.parametrize("name", list(TWINS))
 @pytest.mark.parametrize("kind", [Stacked, Looped])
 @pytest.mark.parametrize("clip", [0.0, 0.3])
-def test_a_recipe_is_torchs_own_optimiser_in_a_plain_loop(name, kind, clip):
-    recipe, make = TWINS[name]
+def test_an_optimiser_is_torchs_own_optimiser_in_a_plain_loop(name, kind, clip):
+    settings, make = TWINS[name]
     seeds, betas = [0, 5], [0.1, 0.3]
-    found = trained(kind, seeds, betas, optimiser=name.split()[0], clip_norm=clip, **recipe)
+    found = trained(kind, seeds, betas, optimiser=name.split()[0], clip_norm=clip, **settings)
     for own, seed, beta in zip(found, seeds, betas, strict=True):
         twin = by_hand(make, seed, beta, clip)
         for label, parameter in twin.named_parameters():
@@ -98,12 +98,12 @@ def test_a_recipe_is_torchs_own_optimiser_in_a_plain_loop(name, kind, clip):
 
 
 def test_clipping_bites_in_these_tests():
-    recipe, make = TWINS["sgd"]
+    settings, make = TWINS["sgd"]
     free, held = (by_hand(make, 0, 0.1, clip) for clip in (0.0, 0.3))
     assert any(
         not torch.equal(a, b) for a, b in zip(free.parameters(), held.parameters(), strict=True)
     )
-    assert recipe["learning_rate"] == make(free.parameters()).param_groups[0]["lr"]
+    assert settings["learning_rate"] == make(free.parameters()).param_groups[0]["lr"]
 
 
 @pytest.mark.parametrize("limit", [0.1, 1e6])

@@ -22,10 +22,10 @@ def objective(beta: float, wrapped: bool = False) -> Objective:
     return Objective(model, PGDTraining(method, eps=0.1, steps=1) if wrapped else method)
 
 
-def trainer(kind=Stacked, wrapped: bool = False, **recipe) -> Trainer:
+def trainer(kind=Stacked, wrapped: bool = False, **settings) -> Trainer:
     made = [objective(beta, wrapped) for beta in BETAS]
     members = Solo(made[1], 0) if kind is Solo else kind(made, [0, 0, 0])
-    config = TrainConfig(**{"epochs": 4, "batch_size": 16, "beta_ramp": 2, **recipe})
+    config = TrainConfig(**{"epochs": 4, "batch_size": 16, "beta_ramp": 2, **settings})
     return Trainer(members, DATA, DATA, config)
 
 
@@ -65,8 +65,8 @@ def test_a_ramp_in_the_logarithm_is_cebs_rho_on_a_straight_line():
 
 
 def test_the_loss_sees_the_beta_of_its_step():
-    def losses(beta: float, **recipe) -> list[float]:
-        config = TrainConfig(epochs=2, batch_size=64, learning_rate=1e-9, **recipe)
+    def losses(beta: float, **settings) -> list[float]:
+        config = TrainConfig(epochs=2, batch_size=64, learning_rate=1e-9, **settings)
         running = Trainer(Solo(objective(beta), 0), DATA, DATA, config)
         return [running.run_epoch().losses["loss"][0] for _ in range(2)]
 

@@ -10,7 +10,6 @@ from narrows.data.augment import crop_and_flip
 from narrows.errors import ConfigError, DivergedError
 from narrows.methods import METHODS, Sizes
 from narrows.methods.adversarial import WRAPPERS
-from narrows.models import NetworkConfig
 from narrows.training import (
     Looped,
     Objective,
@@ -24,7 +23,7 @@ from narrows.training import (
 from narrows.training.batches import seeded_batches
 from narrows.training.records import Divergence
 from narrows.types import LossTerms
-from scenarios_training import prototypes, suited_network
+from scenarios_training import prototypes
 
 SIZES = Sizes(inputs=20, latent=3, classes=4, hidden=(8, 3))
 DATA = prototypes(n=96)
@@ -36,11 +35,8 @@ def objective(name="cross_entropy", seed=0, beta=0.01, **options) -> Objective:
         kind = METHODS[name]
         if kind.latent == "binary":
             options = {"samples": 4, **options}
-        network = NetworkConfig(encoder=[8], bottleneck=3, decoder=[6])
-        model = suited_network(kind, network, 20, 4)
-        return Objective(
-            model, kind.build(beta if kind.default_betas != (0.0,) else 0, SIZES, **options)
-        )
+        method, model, _ = kind.small_case(beta, **options)
+        return Objective(model, method)
 
 
 def trainer(*objectives: Objective, data=DATA, **config) -> Trainer:

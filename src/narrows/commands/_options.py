@@ -103,9 +103,10 @@ def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
                 f"{listed('narrows.methods.adversarial', 'WRAPPERS')}.  [default: none]",
             ),
             click.option(
-                "--recipe",
+                "--settings",
                 help="Published training settings: "
-                f"{listed('narrows.training.recipes', 'RECIPES')}.  [default: the data set's own]",
+                f"{listed('narrows.training.published', 'PUBLISHED')}.  "
+                "[default: the data set's own]",
             ),
             click.option(
                 "--epochs",

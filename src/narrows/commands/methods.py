@@ -1,4 +1,4 @@
-"""`narrows methods`: what there is to train with."""
+"""`narrows methods`: a table of the training methods."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import click
 
 __all__ = ["command"]
 
-_WIDEST = {"needs": 14, "betas": 7}  # the rest is room for the longest word of what a method is
+_WIDEST = {"needs": 14, "betas": 7}  # the rest leaves room for the longest word of a claim
 
 
 @click.command("methods")
 @click.option("--markdown", is_flag=True, help="Print the table in Markdown.")
 def command(markdown: bool) -> None:
-    """List the methods: what they are, where they are from, what they need of a network.
+    """List the methods: what they are, where they were published, what they need of a network.
 
-    Stackable are those of which many models train in one vectorised step. The betas are those of a
-    sweep that names none. The last rows are adversarial training, which wraps any of the others.
+    Many models of a stackable method train in one vectorised step. The betas are the grid of a
+    sweep that names none. The last rows are adversarial training, which wraps any other method.
     """
+    from narrows.methods.catalogue import catalogue
     from narrows.report.tables import ResultTable
     from narrows.report.tables import markdown as in_markdown
-    from narrows.runs.catalogue import catalogue
 
     columns = ["method", "what it is", "source", "needs", "stackable", "betas"]
     rows = [
         [
             f"`{entry.name}`" if markdown else entry.name,
-            entry.what,
+            entry.claim,
             entry.source,
-            ", ".join(entry.needs) or "any classifier",
+            entry.needs,
             "yes" if entry.stackable else "no",
             ", ".join(f"{beta:g}" for beta in entry.betas) or "-",
         ]
@@ -40,10 +40,8 @@ def command(markdown: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    # The source stands below what it is: a column of its own would cut words on a narrow terminal.
-    cells = [
-        [name, f"{what}\n{source}".removesuffix("\n-"), *rest] for name, what, source, *rest in rows
-    ]
+    # The source stands below the claim: a column of its own would cut words on a narrow terminal.
+    cells = [[name, f"{claim}\n{source}", *rest] for name, claim, source, *rest in rows]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, leading=1)
     columns[1:3] = ["what it is, source"]
     for column in columns:

@@ -1,10 +1,11 @@
 """Reader of numeric arrays in MATLAB's file format of level 5, in which SVHN is published.
 
-    128 bytes of header, then elements: type, size, content; a type 15 is one more element, deflated
+    128 bytes of header, then elements: type, size, content; type 15 holds one compressed element
 
-Source: The MathWorks, "MAT-File Format", level 5. An array is an element (type 14) of four: flags,
-sizes, name, values, column by column. Read are real numeric arrays in little-endian files, which
-what is published here needs no more than; nothing in them can be executed.
+Source: The MathWorks, "MAT-File Format", level 5. An array is an element (type 14) of four others:
+flags, sizes, name, and values column by column. The reader takes real numeric arrays in
+little-endian files, all that SVHN needs. It never executes anything, and a damaged file is an
+error; `scipy.io.loadmat` ends the process on some damaged files (segmentation fault in scipy 1.17).
 """
 
 from __future__ import annotations
@@ -54,18 +55,18 @@ def parse_mat(content: bytes, name: str) -> dict[str, np.ndarray[Any, Any]]:
 
 def _elements(data: memoryview) -> list[tuple[int, memoryview]]:
     """Type and content of each element of `data`."""
-    found, at = [], 0
+    elements, at = [], 0
     while at < len(data):
         kind, size = struct.unpack_from("<II", data, at)
         start = at + 8
-        if kind >> 16:  # up to four bytes stand in the place of the size
+        if kind >> 16:  # a short element: its size and up to four bytes share the eight
             kind, size, start = kind & 0xFFFF, kind >> 16, at + 4
         if start + size > len(data):
             raise ValueError(f"an element of {size} bytes is cut short")
-        found.append((kind, data[start : start + size]))
-        # All but deflated elements are filled up to eight bytes.
+        elements.append((kind, data[start : start + size]))
+        # All but compressed elements are padded to eight bytes.
         at = start + size if kind == _DEFLATED else -(-(start + size) // 8) * 8
-    return found
+    return elements
 
 
 def _array(body: memoryview) -> dict[str, np.ndarray[Any, Any]]:

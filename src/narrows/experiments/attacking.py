@@ -21,7 +21,7 @@ from narrows.runs import Progress
 from narrows.runs.files import write_json
 from narrows.runs.options import check_values
 from narrows.runs.overrides import plain_overrides
-from narrows.runs.records import finite
+from narrows.storage import json_finite
 
 __all__ = ["AttackReport", "AttackRequest", "attack_target", "build_attack"]
 
@@ -218,7 +218,7 @@ def _report(
         replayed_vote=replayed[0],
         replayed_single_draw=replayed[1],
         verify_draws=first.verify_draws,
-        median_distance=finite(ledger.distance.median().item()),
+        median_distance=json_finite(ledger.distance.median().item()),
         attacks=list(ledger.entries),
         robustbench=robustbench,
     )

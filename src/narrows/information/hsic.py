@@ -35,7 +35,14 @@ from narrows.checks import ArrayLike, check_number, has_values
 from narrows.errors import ConfigError, InputError
 from narrows.information._checks import as_real, full_precision
 
-__all__ = ["cka", "gaussian_kernel", "hsic", "linear_kernel", "normalise_kernel"]
+__all__ = [
+    "cka",
+    "default_bandwidth",
+    "gaussian_kernel",
+    "hsic",
+    "linear_kernel",
+    "normalise_kernel",
+]
 
 _FEWEST = {"biased": 2, "unbiased": 4, "normalised": 2}
 _ULPS = 4
@@ -44,13 +51,18 @@ _NARROWEST, _WIDEST = 1e-300, 1e150
 _COLUMNS = 2048  # so many stay in the processor's cache between two uses
 
 
+def default_bandwidth(columns: int) -> float:
+    """5 sqrt(columns), as HBaR and IB-RAR have it, for columns of a spread of about 1."""
+    return 5 * math.sqrt(columns)
+
+
 def gaussian_kernel(x: ArrayLike, bandwidth: float | None = None) -> Tensor:
     """exp(-|x_i - x_j|^2 / 2 bandwidth^2): `[..., m, D]` to `[..., m, m]`, differentiable.
 
     Args:
         x: a batch of m samples, or several; flatten images first.
         bandwidth: in the units of x, since it says from where on samples count as different; None
-            for 5 sqrt(D), as HBaR and IB-RAR have it, for columns of a spread of about 1.
+            for `default_bandwidth(D)`.
 
     Returns:
         In the precision of x, in single where x is in half.
@@ -64,7 +76,7 @@ def gaussian_kernel(x: ArrayLike, bandwidth: float | None = None) -> Tensor:
     """
     x = _as_batch(x)
     if bandwidth is None:
-        width = 5 * math.sqrt(x.shape[-1])
+        width = default_bandwidth(x.shape[-1])
     else:
         width = check_number(bandwidth, "bandwidth", high=_WIDEST, above=0, error=InputError)
     # The narrowest kernels tell all samples apart, and still are 1 on the diagonal.

@@ -1,10 +1,11 @@
-"""Squared distances of all pairs of a batch, where the width of a layer is what a step costs.
+"""Squared distances of all pairs of a batch, with a gradient that is cheap for wide layers.
 
     d_ij = |x_i - x_j|^2,   dL/dx = 2 (diag(S 1) - S) x,   S = dL/dd + (dL/dd)'
 
-Two products with x and no more: one forwards, of which the lower left quarter is mirrored rather
-than computed, and one backwards. Distances do not see the mean of x, but the rounding of their
-parts does, so it is taken off first, in blocks of columns: a second x is never held.
+The forward and the backward pass each cost one matrix product with x; the forward pass mirrors a
+quarter of its symmetric result instead of computing it. Distances do not depend on the mean of x,
+but rounding errors do, so the mean is subtracted first: in blocks of columns, without a second copy
+of x in memory.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from torch import Tensor
 
 __all__ = ["squared_distances"]
 
-_COLUMNS = 16384  # fewer cost time on several threads, more cost memory
+_COLUMNS = 16384  # smaller blocks cost time on several threads, larger ones memory
 
 
 def squared_distances(x: Tensor) -> Tensor:
-    """|x_i - x_j|^2 of `x: [m, D]`, `[m, m]`, at least 0; differentiable, also under vmap.
+    """|x_i - x_j|^2 of `x: [m, D]`: `[m, m]`, at least 0, differentiable, also under vmap.
 
     Example:
         >>> squared_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))

@@ -1,7 +1,7 @@
-"""The door of a method that is called by a loop of the user's own: what comes in, what goes out.
+"""Checks of a method that is called by a user's own training loop: its inputs and its loss.
 
-A training run checks its data set once and passes by this door. Here a batch is checked each time:
-its labels against the classes of the model, which are known when it has been run, and the loss.
+A training run checks its data set once and does not use these checks. They check every batch: the
+inputs, the labels against the classes of the model, and the loss.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def check_batch(model: nn.Module, x: ArrayLike, y: ArrayLike, *, images: bool = 
     """Inputs `[batch, ...]` as the model takes them, and int64 labels `[batch]`.
 
     Args:
-        model: whose weights say what type and device arrays become that are no tensors.
+        model: inputs that are no tensors get the type and device of its weights.
         x: a tensor, a NumPy array or nested lists.
         y: class numbers of any integer type.
-        images: whether inputs must lie in [0, 1], because an attack moves them within it.
+        images: whether inputs must lie in [0, 1], as those of an attack must.
 
     Raises:
-        InputError: for labels that are no class numbers or of another number than the inputs, and
-            for inputs that hold NaN or infinity, or lie outside [0, 1] where that matters.
+        InputError: for labels that are no class numbers, another number of labels than of inputs,
+            and inputs that hold NaN or infinity, or lie outside [0, 1] where they must not.
     """
     inputs = check_inputs(model, x, images=images)
     labels = check_labels(y, len(inputs))
@@ -57,7 +57,16 @@ def check_batch(model: nn.Module, x: ArrayLike, y: ArrayLike, *, images: bool = 
 
 
 def check_inputs(model: nn.Module, x: ArrayLike, *, images: bool = False) -> Tensor:
-    """The inputs alone; see `check_batch`."""
+    """Inputs `[batch, ...]` as the model takes them.
+
+    Args:
+        model: inputs that are no tensors get the type and device of its weights.
+        x: a tensor, a NumPy array or nested lists.
+        images: whether inputs must lie in [0, 1].
+
+    Raises:
+        InputError: for no inputs, NaN or infinity, and values outside [0, 1] where they must not.
+    """
     inputs = as_tensor(x, "inputs")
     weight = next(model.parameters(), None)
     if not isinstance(x, Tensor):
@@ -77,11 +86,13 @@ def check_inputs(model: nn.Module, x: ArrayLike, *, images: bool = False) -> Ten
 
 @contextmanager
 def classes_checked(model: nn.Module, batch: Batch) -> Iterator[None]:
-    """Compare the labels with the classes of the model before anything is computed from both.
+    """Compare the labels with the classes of the model when the block runs the model.
+
+    The number of classes is known from the first output, or from a binary network directly.
 
     Raises:
-        InputError: for a label that is no class of the model, and for an output of another shape
-            than `[batch, classes]`; for inputs of a type that the model doesn't take.
+        InputError: for a label that is no class of the model, an output of another shape than
+            `[batch, classes]`, and inputs of a type that the model does not take.
     """
     highest = int(batch.y.max()) if has_values(batch.y) else -1
 
@@ -91,7 +102,7 @@ def classes_checked(model: nn.Module, batch: Batch) -> Iterator[None]:
 
     def hook(module: nn.Module, args: object, result: object) -> None:
         logits = as_output(result).logits
-        # A tensor without numbers, of which shape and type alone are looked at.
+        # A tensor without values: only shape and type are checked.
         check_logits(torch.empty(logits.shape, dtype=logits.dtype, device="meta"), len(batch.y))
         compare(logits.shape[-1])
 
@@ -111,7 +122,7 @@ def classes_checked(model: nn.Module, batch: Batch) -> Iterator[None]:
 
 
 def _explained(model: nn.Module, x: Tensor, error: RuntimeError) -> Exception:
-    """The error itself, unless inputs of another type than the weights have caused it."""
+    """The error, or a clearer one where inputs of another type than the weights caused it."""
     weight = next(model.parameters(), None)
     if weight is None or weight.dtype == x.dtype or "type" not in str(error):
         return error
@@ -125,12 +136,17 @@ def _explained(model: nn.Module, x: Tensor, error: RuntimeError) -> Exception:
 
 
 def in_full_precision(output: ModelOutput) -> ModelOutput:
-    """What a network in half precision returned, as float32; anything else unchanged."""
+    """The output with half precision converted to float32; any other type is unchanged."""
     return unpack({name: at_least_float32(value) for name, value in pack(output).items()})
 
 
 def finite_total(method: str, terms: LossTerms, x: Tensor) -> Tensor:
     """The loss, a finite scalar.
+
+    Args:
+        method: name for errors.
+        terms: the parts of the loss.
+        x: the inputs, whose range the error names.
 
     Raises:
         DivergedError: naming the term that is not finite, with the range of the inputs.
@@ -143,8 +159,8 @@ def finite_total(method: str, terms: LossTerms, x: Tensor) -> Tensor:
         name: (value.item(), float(torch.as_tensor(weight).detach()))
         for name, (value, weight) in parts.items()
     }
-    broken = [name for name, pair in sizes.items() if not math.isfinite(math.prod(pair))]
-    name = broken[0] if broken else max(sizes, key=lambda name: abs(math.prod(sizes[name])))
+    infinite = [name for name, pair in sizes.items() if not math.isfinite(math.prod(pair))]
+    name = infinite[0] if infinite else max(sizes, key=lambda name: abs(math.prod(sizes[name])))
     size, weight = sizes[name]
     low, high = (bound.item() for bound in x.detach().aminmax())
     hint = "divide 0-255 images by 255, or " if high > 1 else ""

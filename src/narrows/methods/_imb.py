@@ -1,15 +1,15 @@
-"""What JointIMB and GreedyIMB share: a prior for each layer, and the reading of their trees.
+"""The common base of JointIMB and GreedyIMB: learned priors, and the terms of every layer.
 
-    L = sum over layers of H~(Y|Z_l) + beta I~(Z_l;Z_(l-1)),   weighted in two ways
+    L = sum over layers of H~(Y|Z_l) + beta I~(Z_l;Z_(l-1)),   with different weights
 
-Source: Nguyen & Choi (2017), arXiv 1712.01272, eqs. 6, 7 and 10, which `_trees.py` spells out.
+Source: Nguyen & Choi (2017), arXiv 1712.01272, eqs. 6, 7 and 10; see `_trees.py`.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -23,20 +23,23 @@ __all__ = ["LayerBottlenecks", "check_tree", "compression_of", "vcr_of"]
 
 
 class LayerBottlenecks(Method):
-    """Base of the methods that take each layer of a binary network for a bottleneck.
+    """Base of the methods that treat each layer of a binary network as a bottleneck.
 
     Args:
         beta: weight of the compression.
         hidden: widths of the network's stochastic layers.
-        samples: M, draws of a layer for each draw of the one before.
+        samples: M, draws of a layer for each draw of the layer before.
         chunk: inputs whose trees are in memory at the same time; `None` for all.
 
     Raises:
         ConfigError: for numbers below one, or no layers.
     """
 
-    latent: ClassVar[str] = "binary"
-    default_betas: ClassVar[tuple[float, ...]] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1)
+    source = "Nguyen & Choi 2017, arXiv 1712.01272"
+    needs = "binary stochastic layers"
+    randomness = "a tree of binary units per input"
+    latent = "binary"
+    default_betas = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1)
 
     @abstractmethod
     def __init__(self, beta: float, hidden: Sequence[int], samples: int, chunk: int | None) -> None:
@@ -49,12 +52,12 @@ class LayerBottlenecks(Method):
                 f"hidden=[512, 512], got {list(hidden)}"
             )
         self.hidden, self.samples, self.chunk = tuple(hidden), samples, chunk
-        # Log-odds of r, at first those of a fair coin.
+        # Log-odds of r, at first those of probability 1/2.
         self.log_odds = nn.ParameterList(nn.Parameter(torch.zeros(units)) for units in hidden)
 
     @classmethod
     def build(cls, beta: float, sizes: Sizes, **options) -> Self:
-        """Build it with priors that fit the network."""
+        """Build the method with priors of the network's widths; see `Method.build`."""
         return cls(beta, sizes.hidden, **options)
 
     @classmethod
@@ -64,11 +67,11 @@ class LayerBottlenecks(Method):
 
     @property
     def active(self) -> Tensor | None:
-        """Whose turn it is, `[layers]` bool, where the layers take turns."""
+        """The layer whose turn it is, `[layers]` bool; `None` where all are trained at once."""
         return None
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
-        """Draw a tree for every input and read each layer's two terms."""
+        """Draw a tree for every input and compute both terms of each layer."""
         return observe_tree(
             type(self).__name__,
             model,
@@ -88,7 +91,16 @@ class LayerBottlenecks(Method):
 
 
 def check_tree(method: str, samples: int, chunk: int | None) -> None:
-    """Refuse trees that cannot be drawn."""
+    """Refuse numbers of draws or inputs below one.
+
+    Args:
+        method: name for errors.
+        samples: M, draws of a layer for each draw of the layer before.
+        chunk: inputs whose trees are in memory at the same time; `None` for all.
+
+    Raises:
+        ConfigError: for numbers below one.
+    """
     if samples < 1 or (chunk is not None and chunk < 1):
         raise ConfigError(
             f"{method} needs samples >= 1 and chunk >= 1 (or None for the whole batch at once), "
@@ -97,12 +109,12 @@ def check_tree(method: str, samples: int, chunk: int | None) -> None:
 
 
 def vcr_of(output: ModelOutput, layer: int) -> Tensor:
-    """VCR of a layer in nats, one number an input: `[batch]`."""
+    """H~(Y|Z_l) of a layer in nats, the paper's VCR, per input: `[batch]`."""
     return _read(output, f"vcr.{layer}")
 
 
 def compression_of(output: ModelOutput, layer: int) -> Tensor:
-    """Compression of a layer in nats, one number an input: `[batch]`."""
+    """Compression of a layer in nats, per input: `[batch]`."""
     return _read(output, f"compression.{layer}")
 
 

@@ -1,22 +1,21 @@
-"""The channel mask of IB-RAR: the channels that say least of the labels are set to zero.
+"""The channel mask of IB-RAR: channels that depend least on the labels are set to zero.
 
     T_c <- phi_c T_c,   phi_c = [nHSIC(T_c, Y) >= its 5 % quantile over the channels]
 
 Source: Xu, Perin & Picek (2022), arXiv 2302.10896, eq. 3. All channels are scored in one call. With
-A_c = K_c + eps m I, and V V' = L~ the normalised kernel that they are compared with,
+A_c = K_c + eps m I, and V V' = L~ the normalised kernel of labels or images,
 
     nHSIC = |V|^2 - eps m (|W|^2 - |W'w|^2 / |w|^2),   A_c = R R',  W = R^-1 V,  w = R^-1 1
 
-so a channel costs one Cholesky factor and a few triangular solves, and its kernel is never centred.
-Everything is float64 from the features on.
+so that a channel costs one Cholesky factor and a few triangular solves, without centring its
+kernel. All computations are in float64.
 
-Deviation: labels are compared by the linear kernel, which needs no number of classes. The Gaussian
-one has the same eigenvectors, and at eps = 1e-5 nearly the same normalised eigenvalues.
+Deviation: the kernel of the labels is linear, which needs no number of classes. The Gaussian kernel
+has the same eigenvectors, and at eps = 1e-5 nearly the same normalised eigenvalues.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -25,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.errors import InputError
-from narrows.information.hsic import gaussian_kernel, normalise_kernel
+from narrows.information.hsic import default_bandwidth, gaussian_kernel, normalise_kernel
 from narrows.models.layers import as_written, layer_of, unwrapped
 from narrows.types import Batch
 
@@ -51,7 +50,12 @@ _POINTWISE = (
 
 
 def find_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Module]:
-    """The layer of that name; by default the last convolution, and what belongs to it.
+    """The layer of that name; by default the last convolution with its pointwise layers.
+
+    Args:
+        model: any classifier.
+        name: of the layer; `None` for the default, which is named by its last part.
+
 
     Raises:
         ConfigError: for a name that the model doesn't have.
@@ -73,7 +77,7 @@ def find_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Module]:
 
 @contextmanager
 def masking(layer: nn.Module, mask_of: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Multiply what `layer` returns, `[batch, C, ...]`, by a mask `[C]` made of it, for a while."""
+    """Inside the block, multiply the output of `layer`, `[batch, C, ...]`, by its mask `[C]`."""
 
     def hook(module: nn.Module, args: object, result: object) -> Tensor:
         if not isinstance(result, Tensor) or result.dim() < 2:
@@ -89,12 +93,15 @@ def masking(layer: nn.Module, mask_of: Callable[[Tensor], Tensor]) -> Iterator[N
 
 
 def channel_mask(features: Tensor, batch: Batch, kind: Mask, eps: float) -> Tensor:
-    """Which channels stay: `[C]` bool; the 5 % quantile is of the labels' scores.
+    """The channels that are kept: `[C]` bool.
+
+    A channel is dropped where its dependence on the labels lies below the 5 % quantile.
+
 
     Args:
         features: `[batch, C, ...]`.
-        batch: the images and labels that they belong to.
-        kind: `"as_coded"` also drops the 5 % whose dependence on the images is largest.
+        batch: the images and labels of these features.
+        kind: `"as_coded"` also drops the 5 % of the channels that depend most on the images.
         eps: ridge of the normalisation.
 
     Raises:
@@ -133,7 +140,7 @@ def channel_scores(features: Tensor, targets: Sequence[Tensor], eps: float) -> T
     widths = [1, *(target.shape[-1] for target in targets)]
     ridge = eps * m * torch.eye(m, dtype=right.dtype, device=right.device)
     channels = features.double().reshape(m, features.shape[1], -1).movedim(1, 0)
-    # A processor works in its cache, an accelerator on all channels at once.
+    # Blocks fit the cache of a CPU; a GPU takes all channels at once.
     numbers = 2**16 if features.device.type == "cpu" else 2**26
     parts = []
     for block in channels.split(max(1, numbers // m**2)):
@@ -157,26 +164,25 @@ def channel_scores(features: Tensor, targets: Sequence[Tensor], eps: float) -> T
 
 def _kernels(x: Tensor) -> Tensor:
     """The `gaussian_kernel` of `[channels, m, pixels]`, in few passes over its large result."""
-    width = 5 * math.sqrt(x.shape[-1])
-    x = (x - x.mean(-2, keepdim=True)) / width
+    x = (x - x.mean(-2, keepdim=True)) / default_bandwidth(x.shape[-1])
     half = -0.5 * x.square().sum(-1)
     return torch.baddbmm(half[:, :, None] + half[:, None, :], x, x.mT).exp()
 
 
 def label_root(y: Tensor, eps: float) -> Tensor:
-    """The target of the labels `y: [m]`; it has no more columns than there are classes."""
+    """V of the linear kernel of the labels `y: [m]`: at most as many columns as classes."""
     highest = certain(y.max())
     return _root((y[:, None] == y).double(), eps, len(y) if highest is None else highest + 1)
 
 
 def _root(kernel: Tensor, eps: float, rank: int) -> Tensor:
-    """V `[m, rank]` with V V' the normalised kernel, whose rank is known to be no larger."""
+    """V `[m, rank]` with V V' the normalised kernel, whose rank is at most `rank`."""
     values, vectors = torch.linalg.eigh(normalise_kernel(kernel, eps))
     return vectors[:, -rank:] * values[-rank:].clamp_min(0).sqrt()
 
 
 def certain(value: Tensor) -> int | None:
-    """The number in a scalar tensor; None in a stack, where every member has its own."""
+    """The value of a scalar tensor; None inside vmap, where members have different values."""
     try:
         return int(value)
     except RuntimeError:  # inside vmap
@@ -184,12 +190,12 @@ def certain(value: Tensor) -> int | None:
 
 
 class Masked(nn.Module):
-    """A classifier some of whose channels are always zero; its weights are shared, not copied.
+    """A classifier with some channels set to zero; its weights are shared, not copied.
 
     Args:
         model: any classifier.
         layer: name of the layer whose channels are masked.
-        mask: `[C]` bool, the channels that stay; saved with the module.
+        mask: `[C]` bool, the channels that are kept; saved with the module.
     """
 
     mask: Tensor
@@ -200,7 +206,7 @@ class Masked(nn.Module):
         self.register_buffer("mask", mask)
 
     def forward(self, x: Tensor) -> object:
-        """What the model returns with those channels at zero."""
+        """The output of the model with those channels at zero."""
         layer = find_layer(self.model, self.layer)[1]
         with as_written(self.model), masking(layer, lambda _: self.mask):
             return self.model(x)

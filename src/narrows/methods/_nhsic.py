@@ -1,4 +1,4 @@
-"""What HBaR and IB-RAR share: hidden layers, and their normalised HSIC with inputs and labels.
+"""The common base of HBaR and IB-RAR: normalised HSIC of hidden layers with inputs and labels.
 
 L = E[-log q(y|x)] + beta sum_l nHSIC(X, T_l) - relevance beta sum_l nHSIC(Y, T_l)
 """
@@ -15,7 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from narrows.errors import ConfigError, InputError, unknown_name
-from narrows.information.hsic import gaussian_kernel, linear_kernel, normalise_kernel
+from narrows.information.hsic import (
+    default_bandwidth,
+    gaussian_kernel,
+    linear_kernel,
+    normalise_kernel,
+)
 from narrows.methods._base import Method
 from narrows.methods._distances import squared_distances
 from narrows.models.hidden import hidden_layers
@@ -33,20 +38,22 @@ _CODE = "nhsic.code"
 
 
 class LayerDependence(Method):
-    """Base of the methods that hold hidden layers to the labels and off the inputs.
+    """Base of the methods whose hidden layers depend on the labels and not on the inputs.
 
     Args:
         beta: weight of the dependence on the inputs.
-        relevance: what the dependence on the labels weighs against that on the inputs.
-        layers: names of the hidden layers; `None` for what the model is tapped at, or else for all
-            of them (see `narrows.models.hidden`) and the code of a bottleneck.
+        relevance: weight of the dependence on the labels, relative to beta.
+        layers: names of the hidden layers; `None` for the layers that the model is tapped at, or
+            else for all hidden layers (see `narrows.models.hidden`) and the code of a bottleneck.
         label_kernel: `"gaussian"` or `"linear"`, on one-hot labels.
         eps: ridge of the normalisation.
 
     Raises:
         ConfigError: for numbers out of range, and in the forward pass for an unknown layer.
-        InputError: for a model in which no layers can be told.
+        InputError: for a model whose hidden layers cannot be found.
     """
+
+    needs = "hidden layers"
 
     @abstractmethod
     def __init__(
@@ -98,13 +105,14 @@ def observe_layers(model: nn.Module, x: Tensor, layers: Sequence[str] | None) ->
     """Run the model once and read its hidden layers.
 
     Args:
-        model: any classifier; what a tapped one reads is taken where `layers` is None.
+        model: any classifier; with `layers=None`, the layers of a tapped one are those it is
+            tapped at.
         x: `[batch, ...]`.
-        layers: names as in `model.named_modules()`; `None` for all hidden layers, the code of a
-            bottleneck among them.
+        layers: names as in `model.named_modules()`; `None` for all hidden layers and the code of a
+            bottleneck.
 
     Raises:
-        InputError: if no layers can be told.
+        InputError: if no hidden layers can be found.
         ConfigError: for a layer that the model does not have.
     """
     if layers is None and isinstance(model, Tap) and model.layers:
@@ -112,7 +120,7 @@ def observe_layers(model: nn.Module, x: Tensor, layers: Sequence[str] | None) ->
     names = hidden_layers(unwrapped(model)) if layers is None else list(layers)
     if not names:
         raise InputError(
-            f"{type(model).__name__} has no hidden layers that can be told from its modules; "
+            f"{type(model).__name__} has no modules that are known as hidden layers; "
             "name some with layers=[...], or use tap(model, [...]) or Bottleneck(encoder, decoder)"
         )
     output = tap(model, names)(x)
@@ -127,8 +135,14 @@ def layer_dependence(
 ) -> tuple[Tensor, Tensor]:
     """Sums over the layers of nHSIC(X, T_l) and nHSIC(Y, T_l), two scalars without a unit.
 
+    Args:
+        output: of the model, with its hidden layers as activations.
+        batch: the inputs and labels.
+        label_kernel: `"gaussian"` or `"linear"`.
+        eps: ridge of the normalisation.
+
     Raises:
-        InputError: for an output without activations, or one whose activations have a samples axis.
+        InputError: for an output without activations, or with a samples axis on them.
     """
     layers = list(output.activations.values())
     if not layers:
@@ -141,25 +155,31 @@ def layer_dependence(
             f"expected layers of {len(batch.y)} images, got {[len(layer) for layer in layers]}; "
             "a model with a samples axis cannot be regularised here"
         )
-    # The kernels of distances that bfloat16 has rounded are noise, whatever the network runs in.
+    # Rounded to bfloat16, distances are too inexact for a kernel.
     with full_precision(batch.x.device):
         batch = batch._replace(x=at_least_float32(batch.x))
         of_labels = label_gram(batch, output.logits.shape[-1], label_kernel)
         fixed = torch.stack([of_labels, gaussian_kernel(batch.x.flatten(1))])
-        # In one call each: the layers', and those two, which have no gradient as a rule.
+        # Two calls: these two kernels usually have no gradient, those of the layers do.
         of_y, of_x = normalise_kernel(fixed, eps)
-        same = [layer.to(batch.x.dtype) for layer in layers]
-        total = normalise_kernel(_gaussian_kernels(same), eps).sum(0)
+        converted = [layer.to(batch.x.dtype) for layer in layers]
+        total = normalise_kernel(_gaussian_kernels(converted), eps).sum(0)
     return (of_x * total).sum().to(batch.x.dtype), (of_y * total).sum().to(batch.x.dtype)
 
 
 def _gaussian_kernels(layers: Sequence[Tensor]) -> Tensor:
     """The `gaussian_kernel` of each layer, `[layers, batch, batch]`, at less cost."""
-    apart = [squared_distances(layer.flatten(1)) / layer[0].numel() for layer in layers]
-    return (torch.stack(apart) * (-0.5 / 5**2)).exp()
+    per_column = [squared_distances(layer.flatten(1)) / layer[0].numel() for layer in layers]
+    return (torch.stack(per_column) * (-0.5 / default_bandwidth(1) ** 2)).exp()
 
 
 def label_gram(batch: Batch, classes: int, kind: LabelKernel) -> Tensor:
-    """Kernel of the one-hot labels, `[batch, batch]`, in the precision of the inputs."""
+    """Kernel of the one-hot labels, `[batch, batch]`, in the precision of the inputs.
+
+    Args:
+        batch: the inputs and labels.
+        classes: number of classes.
+        kind: `"gaussian"` or `"linear"`.
+    """
     labels = F.one_hot(batch.y, classes).to(batch.x.dtype)
     return gaussian_kernel(labels) if kind == "gaussian" else linear_kernel(labels)

@@ -1,8 +1,8 @@
-"""Keep what a method trains equal in all processes that train one model together.
+"""Keep the parameters of a method equal in all processes that train one model together.
 
-`DistributedDataParallel` averages the gradients of the model that it wraps. Class means, critics
-and learned priors belong to the method, which it does not see: here their values come from the
-first process once, and their gradients are averaged whenever they are computed.
+`DistributedDataParallel` averages the gradients of the model that it wraps, but not those of the
+method: class means, critics and learned priors. This module copies their values from the first
+process once, and averages their gradients whenever they are computed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _MARK = "_narrows_averaged"
 
 
 def equalise(method: nn.Module, model: nn.Module) -> None:
-    """Do so, where `model` is distributed over several processes; else nothing.
+    """Keep the method equal where `model` is distributed over several processes.
 
-    Buffers, such as the moving average of a critic, are those of the first process from then on, as
-    those of the model are.
+    Buffers, such as the moving average of a critic, are copied from the first process in every
+    call, as `DistributedDataParallel` does with those of the model.
     """
     if not _distributed(model) or dist.get_world_size() == 1:
         return

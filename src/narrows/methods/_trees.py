@@ -1,15 +1,16 @@
-"""What each layer of a tree of draws tells of the label, and what it costs.
+"""Relevance and compression of each layer of a binary network, from a tree of draws.
 
     H~(Y|Z_l) = -E_{z_l|x} log E_{Z_L|z_l} p(y|Z_L)             the relevance of layer l, VCR
     I~(Z_l;Z_(l-1)) = E sum_i KL(p(z_l,i|z_(l-1)) || r(z_l,i))  its compression, r_l Bernoulli
 
 Source: Nguyen & Choi (2017), arXiv 1712.01272, eqs. 6, 7 and 10. In a tree of M draws a layer the
-inner expectation is the mean over the M^(L-l) leaves below a node, the outer one that over the
-M^l nodes of the layer. Layer 0's VCR is the negative log-likelihood of the network (Theorem 3.2).
+inner expectation is the mean over the M^(L-l) leaves below a node, and the outer one is the mean
+over the M^l nodes of the layer. VCR, variational conditional relevance, is the paper's name of
+H~(Y|Z_l). The VCR of layer 0 is the negative log-likelihood of the network (Theorem 3.2).
 
-The logarithm of a mean over n draws is below that of the expectation on average, by some
-Var[p(y|Z_L)] / (2 n p(y)^2): the VCR of a tree is an upper bound, and it falls as M grows. Layer
-L's has no inner mean, and no bias.
+By Jensen's inequality the logarithm of a mean over n draws is too small on average, by about
+Var[p(y|Z_L)] / (2 n p(y)^2): the VCR of a tree is an upper bound on average, and it falls as M
+grows. That of layer L has no inner mean, and no bias.
 """
 
 from __future__ import annotations
@@ -48,25 +49,26 @@ def observe_tree(
     log_odds: Sequence[Tensor] = (),
     active: Tensor | None = None,
 ) -> ModelOutput:
-    """Draw a tree for every input and read it.
+    """Draw a tree for every input and compute the terms of every layer.
 
     Args:
-        method: who asks, for errors.
+        method: name for errors.
         model: a `BinaryStochasticNet`, perhaps tapped.
         batch: inputs and labels.
         samples: M.
         chunk: inputs whose trees are in memory at the same time; the backward pass draws each
-            chunk's again. `None` keeps them all.
-        log_odds: of r for each layer, where compression is asked for.
-        active: `[layers]` bool, where one layer alone is compressed: none before it is trained.
+            chunk's trees again. `None` for all inputs at once.
+        log_odds: of r for each layer; empty where no compression is needed.
+        active: `[layers]` bool, true for the one layer that is compressed; layers before it get no
+            gradient. `None` for all layers.
 
     Returns:
-        The log of the mean probabilities as logits `[batch, classes]`, and per input `[batch]`
-        "vcr.0", "vcr.1", ..., "compression.1", ... as activations.
+        The log of the mean probabilities as logits `[batch, classes]`, and the activations
+        "vcr.0", "vcr.1", ..., "compression.1", ..., one number per input: `[batch]`.
 
     Raises:
-        InputError: for a model without binary stochastic layers, widths that don't fit, or chunks
-            in a stack.
+        InputError: for a model without binary stochastic layers, other widths than those of
+            `log_odds`, or chunks in a stack.
     """
     held = None if active is None else active.flip(0).cumsum(0).flip(0) > active.to(torch.long)
     around, net = _binary_net(method, model, log_odds)
@@ -77,24 +79,24 @@ def observe_tree(
         return _measure(drawn, y, log_odds, active, scored=scored)
 
     def read_all(net: BinaryStochasticNet, x: Tensor) -> dict[str, Tensor]:
-        # A batch without numbers, on the meta device, is a trial and costs nothing.
+        # A batch on the meta device has no values: its trees need no memory.
         if chunk is None or chunk >= len(batch.y) or x.is_meta:
             return read(net, x, batch.y)
         pairs = zip(x.split(chunk), batch.y.split(chunk), strict=True)
         parts = [_redrawn(partial(read, net), *pair) for pair in pairs]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    # Called, so that what distributes the network sees a forward pass.
+    # Called as a module, so that DistributedDataParallel sees a forward pass.
     with as_written(around):
         values: dict[str, Tensor] = around(batch.x, read_all)
     return ModelOutput(values.pop("logits"), activations=values)
 
 
 def _redrawn(read: _Reader, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """`read(x, y)`, which keeps nothing for the backward pass but the seed to do it again."""
+    """`read(x, y)`, which is computed again, from the same seed, in the backward pass."""
     try:
         seed = hash(tuple(standard_normal((4,), x).tolist())) & _SEED_BITS
-    except RuntimeError as error:  # inside vmap, where no number can be looked at
+    except RuntimeError as error:  # inside vmap, where values cannot be read
         raise InputError(
             "trees in chunks cannot be drawn in a stack; set chunk=None, or train one at a time"
         ) from error
@@ -111,18 +113,18 @@ def _redrawn(read: _Reader, x: Tensor, y: Tensor) -> dict[str, Tensor]:
 def _binary_net(
     method: str, model: nn.Module, log_odds: Sequence[Tensor]
 ) -> tuple[nn.Module, BinaryStochasticNet]:
-    """The network with what distributes or compiles it, and the network alone."""
+    """The network inside its wrappers (compiled, distributed), and the network itself."""
     around = model.model if isinstance(model, Tap) else model
     net = unwrapped(around)
     if not isinstance(net, BinaryStochasticNet):
         raise InputError(
             f"{method} needs a network of binary stochastic layers, and {type(net).__name__} "
-            "draws none: use BinaryStochasticNet(inputs, hidden, classes), with front=... for what "
-            "is to come before them; a Bottleneck has one layer of another kind"
+            "has none: use BinaryStochasticNet(inputs, hidden, classes), with front=... for the "
+            "layers before them; the latent of a Bottleneck is not binary"
         )
     widths = tuple(len(odds) for odds in log_odds)
     if widths and widths != net.hidden:
-        raise InputError(f"{method} was built for layers of {widths}, the network's: {net.hidden}")
+        raise InputError(f"{method} was built for layers of {widths}, the network has {net.hidden}")
     return around, net
 
 
@@ -133,7 +135,7 @@ def _measure(
     active: Tensor | None,
     scored: bool,
 ) -> dict[str, Tensor]:
-    """Everything that `observe_tree` returns, of one tree an input."""
+    """The logits and activations that `observe_tree` returns, from one tree per input."""
     inputs, log_p = len(y), drawn.logits.log_softmax(-1)
     losses = [-likelihood for likelihood in node_likelihoods(log_p, y, drawn)]
     charges = {f"vcr.{layer}": (layer, losses[layer:]) for layer in range(len(losses))}
@@ -152,7 +154,7 @@ def _measure(
 
 
 def node_likelihoods(log_p: Tensor, y: Tensor, drawn: Tree) -> list[Tensor]:
-    """For every node of layers 0 to L, log p(y|z_l) by its leaves: `[M^l * batch]` each.
+    """Log p(y|z_l) of every node of layers 0 to L, from its leaves: `[M^l * batch]` each.
 
     Args:
         log_p: log p(.|z_L) of every leaf, `[M^L * batch, classes]`.
@@ -168,5 +170,5 @@ def node_likelihoods(log_p: Tensor, y: Tensor, drawn: Tree) -> list[Tensor]:
 
 
 def binary_divergence(a: Tensor, b: Tensor) -> Tensor:
-    """KL of coins with log-odds `a` to those with `b`, summed over `[..., N]`, in nats: `[...]`."""
+    """KL in nats of Bernoulli units with log-odds `a` to those with `b`: `[..., N]` to `[...]`."""
     return (a.sigmoid() * (a - b) - F.softplus(a) + F.softplus(b)).sum(-1)

@@ -1,34 +1,10 @@
-"""Adversarial information bottleneck: a critic estimates I(X;Z), the encoder makes it small.
-
-    min_{encoder, decoder} max_T  E[-log q(y|z)] + beta * V(T)
-    V(T) = E_{p(x,z)} T(x_S, z) - log E_{p(x) p(z)} exp T(x_S, z)
-
-Source: Zhai & Zhang (2021), arXiv 2103.00381, eq. 6, eq. 7 and Algorithm 1.
-V is the Donsker-Varadhan lower bound of I(X_S;Z) <= I(X;Z), where x_S keeps the p inputs with the
-largest gradient of z and sets the others to zero. Each step ascends V in T, then descends the
-whole loss in the model.
-
-What the paper leaves open, and what is chosen here:
-
-- the pairs of p(x) p(z): z_i goes with the x of its neighbour in the (shuffled) batch. That is a
-  second minibatch for the price of one; no pair is ever a joint one.
-- the k steps of T: all on the minibatch of the model's step, where the paper draws a new one each.
-- the saliency of an input: |d sum_k z_k / d x_i|, one backward pass.
-- T: one hidden layer on x_S and z together, then further ones; `hidden` gives the widths. The
-  part of the first layer that reads x is computed once for joint and marginal pairs.
-- the critic's gradient of log E exp T divides by a moving average of E exp T, which takes the
-  minibatch bias out of it (Belghazi et al. 2018, arXiv 1801.04062, eq. 12).
-- V is descended only where it is positive. A critic that does worse than a constant bounds nothing,
-  and an encoder that outruns it drives V and the code to minus infinity (seen on MNIST with
-  beta = 3). `only_positive=False` is Algorithm 1 to the letter.
-- p: a quarter of the inputs, at least 16 (all of them where there are fewer).
-"""
+"""Adversarial information bottleneck: a critic estimates I(X;Z), the encoder makes it small."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar, Self, cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -74,32 +50,63 @@ class Critic(nn.Module):
 
 
 class AIB(Method):
-    """Adversarial information bottleneck.
+    """Adversarial information bottleneck: a critic estimates I(X;Z), the encoder makes it small.
+
+        min_{encoder, decoder} max_T  E[-log q(y|z)] + beta * V(T)
+        V(T) = E_{p(x,z)} T(x_S, z) - log E_{p(x) p(z)} exp T(x_S, z)
+
+    Source: Zhai & Zhang (2021), arXiv 2103.00381, eqs. 6 and 7 and Algorithm 1. V is the
+    Donsker-Varadhan lower bound of I(X_S;Z) <= I(X;Z), where x_S keeps the p inputs with the
+    largest gradient of z and sets the others to zero. Each step first ascends V in T, then descends
+    the whole loss in the model.
+
+    Where the paper leaves a choice open, this class chooses:
+
+    - Pairs of p(x) p(z): z_i goes with the x of its neighbour in the (shuffled) batch. This costs
+      no second minibatch, and no such pair belongs together.
+    - The k steps of T: all on the minibatch of the model's step. The paper draws a new one for
+      each.
+    - Saliency of an input: |d sum_k z_k / d x_i|, from one backward pass.
+    - T: one hidden layer on x_S and z together, then further ones; `hidden` gives the widths. The
+      part of the first layer that reads x is computed once for joint and marginal pairs.
+    - p: a quarter of the inputs, at least 16 (all of them where there are fewer).
+
+    Deviations:
+
+    - The critic's gradient of log E exp T divides by a moving average of E exp T, which reduces the
+      bias of minibatches (Belghazi et al. 2018, arXiv 1801.04062, eq. 12).
+    - The model descends V only where V is positive. A critic that does worse than a constant bounds
+      nothing, and an encoder that learns faster than the critic drives V and the code to minus
+      infinity (as on MNIST with beta = 3). `only_positive=False` follows Algorithm 1 exactly.
 
     Args:
         beta: weight of the critic's estimate of I(X;Z).
-        inputs: number of input features (784 for MNIST), which sizes the critic.
+        inputs: number of input features (784 for MNIST), which sets the size of the critic.
         latent: number of units of z.
         hidden: widths of the critic's hidden layers.
         steps: k, critic steps before each model step.
         selected: p, how many inputs of each image the critic sees; `None` for a quarter of them.
-        averaging: rate at which the moving average of E exp T forgets.
+        averaging: weight of the newest batch in the moving average of E exp T.
         only_positive: whether the model ignores the bound where it is negative.
 
     Raises:
         ConfigError: for numbers out of range.
-        InputError: for a model without a latent or with a samples axis on it, inputs or codes of
-            another size, or a batch of one, which has no marginal pairs.
+        InputError: for a model without a latent or with a samples axis on it, for inputs or codes
+            of another size, and for a batch of one, which has no marginal pairs.
 
     Example:
-        >>> model = ...  # doctest: +SKIP
-        >>> method = AIB(beta=0.1, inputs=784, latent=10)  # doctest: +SKIP
-        >>> critic = torch.optim.Adam(method.critic_parameters(), 2e-4)  # doctest: +SKIP
-        >>> method.critic_step(model, x, y, critic)  # doctest: +SKIP
-        >>> method(model, x, y).backward()  # doctest: +SKIP
+        >>> from narrows.models import Bottleneck
+        >>> model = Bottleneck(nn.Linear(4, 3), nn.Linear(3, 2))
+        >>> method = AIB(beta=0.1, inputs=4, latent=3)
+        >>> x, y = torch.rand(8, 4), torch.zeros(8, dtype=torch.long)
+        >>> critic = torch.optim.Adam(method.critic_parameters(), 2e-4)
+        >>> method.critic_step(model, x, y, critic).shape, method(model, x, y).shape
+        (torch.Size([]), torch.Size([]))
     """
 
-    default_betas: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    source = "Zhai & Zhang 2021, arXiv 2103.00381"
+    needs = "a latent, and trains a critic"
+    default_betas = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     log_partition: Tensor
 
     def __init__(
@@ -134,12 +141,12 @@ class AIB(Method):
 
     @classmethod
     def build(cls, beta: float, sizes: Sizes, **options) -> Self:
-        """Build it with a critic that fits the network."""
+        """Build the method with a critic of the network's sizes; see `Method.build`."""
         return cls(beta, inputs=sizes.inputs, latent=sizes.latent, **options)
 
     @property
     def critic_steps(self) -> int:
-        """How often T is updated, k in Algorithm 1."""
+        """Updates of T before each model step, k in Algorithm 1."""
         return self.steps
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
@@ -149,7 +156,17 @@ class AIB(Method):
     def critic_step(
         self, model: nn.Module, x: ArrayLike, y: ArrayLike, optimiser: torch.optim.Optimizer
     ) -> Tensor:
-        """Steps 3 to 5 of Algorithm 1, for a training loop of your own; returns the loss of T."""
+        """Steps 3 to 5 of Algorithm 1, for a training loop of your own.
+
+        Args:
+            model: classifier with a latent.
+            x: inputs `[batch, ...]`.
+            y: labels `[batch]`.
+            optimiser: of `critic_parameters()`.
+
+        Returns:
+            The loss of T before the step, a scalar.
+        """
         batch = self.check(model, x, y)
         equalise(self, model)
         with classes_checked(model, batch):
@@ -164,7 +181,7 @@ class AIB(Method):
         return loss.detach()
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
-        """Run the model and keep, beside its output, x with all but p salient inputs at zero."""
+        """Run the model and add x_S to its output, x with all but p salient inputs at zero."""
         if self.selected == self.inputs:
             return _with_selected(as_output(model(batch.x)), batch.x)
         if (features := batch.x[0].numel()) != self.inputs:
@@ -177,7 +194,7 @@ class AIB(Method):
 
     def _with_gradient(self, model: nn.Module, x: Tensor) -> tuple[ModelOutput, Tensor]:
         """One forward pass, and the gradient of sum_k z_k with respect to x."""
-        if (leaf := _followed(x)) is not None:
+        if (leaf := _as_leaf(x)) is not None:
             output = as_output(model(leaf))
             total = self._latent(output).z.sum()
             return output, torch.autograd.grad(total, leaf, retain_graph=True)[0]
@@ -201,7 +218,7 @@ class AIB(Method):
         return {"donsker_varadhan": Term(bound, weight)}
 
     def critic_loss(self, output: ModelOutput, batch: Batch) -> Tensor:
-        """Minus the bound, with the partition's gradient taken against its moving average."""
+        """Minus the bound; the gradient of log E exp T divides by the moving average."""
         joint, marginal = self._pairs(output)
         log_mean = _log_mean_exp(marginal)
         with torch.no_grad():
@@ -226,7 +243,7 @@ class AIB(Method):
                 f"got {x.shape[1]} and {z.shape[1]}"
             )
         if len(z) < 2:
-            raise InputError("AIB compares the images of a batch, so it needs at least two of them")
+            raise InputError("AIB compares the images of a batch, so it needs at least two")
         kind = self.critic.read_z.weight.dtype
         return self.critic(x.to(kind), z.to(kind))
 
@@ -240,17 +257,23 @@ class AIB(Method):
 
 
 def keep_largest(x: Tensor, score: Tensor, count: int) -> Tensor:
-    """Keep the `count` features of each image with the largest |score|, set the others to 0."""
+    """Keep the `count` features of each image with the largest |score|, set the others to 0.
+
+    Args:
+        x: images `[batch, ...]`.
+        score: of each feature, in the shape of `x`.
+        count: features to keep per image.
+    """
     flat = x.flatten(1)
     kept = score.flatten(1).abs().topk(count, dim=1, sorted=False).indices
     return torch.zeros_like(flat).scatter(1, kept, flat.gather(1, kept)).view(x.shape)
 
 
-def _followed(x: Tensor) -> Tensor | None:
-    """The input as autograd follows it; None where it can't: in a stack, or without gradients.
+def _as_leaf(x: Tensor) -> Tensor | None:
+    """The input as a leaf of autograd; None inside vmap, or where gradients are disabled.
 
-    torch.func can do it there, but refuses a model that updates running statistics, so neither
-    serves everywhere.
+    There torch.func differentiates instead. It refuses models that update running statistics, so
+    neither way works everywhere.
     """
     if not torch.is_grad_enabled():
         return None

@@ -1,24 +1,9 @@
-"""The unsupervised information bottleneck, a beta-VAE: the code tells of the input, not of a label.
-
-    L = E_x E_{z ~ p(z|x)} [-log q(x|z)] + beta * E_x KL(p(z|x) || N(0, I))
-
-Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, appendix A, eq. 28; the same loss
-from other motives: Higgins et al. (2017), "beta-VAE", ICLR. The first term is H(X) minus a lower
-bound of I(Z;X), the second, the rate, an upper bound of I(Z;i), i being which input it was. At
-beta = 1 the loss bounds -log p(x) from above.
-
-Evaluation: there is no label to predict, so accuracy, and with it `Trainer`'s validation, sweeps,
-attacks and adversarial training, have no meaning: it is for loops of your own and no part of
-`METHODS`. What it is measured by on held-out data is `method.terms(...)`: distortion and rate.
-
-Deviation: with `"bernoulli"` a grey pixel counts as the probability of a white one, as usual; the
-loss is then no likelihood of it.
-"""
+"""The unsupervised information bottleneck (beta-VAE), for training loops of your own."""
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
@@ -26,9 +11,10 @@ from torch import Tensor, nn
 
 from narrows.checks import ArrayLike
 from narrows.errors import ConfigError, InputError, unknown_name
-from narrows.methods._base import Method, Sizes
+from narrows.methods._base import Method, Sizes, SmallCase, small_batch
 from narrows.methods._entrance import check_inputs, finite_total, in_full_precision
-from narrows.models.gaussian import LatentKind, kl_to_standard_normal
+from narrows.models.bottleneck import Bottleneck
+from narrows.models.gaussian import kl_to_standard_normal
 from narrows.models.outputs import as_output
 from narrows.models.precision import at_least_float32, full_precision
 from narrows.types import Batch, LossTerms, ModelOutput, Term
@@ -39,18 +25,32 @@ Likelihood = Literal["bernoulli", "gaussian"]
 
 
 class BetaVAE(Method):
-    """Unsupervised bottleneck on a model whose decoder returns pixels where others return logits.
+    """Unsupervised bottleneck, a beta-VAE: the code describes the input, and no label is predicted.
+
+        L = E_x E_{z ~ p(z|x)} [-log q(x|z)] + beta * E_x KL(p(z|x) || N(0, I))
+
+    Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, appendix A, eq. 28. Higgins et
+    al. (2017), "beta-VAE", ICLR, derive the same loss from another motive. The first term, the
+    distortion, is H(X) minus a lower bound of I(Z;X). The second, the rate, is an upper bound of
+    I(Z;i), where i is the index of the input. At beta = 1 the loss is an upper bound of -log p(x).
+
+    The model is a `Bottleneck` whose decoder returns pixels instead of logits. Without a label
+    there is no accuracy: `Trainer`, sweeps, attacks and adversarial training cannot use this class,
+    and it is not in `METHODS`. `method.terms(...)` measures distortion and rate on held-out data.
+
+    Deviations: with `"bernoulli"` a grey pixel counts as the probability of a white one, as is
+    common practice; the first term is then not the likelihood of the image.
 
     Args:
         beta: weight of the rate; 1 for a variational autoencoder.
-        likelihood: q(x|z): `"bernoulli"`, whose logits the decoder returns, or `"gaussian"`, whose
-            means it returns.
-        variance: of each pixel of the Gaussian one.
+        likelihood: q(x|z): `"bernoulli"`, for a decoder that returns logits, or `"gaussian"`, for
+            one that returns means.
+        variance: of each pixel under the Gaussian likelihood.
 
     Raises:
-        ConfigError: for a likelihood that there is not, or a variance that is not positive.
-        InputError: for a model whose latent has no distribution, a decoder that returns another
-            number of pixels, or where it is asked for a loss on labels.
+        ConfigError: for an unknown likelihood, or a variance that is not positive.
+        InputError: for a model whose latent has no distribution, for a decoder that returns another
+            number of pixels, and for a request for a loss on labels.
 
     Example:
         >>> import torch
@@ -61,8 +61,11 @@ class BetaVAE(Method):
         torch.Size([])
     """
 
-    latent: ClassVar[LatentKind] = "gaussian"
-    default_betas: ClassVar[tuple[float, ...]] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    source = "Alemi et al. 2017, arXiv 1612.00410, appendix A"
+    needs = "a Gaussian latent, and a decoder that returns inputs"
+    randomness = "z, one draw per input"
+    latent = "gaussian"
+    default_betas = (0.1, 0.3, 1.0, 3.0, 10.0)
 
     def __init__(
         self, beta: float, likelihood: Likelihood = "bernoulli", variance: float = 1.0
@@ -77,15 +80,30 @@ class BetaVAE(Method):
 
     @classmethod
     def build(cls, beta: float, sizes: Sizes, **options: object) -> Self:
-        """Refuse: what asks for a method of a network with classes would validate its accuracy."""
-        raise ConfigError("BetaVAE is unsupervised and has no accuracy: train it in your own loop")
-
-    def forward(self, model: nn.Module, x: ArrayLike, y: ArrayLike | None = None) -> Tensor:
-        """Scalar loss of `model` on inputs `x: [batch, ...]`; labels are not looked at.
+        """Refuse: runs, which build methods by this, validate accuracies.
 
         Raises:
-            InputError: for inputs that are no numbers, or outside [0, 1] where they stand for
-                probabilities.
+            ConfigError: always.
+        """
+        raise ConfigError("BetaVAE is unsupervised and has no accuracy: train it in your own loop")
+
+    @classmethod
+    def small_case(cls, beta: float = 0.1, **options: Any) -> SmallCase:
+        """With a decoder that returns the 20 numbers of an input; see `Method.small_case`."""
+        model = Bottleneck(nn.Linear(20, 6), nn.Linear(3, 20), latent="gaussian")
+        return SmallCase(cls(beta, **options), model, small_batch())
+
+    def forward(self, model: nn.Module, x: ArrayLike, y: ArrayLike | None = None) -> Tensor:
+        """Scalar loss of `model`, for a training loop of your own.
+
+        Args:
+            model: a `Bottleneck` whose decoder returns pixels.
+            x: inputs `[batch, ...]`.
+            y: ignored; accepted so that the call is that of any method.
+
+        Raises:
+            InputError: for inputs that are no numbers, or outside [0, 1] with `"bernoulli"`, where
+                they are probabilities.
             DivergedError: for a loss that is not finite, naming the term that is not.
         """
         x = check_inputs(model, x, images=self.likelihood == "bernoulli")
@@ -96,7 +114,7 @@ class BetaVAE(Method):
         return finite_total("BetaVAE", terms, x)
 
     def terms(self, output: ModelOutput, batch: Batch) -> LossTerms:
-        """Distortion and rate, both in nats an input."""
+        """Distortion and rate, both in nats per input."""
         return LossTerms(self.distortion(output, batch.x).mean(), self.regulariser(output, batch))
 
     def distortion(self, output: ModelOutput, x: Tensor) -> Tensor:
@@ -118,7 +136,11 @@ class BetaVAE(Method):
         return loss if loss.dim() == 1 else loss.mean(0)
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
-        """Refuse: labels are not predicted."""
+        """Refuse: labels are not predicted.
+
+        Raises:
+            InputError: always.
+        """
         raise InputError(
             "BetaVAE reconstructs inputs and predicts no labels, so it cannot be wrapped by "
             "adversarial training; use VIB for that"

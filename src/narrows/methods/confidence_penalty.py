@@ -1,17 +1,6 @@
-"""Confidence penalty: predictions of low entropy cost.
-
-    L = E[-log q(y|x)] - beta * E_x H(q(y|x))
-
-Source: Pereyra, Tucker, Chorowski, Kaiser & Hinton (2017), arXiv 1701.06548, section 3.
-
-Conversions: the paper's own beta. It is label smoothing with the divergence turned round: up to the
-logarithm of the number of classes the penalty is KL(q(y|x) || u). As published, without annealing
-or a threshold on the entropy.
-"""
+"""Confidence penalty: predictions of low entropy are penalised."""
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 from narrows.methods._base import Method
 from narrows.types import Batch, ModelOutput, Term
@@ -20,11 +9,22 @@ __all__ = ["ConfidencePenalty"]
 
 
 class ConfidencePenalty(Method):
-    """Cross-entropy and the negative entropy of the prediction.
+    """Confidence penalty: cross-entropy minus the entropy of the prediction.
+
+        L = E[-log q(y|x)] - beta * E_x H(q(y|x))
+
+    Source: Pereyra, Tucker, Chorowski, Kaiser & Hinton (2017), arXiv 1701.06548, section 3.
+
+    Conversions: beta is the paper's own. Up to the logarithm of the number of classes the penalty
+    is KL(q(y|x) || u) with u uniform: label smoothing with the arguments of the divergence
+    exchanged.
+
+    Deviations: none from the plain penalty; the paper's annealing and its threshold on the entropy
+    are left out.
 
     Args:
-        beta: weight of the penalty; the larger, the less certain is the prediction of least loss
-            (78 % for the label of two classes at 1).
+        beta: weight of the penalty. The larger it is, the less certain is the prediction of least
+            loss: at beta = 1 and two classes it gives the label 78 %.
 
     Example:
         >>> import torch
@@ -34,7 +34,8 @@ class ConfidencePenalty(Method):
         torch.Size([])
     """
 
-    default_betas: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    source = "Pereyra et al. 2017, arXiv 1701.06548"
+    default_betas = (0.01, 0.03, 0.1, 0.3, 1.0)
 
     def __init__(self, beta: float) -> None:
         super().__init__(beta)

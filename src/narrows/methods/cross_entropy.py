@@ -1,9 +1,4 @@
-"""Plain cross-entropy: the deterministic twin that every other method is measured against.
-
-    L = E[-log q(y|x)]
-
-"Normal" in AIB, "baseline" in VIB, DET in IMB. It is every method's beta = 0.
-"""
+"""Plain cross-entropy: the baseline that every other method is compared with."""
 
 from __future__ import annotations
 
@@ -14,7 +9,19 @@ __all__ = ["CrossEntropy"]
 
 
 class CrossEntropy(Method):
-    """Cross-entropy and nothing else.
+    """Plain cross-entropy: the baseline that every other method is compared with.
+
+        L = E[-log q(y|x)]
+
+    Source: Bishop (2006), "Pattern Recognition and Machine Learning", section 4.3.4. It is called
+    "normal" in AIB's paper, "baseline" in VIB's and "DET" in IMB's. Every other method but those of
+    binary networks equals it at beta = 0.
+
+    Args:
+        beta: must be 0; it is an argument so that all methods are built alike.
+
+    Raises:
+        ConfigError: for another beta.
 
     Example:
         >>> import torch
@@ -22,6 +29,9 @@ class CrossEntropy(Method):
         >>> CrossEntropy()(model, torch.rand(8, 4), torch.zeros(8, dtype=torch.long)).shape
         torch.Size([])
     """
+
+    source = "Bishop 2006, section 4.3.4"
+    has_beta = False
 
     def __init__(self, beta: float = 0.0) -> None:
         if beta:

@@ -1,22 +1,4 @@
-"""Greedy information multi-bottlenecks: one layer after another, each given those before it.
-
-    L_l = H~(Y|Z_l) + beta I~(Z_l;Z_(l-1)),   l = 1, 2, ..., L in turn; layers before l are held
-
-Source: Nguyen & Choi (2017), arXiv 1712.01272, section 3.4 and appendix E; the two terms are those
-of JointIMB, and so is the conversion of beta. The decoder of layer l is the rest of the network, so
-a turn trains layer l and all after it.
-
-Whose turn it is follows from `progress`, the share of training that is over, in [0, 1): each of the
-L layers has an equal part. It is a buffer that whoever trains sets, `method.progress.fill_(epoch /
-epochs)`.
-
-Deviations: the paper says neither how long a turn is nor whether the layers before are held fixed
-or merely start from what they had; "conditioned on the achieved conditional optimality of the
-previous layers" is read as held. Held layers have gradients of zero: an optimiser with momentum
-or weight decay still moves them a little. The priors r of all layers are fitted all the time, those
-of the layers whose turn it is not without any gradient to the network, so that a layer's prior is
-ready when its turn comes.
-"""
+"""Greedy information multi-bottlenecks: the layers of a binary network are trained in turn."""
 
 from __future__ import annotations
 
@@ -32,15 +14,32 @@ __all__ = ["GreedyIMB"]
 
 
 class GreedyIMB(LayerBottlenecks):
-    """The layers of a binary stochastic network as bottlenecks, one after another.
+    """Greedy information multi-bottlenecks: the layers of a binary network are trained in turn.
 
-    The priors r belong to the method: a training loop of your own gives the optimiser
-    `method.parameters()` too, and sets `method.progress`.
+        L_l = H~(Y|Z_l) + beta I~(Z_l;Z_(l-1)),   l = 1, ..., L in turn; layers before l are fixed
+
+    Source: Nguyen & Choi (2017), arXiv 1712.01272, section 3.4 and appendix E. Both terms, and the
+    conversion of beta, are those of `JointIMB`. The decoder of layer l is the rest of the network,
+    so a turn trains layer l and all layers after it.
+
+    The buffer `progress` says which layer's turn it is: the share of training that is over, in [0,
+    1), of which each of the L layers gets an equal part. Training sets it by
+    `method.progress.fill_(epoch / epochs)`.
+
+    Deviations: the paper does not say how long a turn is, nor whether earlier layers are fixed or
+    only start from their trained weights. This class reads "conditioned on the achieved conditional
+    optimality of the previous layers" as fixed. Fixed layers have gradients of zero, so an
+    optimiser with momentum or weight decay still moves them a little. The priors r of all layers
+    are fitted in every turn, outside its turn without a gradient to the network, so that the prior
+    of a layer is ready when its turn comes.
+
+    The priors r belong to the method: in a training loop of your own, give `method.parameters()` to
+    the optimiser too, and set `method.progress`.
 
     Args:
         beta: weight of the compression.
         hidden: widths of the network's stochastic layers.
-        samples: M, draws of a layer for each draw of the one before.
+        samples: M, draws of a layer for each draw of the layer before.
         chunk: inputs whose trees are in memory at the same time; `None` for all.
 
     Attributes:
@@ -48,7 +47,7 @@ class GreedyIMB(LayerBottlenecks):
 
     Raises:
         ConfigError: for numbers out of range.
-        InputError: for a model without binary stochastic layers, or with others.
+        InputError: for a model without binary stochastic layers, or with layers of other widths.
 
     Example:
         >>> from narrows.models import BinaryStochasticNet
@@ -70,15 +69,15 @@ class GreedyIMB(LayerBottlenecks):
 
     @property
     def active(self) -> Tensor:
-        """Whose turn it is: `[layers]` bool, one of them true."""
+        """The layer whose turn it is: `[layers]` bool, one of them true."""
         layers = torch.arange(len(self.hidden), device=self.progress.device)
-        # A turn that is to begin at a third begins there, though a third is rounded down.
+        # A turn that begins at 1/3 begins there, although 1/3 is rounded down in float32.
         turn = (self.progress * len(self.hidden) + 1e-6).floor()
         return layers == turn.clamp(0, len(self.hidden) - 1)
 
     @property
     def matures(self) -> float:
-        """Where the last layer's turn begins: before, layers are untrained."""
+        """The share at which the last layer's turn begins: before, layers are untrained."""
         return 1 - 1 / len(self.hidden)
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
@@ -87,7 +86,7 @@ class GreedyIMB(LayerBottlenecks):
         return (self.active.unsqueeze(1) * torch.stack(layers)).sum(0)
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
-        """Compression of every layer in nats; only that of one has a gradient to the network."""
+        """Compression of every layer in nats; one of them has a gradient to the network."""
         return {
             f"compression_{layer}": Term(compression_of(output, layer).mean(), self.beta)
             for layer in range(1, len(self.hidden) + 1)

@@ -1,29 +1,16 @@
-"""HSIC bottleneck as a regulariser: hidden layers depend on the labels, but not on the inputs.
-
-    L = E[-log q(y|x)] + lambda_x sum_l nHSIC(X, T_l) - lambda_y sum_l nHSIC(Y, T_l)
-
-Source: Wang, Jian, Masoomi, Ioannidis & Dy (2021), arXiv 2106.02734. nHSIC has Gaussian
-kernels of bandwidth 5 sqrt(dim): `narrows.information.hsic`.
-
-Conversions: beta = lambda_x and relevance = lambda_y / lambda_x, so that beta = 0 is cross-entropy
-and a sweep over beta keeps the two in proportion.
-
-nHSIC is no information and has no unit. Its value depends on the size of the batch, on eps and on
-the widths of the layers: results compare at equal ones only, and beta means something else at
-another batch size.
-"""
+"""HSIC bottleneck as a regulariser: hidden layers depend on the labels, but not on the inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 from narrows.errors import unknown_name
 from narrows.methods._nhsic import LabelKernel, LayerDependence
 
 __all__ = ["HBaR"]
 
-# (lambda_x, lambda_y) by data set, and whether adversarial training is on.
+# (lambda_x, lambda_y) by data set and use of adversarial training.
 _PAPER = {
     ("mnist", False): (1.0, 50.0),
     ("mnist", True): (0.003, 0.001),
@@ -33,20 +20,31 @@ _PAPER = {
 
 
 class HBaR(LayerDependence):
-    """HSIC bottleneck as a regulariser.
+    """HSIC bottleneck as a regulariser: hidden layers depend on the labels, but not on the inputs.
+
+        L = E[-log q(y|x)] + lambda_x sum_l nHSIC(X, T_l) - lambda_y sum_l nHSIC(Y, T_l)
+
+    Source: Wang, Jian, Masoomi, Ioannidis & Dy (2021), arXiv 2106.02734. nHSIC has Gaussian kernels
+    of bandwidth 5 sqrt(dim): `narrows.information.hsic`.
+
+    Conversions: beta = lambda_x and relevance = lambda_y / lambda_x, so that beta = 0 is
+    cross-entropy and a sweep over beta keeps both weights in proportion.
+
+    nHSIC is not an information and has no unit. Its value depends on the batch size, on eps and on
+    the widths of the layers: compare results, and betas, only where these are equal.
 
     Args:
         beta: lambda_x, weight of the dependence on the inputs.
-        relevance: lambda_y / lambda_x, how much more the dependence on the labels weighs; 50 is
-            that of the paper's MNIST networks.
-        layers: names of the hidden layers; `None` for what the model is tapped at, or else for all
-            of them (see `narrows.models.hidden`) and the code of a bottleneck.
+        relevance: lambda_y / lambda_x, the weight of the dependence on the labels relative to beta;
+            50 is that of the paper's MNIST networks.
+        layers: names of the hidden layers; `None` for the layers that the model is tapped at, or
+            else for all hidden layers (see `narrows.models.hidden`) and the code of a bottleneck.
         label_kernel: `"gaussian"` or `"linear"`, on one-hot labels.
         eps: ridge of the normalisation.
 
     Raises:
         ConfigError: for numbers out of range, and in the forward pass for an unknown layer.
-        InputError: for a model in which no layers can be told.
+        InputError: for a model whose hidden layers cannot be found.
 
     Example:
         >>> import torch
@@ -56,7 +54,8 @@ class HBaR(LayerDependence):
         torch.Size([])
     """
 
-    default_betas: ClassVar[tuple[float, ...]] = (1e-4, 1e-3, 1e-2, 0.1)
+    source = "Wang et al. 2021, arXiv 2106.02734"
+    default_betas = (1e-4, 1e-3, 1e-2, 0.1)
 
     def __init__(
         self,
@@ -75,10 +74,18 @@ class HBaR(LayerDependence):
         adversarial: bool = False,
         layers: Sequence[str] | None = None,
     ) -> Self:
-        """The paper's weights for a data set, with adversarial training or without.
+        """The paper's weights for a data set.
 
-        Adam for 100 epochs goes with them: on MNIST at 1e-4 on batches of 256, on CIFAR-10 at 0.01
+        It trains with Adam for 100 epochs: on MNIST at 1e-4 on batches of 256, on CIFAR-10 at 0.01
         on batches of 128 with a cosine schedule.
+
+        Args:
+            data: name of the data set.
+            adversarial: whether they are the weights for adversarial training.
+            layers: as in the constructor.
+
+        Raises:
+            ConfigError: for another data set.
         """
         if (data, adversarial) not in _PAPER:
             raise unknown_name("data set", data, {name for name, _ in _PAPER})

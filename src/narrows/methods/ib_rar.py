@@ -1,40 +1,9 @@
-"""IB-RAR: the information bottleneck as a regulariser of those layers that make a network robust.
-
-    L = E[-log q(y|x)] + alpha sum_l I(X, T_l) - beta_paper sum_l I(Y, T_l)
-    T_last <- phi T_last,   phi_c = [I(f_c, Y) >= its 5 % quantile over the channels c]
-
-Source: Xu, Perin & Picek (2022), arXiv 2302.10896, eqs. 1 and 3. "I" is normalised HSIC with
-Gaussian kernels of bandwidth 5 sqrt(dim) and eps = 1e-5, on batches of 100
-(`narrows.information.hsic`), which is no information: its value depends on all three. With
-adversarial training (eq. 2) the first term is the adversarial loss and the others stay on clean
-images: `TRADES(IBRAR.as_coded(), ...)`.
-
-Conversions: beta = alpha, relevance = beta_paper / alpha, so that beta = 0 is cross-entropy.
-
-The text and what produced its numbers differ, so both are here:
-
-- `paper`: alpha = 1 and beta_paper = 0.1 for VGG16, 5e-4 and 5e-5 for ResNet-18. The text says
-  alpha = 0.1 beta_paper before that, so the two look swapped.
-- `as_coded`: alpha = 0.008 and beta_paper = 0.08; the kernel of the labels is linear with
-  adversarial training and Gaussian without.
-- `mask="paper"`: eq. 3 in every training pass, from its own labels. At evaluation there are none:
-  `masked(model, x, y)` keeps the channels that some labelled batch leaves.
-- `mask="as_coded"`: in every 10th batch only, for its one pass; the channels that depend most on
-  the images go as well as those that depend least on the labels. Never at evaluation.
-
-Which layers are robust is found by training one network for each layer, with `layers=[that one]`,
-and attacking it (`narrows.papers.ib_rar`); published for VGG16 are the fifth block of
-convolutions and the first two dense layers.
-
-Deviations: as coded, every epoch counts its batches anew; here they are counted through. A stack
-scores the channels in every batch, since its members cannot take different paths. The inner attack
-of adversarial training sees the model without the mask.
-"""
+"""IB-RAR: the information bottleneck as a regulariser of chosen layers, and a channel mask."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -54,25 +23,57 @@ _EVERY = 10
 
 
 class IBRAR(LayerDependence):
-    """Information bottleneck as a regulariser, on chosen layers.
+    """IB-RAR: the information bottleneck as a regulariser of chosen layers, and a channel mask.
+
+        L = E[-log q(y|x)] + alpha sum_l I(X, T_l) - beta_paper sum_l I(Y, T_l)
+        T_last <- phi T_last,   phi_c = [I(f_c, Y) >= its 5 % quantile over the channels c]
+
+    Source: Xu, Perin & Picek (2022), arXiv 2302.10896, eqs. 1 and 3. "I" is normalised HSIC with
+    Gaussian kernels of bandwidth 5 sqrt(dim) and eps = 1e-5, on batches of 100
+    (`narrows.information.hsic`). It is not an information: its value depends on all three. With
+    adversarial training (eq. 2) the first term is the adversarial loss, and the other terms stay on
+    clean images: `TRADES(IBRAR.as_coded(), ...)`.
+
+    Conversions: beta = alpha, relevance = beta_paper / alpha, so that beta = 0 is cross-entropy.
+
+    The paper's text and its published code differ; both are available:
+
+    - `paper`: alpha = 1 and beta_paper = 0.1 for VGG16, 5e-4 and 5e-5 for ResNet-18. Elsewhere the
+      text says alpha = 0.1 beta_paper, so the two numbers may be swapped.
+    - `as_coded`: alpha = 0.008 and beta_paper = 0.08; the kernel of the labels is linear with
+      adversarial training and Gaussian without.
+    - `mask="paper"`: eq. 3 in every training pass, from the labels of the batch. In evaluation
+      there are no labels: `masked(model, x, y)` keeps the channels that a labelled batch selects.
+    - `mask="as_coded"`: in every tenth batch only, for one pass. It drops the channels that depend
+      most on the images as well as those that depend least on the labels. Never in evaluation.
+
+    To find robust layers, the paper trains one network for each layer, with `layers=[that layer]`,
+    and attacks it (`narrows.papers.ib_rar`). Its robust layers of VGG16 are the fifth block of
+    convolutions and the first two dense layers.
+
+    Deviations: the published code restarts the count of batches in every epoch; here it continues.
+    A stack computes the scores of the channels in every batch, since its members cannot take
+    different paths. The inner attack of adversarial training sees the model without the mask.
 
     Args:
         beta: alpha, weight of the dependence on the inputs.
-        relevance: the paper's beta over alpha, what the dependence on the labels weighs against
-            that on the inputs; by default the published code's. With the text's 0.1 a network may
-            not learn at all.
-        layers: names of the hidden layers; `None` for what the model is tapped at, or else for all
-            of them (see `narrows.models.hidden`) and the code of a bottleneck.
+        relevance: beta_paper / alpha, the weight of the dependence on the labels relative to beta;
+            the default is that of the published code. With the text's 0.1 a network may not learn
+            at all.
+        layers: names of the hidden layers; `None` for the layers that the model is tapped at, or
+            else for all hidden layers (see `narrows.models.hidden`) and the code of a bottleneck.
         label_kernel: `"gaussian"` or `"linear"`, on one-hot labels.
         eps: ridge of the normalisation.
-        mask: how channels are masked in training, `"paper"` or `"as_coded"`; `None` for not at all.
+        mask: which channel mask is used in training, `"paper"` or `"as_coded"`; `None` for none.
         mask_layer: name of the layer whose channels `[batch, channels, ...]` are masked; `None` for
             the last convolution, with the normalisation and activation that are registered right
-            after it. In a residual network name the last block. A dense layer's units are channels.
+            after it. In a residual network, name the last block. The channels of a dense layer are
+            its units.
 
     Raises:
         ConfigError: for numbers out of range, and in the forward pass for an unknown layer.
-        InputError: for a model in which no layers can be told, or no convolution to mask.
+        InputError: for a model whose hidden layers cannot be found, or without a convolution to
+            mask.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -81,7 +82,8 @@ class IBRAR(LayerDependence):
         torch.Size([])
     """
 
-    default_betas: ClassVar[tuple[float, ...]] = (1e-3, 1e-2, 0.1, 1.0)
+    source = "Xu et al. 2022, arXiv 2302.10896"
+    default_betas = (1e-3, 1e-2, 0.1, 1.0)
     batches: Tensor
 
     def __init__(
@@ -113,7 +115,17 @@ class IBRAR(LayerDependence):
         *,
         mask: bool = False,
     ) -> Self:
-        """The weights that the paper's text gives for a network, with its mask or without."""
+        """The weights that the paper's text gives for a network.
+
+        Args:
+            network: name of the network.
+            layers: as in the constructor.
+            mask_layer: as in the constructor.
+            mask: whether the paper's channel mask is used.
+
+        Raises:
+            ConfigError: for another network.
+        """
         if network not in _PAPER:
             raise unknown_name("network", network, _PAPER)
         kind = "paper" if mask else None
@@ -128,13 +140,20 @@ class IBRAR(LayerDependence):
         *,
         mask: bool = False,
     ) -> Self:
-        """The weights that produced the paper's numbers, with adversarial training or without."""
+        """The weights of the published code.
+
+        Args:
+            adversarial: whether they are the weights for adversarial training.
+            layers: as in the constructor.
+            mask_layer: as in the constructor.
+            mask: whether the channel mask of the code is used.
+        """
         kernel: LabelKernel = "linear" if adversarial else "gaussian"
         kind = "as_coded" if mask else None
         return cls(0.008, 10.0, layers, kernel, mask=kind, mask_layer=mask_layer)
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
-        """Run the model, its channels masked where it is trained, and read its hidden layers."""
+        """Run the model, with masked channels in training, and read its hidden layers."""
         due = self._due()
         if self.mask is None or not model.training or not (due is None or certain(due) != 0):
             return super().observe(model, batch)
@@ -148,7 +167,7 @@ class IBRAR(LayerDependence):
             return super().observe(model, batch)
 
     def _due(self) -> Tensor | None:
-        """Whether this batch is one that is masked, a scalar; None where every one is."""
+        """Whether this batch is masked, a scalar; None where every batch is."""
         if self.mask != "as_coded":
             return None
         return (self.batches > 0) & (self.batches % _EVERY == 0)
@@ -156,13 +175,13 @@ class IBRAR(LayerDependence):
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
         """The two sums over layers; that of the labels has a negative weight."""
         if self.mask == "as_coded" and self.training:
-            # Counted here and not in `observe`, which adversarial training calls twice a batch.
+            # Counted here, since adversarial training calls `observe` twice per batch.
             with torch.no_grad():
                 self.batches.add_(1)
         return super().regulariser(output, batch)
 
     def masked(self, model: nn.Module, x: ArrayLike, y: ArrayLike) -> Masked:
-        """The model without the channels that eq. 3 drops on labelled images, for evaluation.
+        """The model without the channels that eq. 3 drops on a labelled batch, for evaluation.
 
         Args:
             model: any classifier; its weights are shared, not copied.

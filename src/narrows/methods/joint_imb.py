@@ -1,22 +1,4 @@
-"""Joint information multi-bottlenecks: each layer of a binary network is a bottleneck of its own.
-
-    L = sum_{l=0..L} gamma_l (H~(Y|Z_l) + beta I~(Z_l;Z_(l-1)))
-    H~(Y|Z_l) = -E_{z_l|x} log E_{Z_L|z_l} p(y|Z_L),   an upper bound of H(Y|Z_l)
-    I~(Z_l;Z_(l-1)) = E sum_i KL(p(z_l,i|z_(l-1)) || r(z_l,i)),   one of I(X;Z_l)
-
-Source: Nguyen & Choi (2017), arXiv 1712.01272, eqs. 6, 7, 10 and Algorithm 1. The r are learned.
-Layer 0 is the input: its first term is the network's negative log-likelihood (Theorem 3.2), and
-there is nothing to compress.
-
-Conversions: the paper minimises I(X;Z) - beta' I(Z;Y), which is beta' times H(Y|Z) + I(X;Z) / beta'
-up to a constant: our beta is 1 / beta'. Its experiments' 1e-4 makes sense as ours alone (as the
-weight of relevance it would leave none), and is so read here. One beta serves all layers, as in
-its experiments.
-
-Deviations: none known. The text trains MNIST with Adadelta; the numbers came from Adamax at 0.01 on
-batches of 16, gradients clipped at norm 5 and a patience of 20 epochs. Both are matters of
-training; the method's own numbers, in `paper()`, are the same.
-"""
+"""Joint information multi-bottlenecks: every layer of a binary network is a bottleneck."""
 
 from __future__ import annotations
 
@@ -34,22 +16,39 @@ __all__ = ["JointIMB"]
 
 
 class JointIMB(LayerBottlenecks):
-    """All layers of a binary stochastic network as bottlenecks, at once.
+    """Joint information multi-bottlenecks: every layer of a binary network is a bottleneck.
 
-    The priors r belong to the method: a training loop of your own gives the optimiser
-    `method.parameters()` too.
+        L = sum_{l=0..L} gamma_l (H~(Y|Z_l) + beta I~(Z_l;Z_(l-1)))
+        H~(Y|Z_l) = -E_{z_l|x} log E_{Z_L|z_l} p(y|Z_L) >= H(Y|Z_l)
+        I~(Z_l;Z_(l-1)) = E sum_i KL(p(z_l,i|z_(l-1)) || r(z_l,i)) >= I(X;Z_l)
+
+    Source: Nguyen & Choi (2017), arXiv 1712.01272, eqs. 6, 7, 10 and Algorithm 1. The priors r are
+    learned. Layer 0 is the input: its first term is the network's negative log-likelihood (Theorem
+    3.2), and it has no compression.
+
+    Conversions: the paper minimises I(X;Z) - beta' I(Z;Y), which equals beta' (H(Y|Z) + I(X;Z) /
+    beta') up to a constant: our beta is 1 / beta'. The 1e-4 of its experiments is read as our beta,
+    since beta' = 1e-4 would give the relevance no weight. One beta serves all layers, as in its
+    experiments.
+
+    Deviations: none known. The paper trains MNIST with Adadelta; its published code trains with
+    Adamax at 0.01 on batches of 16, gradients clipped at norm 5 and a patience of 20 epochs. Both
+    are training settings; `paper()` has the numbers of the method itself.
+
+    The priors r belong to the method: in a training loop of your own, give `method.parameters()` to
+    the optimiser too.
 
     Args:
         beta: weight of every layer's compression.
         hidden: widths of the network's stochastic layers.
         gammas: weights of the layers 0 (the input) to L; `None` for 1 each. With beta = 0 and
-            1, 0, 0, ... this is SFNN.
-        samples: M, draws of a layer for each draw of the one before.
+            gammas 1, 0, 0, ... this is SFNN.
+        samples: M, draws of a layer for each draw of the layer before.
         chunk: inputs whose trees are in memory at the same time; `None` for all.
 
     Raises:
-        ConfigError: for numbers out of range, or as many weights as there are no layers.
-        InputError: for a model without binary stochastic layers, or with others.
+        ConfigError: for numbers out of range, or another number of gammas than of layers.
+        InputError: for a model without binary stochastic layers, or with layers of other widths.
 
     Example:
         >>> from narrows.models import BinaryStochasticNet
@@ -79,7 +78,7 @@ class JointIMB(LayerBottlenecks):
         self.register_buffer("gammas", torch.tensor(weights, dtype=torch.float32))
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
-        """Layer 0's term `[batch]`, for the labels that the tree was read with."""
+        """The term of layer 0 `[batch]`, for the labels that `observe` was given."""
         return self.gammas[0] * vcr_of(output, 0)
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:

@@ -1,19 +1,9 @@
-"""Label smoothing: a share of each label is spread evenly over all classes.
-
-    L = E[-log q(y|x)] + beta * E_x KL(u || q(y|x)),   u_k = 1 / classes
-
-Source: Szegedy, Vanhoucke, Ioffe, Shlens & Wojna (2016), arXiv 1512.00567, section 7; the form as
-a divergence: Pereyra, Tucker, Chorowski, Kaiser & Hinton (2017), arXiv 1701.06548, section 3.2.
-
-Conversions: cross-entropy with targets (1 - s) 1_y + s u is (1 - s) L + const. for
-beta = s / (1 - s), which `from_smoothing(s)` computes. L is larger by the factor 1 / (1 - s); an
-optimiser that divides by the size of the gradient, as Adam does, does not see it.
-"""
+"""Label smoothing: a share of each label is spread evenly over all classes."""
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import Self
 
 from narrows.errors import ConfigError
 from narrows.methods._base import Method
@@ -23,7 +13,18 @@ __all__ = ["LabelSmoothing"]
 
 
 class LabelSmoothing(Method):
-    """Cross-entropy and the divergence of the uniform distribution from the prediction.
+    """Label smoothing: a share of each label is spread evenly over all classes.
+
+        L = E[-log q(y|x)] + beta * E_x KL(u || q(y|x)),   u_k = 1 / classes
+
+    Source: Szegedy, Vanhoucke, Ioffe, Shlens & Wojna (2016), arXiv 1512.00567, section 7; as a
+    divergence: Pereyra, Tucker, Chorowski, Kaiser & Hinton (2017), arXiv 1701.06548, section 3.2.
+
+    Conversions: beta = s / (1 - s) for a smoothing s, computed by `from_smoothing(s)`:
+    cross-entropy with the targets (1 - s) 1_y + s u equals (1 - s) L up to a constant.
+
+    Deviations: L is larger than that cross-entropy by the factor 1 / (1 - s). An optimiser that
+    divides by the size of the gradient, such as Adam, takes the same steps.
 
     Args:
         beta: weight of the divergence, s / (1 - s) for a smoothing of s.
@@ -36,14 +37,15 @@ class LabelSmoothing(Method):
         torch.Size([])
     """
 
-    default_betas: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    source = "Szegedy et al. 2016, arXiv 1512.00567"
+    default_betas = (0.01, 0.03, 0.1, 0.3, 1.0)
 
     def __init__(self, beta: float) -> None:
         super().__init__(beta)
 
     @classmethod
     def from_smoothing(cls, smoothing: float) -> Self:
-        """Build it from s, the share of each label that is spread out, in [0, 1)."""
+        """Build the method from s, the share of each label that is spread out, in [0, 1)."""
         if not 0 <= smoothing < 1:
             raise ConfigError(f"smoothing must lie in [0, 1), got {smoothing}")
         return cls(smoothing / (1 - smoothing))

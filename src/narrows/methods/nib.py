@@ -1,36 +1,15 @@
-"""Nonlinear information bottleneck: noise on the code, and a bound of I(X;Z) from all its pairs.
-
-    L = E[-log q(y|z)] + beta * B        or, squared,  L = E[-log q(y|z)] + beta * B^2
-    z = f(x) + s n,   n ~ N(0, I)
-    B = -1/m sum_i log 1/m sum_j exp(-|f(x_i) - f(x_j)|^2 / 2 s^2)
-
-Source: Kolchinsky, Tracey & Wolpert (2019), arXiv 1705.02436; the bound: Kolchinsky & Tracey
-(2017), arXiv 1706.02419; the square: Kolchinsky, Tracey & Van Kuyk (2019), arXiv 1808.07593: where
-labels are a function of x, the plain objective has its minima at the ends of the IB curve only.
-
-B bounds from above the information about which of the m inputs z came from.
-
-The ceiling: B cannot exceed log m, m the size of the batch, 4.85 nats at 128. A value near it says
-that the inputs of a batch don't overlap, not how much information there is, and pushes f hardly at
-all; enlarge the batch or s.
-
-Noise: that of the model's latent. `latent="shared"` has one learned s, as in the published code
-(softplus variance, 1 at first); `latent="unit"` fixes s = 1, as Zhai & Zhang (2021), arXiv
-2103.00381, describe it. The weight is the paper's own beta. Distances are computed in float64:
-in float32 the difference of two large squares loses what near pairs differ by.
-"""
+"""Nonlinear information bottleneck: noise on the code, and a bound of I(X;Z) from all pairs."""
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from narrows.errors import InputError
 from narrows.methods._base import Method
-from narrows.models.gaussian import LatentKind
 from narrows.types import Batch, Latent, ModelOutput, Term
 
 __all__ = ["NIB", "pairwise_bound"]
@@ -39,11 +18,32 @@ _LEAST = 1e-100
 
 
 class NIB(Method):
-    """Nonlinear information bottleneck, on a latent whose noise is the same for every input.
+    """Nonlinear information bottleneck: noise on the code, and a bound of I(X;Z) from all pairs.
+
+        L = E[-log q(y|z)] + beta * B        or, squared,  L = E[-log q(y|z)] + beta * B^2
+        z = f(x) + s n,   n ~ N(0, I)
+        B = -1/m sum_i log 1/m sum_j exp(-|f(x_i) - f(x_j)|^2 / 2 s^2)
+
+    Source: Kolchinsky, Tracey & Wolpert (2019), arXiv 1705.02436; the bound: Kolchinsky & Tracey
+    (2017), arXiv 1706.02419; the square: Kolchinsky, Tracey & Van Kuyk (2019), arXiv 1808.07593:
+    where labels are a function of x, the plain objective has its minima only at the ends of the IB
+    curve.
+
+    B is an upper bound of the information about which of the m inputs of the batch z came from. B
+    cannot exceed log m, 4.85 nats for a batch of 128. A value near log m means that the noisy codes
+    of the batch do not overlap; it says little about I(X;Z), and its gradient is close to zero.
+    Then use larger batches or a larger s.
+
+    Conversions: beta is the paper's own. The noise s is that of the model's latent:
+    `latent="shared"` has one learned s, as in the published code (softplus variance, 1 at first);
+    `latent="unit"` fixes s = 1, as Zhai & Zhang (2021), arXiv 2103.00381, describe it.
+
+    Deviations: distances are computed in float64. In float32 the difference of two large squares
+    loses the distance of near pairs.
 
     Args:
         beta: weight of the bound.
-        squared: whether its square is descended.
+        squared: whether the loss contains the square of the bound.
 
     Raises:
         InputError: for a model whose latent has no noise, or full covariances.
@@ -55,8 +55,11 @@ class NIB(Method):
         torch.Size([])
     """
 
-    latent: ClassVar[LatentKind] = "shared"
-    default_betas: ClassVar[tuple[float, ...]] = (1e-2, 0.03, 0.1, 0.3, 0.6, 1.0)
+    source = "Kolchinsky et al. 2019, arXiv 1705.02436"
+    needs = "a Gaussian latent, its noise equal for all inputs"
+    randomness = "z, one draw per input"
+    latent = "shared"
+    default_betas = (1e-2, 0.03, 0.1, 0.3, 0.6, 1.0)
 
     def __init__(self, beta: float, squared: bool = False) -> None:
         super().__init__(beta)
@@ -95,12 +98,12 @@ def pairwise_bound(latent: Latent) -> Tensor:
     """
     if latent.scale is None:
         raise InputError("the bound is infinite for a code without noise")
-    # Noise too small for float32 tells all codes apart, as the least that is not 0 here does.
+    # Where float32 rounds the noise to 0, any tiny scale separates all codes as well.
     code = latent.mean.double() / latent.scale.double().clamp_min(_LEAST)
     code = code - code.mean(0)
     square = code.square().sum(-1)
     similarity = torch.addmm(-0.5 * square, code, code.T) - 0.5 * square[:, None]
-    # A code is its own nearest one, whatever the rounding.
+    # The similarity of a code to itself is exactly 1, without rounding.
     others = 1 - torch.eye(len(code), dtype=code.dtype, device=code.device)
     similarity = similarity.clamp_max(0) * others
     information = math.log(len(code)) - similarity.logsumexp(1).mean()

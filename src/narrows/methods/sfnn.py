@@ -1,18 +1,6 @@
-"""Stochastic feed-forward network: binary units, and the likelihood of what they say together.
-
-    L = -log E_{z_1 ... z_L | x} p(y|z_L)
-
-Source: Raiko, Berglund, Alain & Dinh (2015), arXiv 1406.2989; as the rival of Nguyen & Choi (2017),
-arXiv 1712.01272, section 5, with M = 32 draws a layer. The expectation is the mean over the M^L
-leaves of a tree of draws, inside the logarithm: cross-entropy on a binary network has it outside,
-which bounds L from above.
-
-It compresses nothing. It is JointIMB with beta = 0 and the weight of layer 0 alone.
-"""
+"""Stochastic feed-forward network: maximum likelihood of a network of Bernoulli units."""
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -26,14 +14,24 @@ __all__ = ["SFNN"]
 
 
 class SFNN(Method):
-    """Maximum likelihood of a network of binary stochastic layers.
+    """Stochastic feed-forward network: maximum likelihood of a network of Bernoulli units.
+
+        L = -log E_{z_1 ... z_L | x} p(y|z_L)
+
+    Source: Raiko, Berglund, Alain & Dinh (2015), arXiv 1406.2989; as a baseline with M = 32 draws
+    per layer: Nguyen & Choi (2017), arXiv 1712.01272, section 5. The expectation is the mean over
+    the M^L leaves of a tree of draws, inside the logarithm. Cross-entropy on a binary network has
+    the expectation outside, which is an upper bound of L.
+
+    There is no compression: SFNN is JointIMB with beta = 0 and the weight of layer 0 alone.
 
     Args:
-        samples: M, draws of a layer for each draw of the one before.
+        beta: must be 0; it is an argument so that all methods are built alike.
+        samples: M, draws of a layer for each draw of the layer before.
         chunk: inputs whose trees are in memory at the same time; `None` for all.
 
     Raises:
-        ConfigError: for numbers below one.
+        ConfigError: for numbers below one, or another beta.
         InputError: for a model without binary stochastic layers.
 
     Example:
@@ -44,7 +42,11 @@ class SFNN(Method):
         torch.Size([])
     """
 
-    latent: ClassVar[str] = "binary"
+    source = "Raiko et al. 2015, arXiv 1406.2989"
+    needs = "binary stochastic layers"
+    randomness = "a tree of binary units per input"
+    latent = "binary"
+    has_beta = False
 
     def __init__(self, beta: float = 0.0, samples: int = 32, chunk: int | None = None) -> None:
         if beta:
@@ -54,11 +56,11 @@ class SFNN(Method):
         self.samples, self.chunk = samples, chunk
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
-        """Draw a tree for every input; its mean probabilities are the output."""
+        """Draw a tree for every input; the output has its mean probabilities."""
         return observe_tree("SFNN", model, batch, samples=self.samples, chunk=self.chunk)
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
-        """Negative log-likelihood `[batch]` of the labels that the tree was read with."""
+        """Negative log-likelihood `[batch]` of the labels that `observe` was given."""
         return vcr_of(output, 0)
 
     def extra_repr(self) -> str:

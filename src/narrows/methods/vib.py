@@ -1,37 +1,37 @@
-"""Variational information bottleneck: a Gaussian encoder, and its KL to a fixed marginal.
-
-    L = E_x E_{z ~ p(z|x)} [-log q(y|z)] + beta * E_x KL(p(z|x) || N(0, I))
-
-Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, eq. 17. The KL term is an upper
-bound of I(X;Z), the rate; the first term is H(Y) minus a lower bound of I(Z;Y).
-
-Conversions: the paper's own beta. As published, training draws one z an input and evaluation
-averages the probabilities of twelve (`as_classifier(model, samples=12)`); its re-evaluation,
-Korshunova et al. (2021), arXiv 2107.05712, trains on the mean loss of twelve. The covariance is
-that of the model's latent: `"gaussian"` is diagonal, `"full"`, which the paper uses for K = 2, is
-given by its Cholesky factor. The ramp of beta is a schedule of training and no part of this method.
-"""
+"""Variational information bottleneck: a Gaussian encoder, and its KL to a fixed marginal."""
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 from torch import nn
 
 from narrows.methods._base import Method
 from narrows.models.bottleneck import check_mode, latent_mode
-from narrows.models.gaussian import LatentKind, kl_to_standard_normal
+from narrows.models.gaussian import kl_to_standard_normal
 from narrows.types import Batch, ModelOutput, Term
 
 __all__ = ["VIB"]
 
 
 class VIB(Method):
-    """Variational information bottleneck, with a Gaussian posterior of any covariance.
+    """Variational information bottleneck: a Gaussian encoder, and its KL to a fixed marginal.
+
+        L = E_x E_{z ~ p(z|x)} [-log q(y|z)] + beta * E_x KL(p(z|x) || N(0, I))
+
+    Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, eq. 17. The KL term, the rate,
+    is an upper bound of I(X;Z); the first term is H(Y) minus a lower bound of I(Z;Y).
+
+    Conversions: beta is the paper's own.
+
+    Deviations: none. As published, training draws one z per input, and evaluation averages the
+    probabilities of twelve (`as_classifier(model, samples=12)`); the re-evaluation by Korshunova et
+    al. (2021), arXiv 2107.05712, trains on the mean loss of twelve (`samples=12`). The covariance
+    is that of the model's latent: `"gaussian"` is diagonal; `"full"`, which the paper uses for K =
+    2, is given by its Cholesky factor. The ramp of beta belongs to the training settings
+    (`train.beta_ramp`).
 
     Args:
         beta: weight of the rate; around 1e-3 on MNIST, and the latent collapses near 1.
-        samples: draws of z an input in training; `None` for what the model is set to, one by
+        samples: draws of z per input in training; `None` for what the model is set to, one by
             default.
 
     Raises:
@@ -46,8 +46,11 @@ class VIB(Method):
         torch.Size([])
     """
 
-    latent: ClassVar[LatentKind] = "gaussian"
-    default_betas: ClassVar[tuple[float, ...]] = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
+    source = "Alemi et al. 2017, arXiv 1612.00410"
+    needs = "a Gaussian latent"
+    randomness = "z, one draw per input unless samples says otherwise"
+    latent = "gaussian"
+    default_betas = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
 
     def __init__(self, beta: float = 0.0, samples: int | None = None) -> None:
         super().__init__(beta)
@@ -55,7 +58,7 @@ class VIB(Method):
         self.samples = samples
 
     def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
-        """Run the model once, with as many draws as were asked for."""
+        """Run the model once, with `samples` draws per input."""
         if self.samples is None:
             return super().observe(model, batch)
         with latent_mode(model, "sample", self.samples):

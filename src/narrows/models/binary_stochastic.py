@@ -1,24 +1,7 @@
-"""Networks whose hidden units are coins: every layer is a bottleneck of as many bits as units.
+"""Networks of Bernoulli units: every hidden layer is a bottleneck of at most one bit per unit.
 
-    z_0 = x,   a_l = W_l z_(l-1) + c_l,   p(z_l|z_(l-1)) = prod_i Bernoulli(z_l,i; sigmoid(a_l,i))
-    p(y|x) = E_{z_1 ... z_L} softmax(W_(L+1) z_L + c_(L+1))_y
-
-A draw b has no derivative. What stands for it in the backward pass is a choice:
-
-    "raiko"             p + stop_gradient(b - p): that of its mean, p = sigmoid(a)
-    "straight_through"  a + stop_gradient(b - a): as if it were a itself
-    "reinforce"         none; a method adds (loss - baseline) grad log p(b|a), the score
-
-Only the last is unbiased, and it needs to know the loss: in a tree, SFNN, JointIMB and GreedyIMB
-give it. A plain forward pass doesn't know it and uses "raiko" then, so that an attack on such a
-network finds a gradient. "raiko" is exact where the loss is linear in the draws of one layer.
-
-Source: Nguyen & Choi (2017), arXiv 1712.01272, section 4 and Algorithm 1, line 8 (trees of draws);
-Raiko, Berglund, Alain & Dinh (2015), arXiv 1406.2989; Bengio, Leonard & Courville (2013), arXiv
-1308.3432; Williams (1992), Machine Learning 8.
-
-The coins are cut out of the normal numbers of `noise.py`, b = [n < Phi^-1(p)], so that a stack
-hands each of its members those that it would draw alone.
+The binary draws are made from the normal numbers of `noise.py`, b = [n < Phi^-1(p)], so that a
+stack gives each of its members the numbers that it would draw alone.
 """
 
 from __future__ import annotations
@@ -41,22 +24,41 @@ __all__ = ["BinaryStochasticNet", "Gradient", "Reader", "Tree", "tree"]
 
 Gradient = Literal["raiko", "straight_through", "reinforce"]
 Reader = Callable[["BinaryStochasticNet", Tensor], Any]
-"""What may be done with a network and its input in place of a plain forward pass."""
+"""A function of a network and its input, called in place of the plain forward pass."""
 
 
 class BinaryStochasticNet(Stochastic):
-    """A classifier with layers of binary stochastic units; in mode `"mean"` a sigmoid network.
+    """A classifier with hidden layers of Bernoulli units; in mode `"mean"` a sigmoid network.
+
+        z_0 = x,   a_l = W_l z_(l-1) + c_l
+        p(z_l|z_(l-1)) = prod_i Bernoulli(z_l,i; sigmoid(a_l,i))
+        p(y|x) = E_{z_1 ... z_L} softmax(W_(L+1) z_L + c_(L+1))_y
+
+    A draw b has no derivative. `gradient` chooses what replaces it in the backward pass:
+
+        "raiko"             p + stop_gradient(b - p): that of its mean, p = sigmoid(a)
+        "straight_through"  a + stop_gradient(b - a): as if b were a itself
+        "reinforce"         none; a method adds (loss - baseline) grad log p(b|a), the score
+
+    Only `"reinforce"` is unbiased, and it needs the loss of each draw, which SFNN, JointIMB and
+    GreedyIMB compute in a tree of draws. A plain forward pass does not know the loss and then uses
+    `"raiko"`, so that an attack on such a network has a gradient. `"raiko"` is exact where the loss
+    is linear in the draws of one layer.
+
+    Source: Nguyen & Choi (2017), arXiv 1712.01272, section 4 and Algorithm 1, line 8 (trees of
+    draws); Raiko, Berglund, Alain & Dinh (2015), arXiv 1406.2989; Bengio, Leonard & Courville
+    (2013), arXiv 1308.3432; Williams (1992), Machine Learning 8.
 
     Args:
         inputs: width of the (flattened) input.
         hidden: widths of the stochastic layers, at least one.
         classes: number of classes.
-        gradient: what stands for the derivative of a draw; see above.
-        front: what is done to the input first, without noise: `[batch, ...]` to a tensor that
-            flattens to `[batch, inputs]`; `None` for nothing.
-        mode: `"sample"` draws every layer, `"mean"` passes probabilities on: another network, the
-            deterministic twin, whose output is not the mean of what the draws give.
-        samples: independent draws an input; `None` means one, without a samples axis.
+        gradient: what replaces the derivative of a draw; see above.
+        front: layers without noise before the first stochastic one: `[batch, ...]` to a tensor that
+            flattens to `[batch, inputs]`; `None` for none.
+        mode: `"sample"` draws every layer. `"mean"` passes on probabilities: a different,
+            deterministic network, whose output is not the mean over draws.
+        samples: independent draws per input; `None` means one, without a samples axis.
 
     Attributes:
         layers: the linear maps, the last of which returns the logits.
@@ -114,8 +116,8 @@ class BinaryStochasticNet(Stochastic):
 
         Args:
             x: `[batch, ...]`.
-            read: what to do with the network in place of that, on the way through whatever is
-                wrapped around it: its result is returned. Methods draw their trees so.
+            read: called with the network and `x` in place of the forward pass; its result is
+                returned. Methods draw their trees by it, through any wrapper of the network.
         """
         if read is not None:
             return read(self, x)
@@ -134,7 +136,7 @@ class BinaryStochasticNet(Stochastic):
         return ModelOutput(_affine(last, z, surrogate), latent, activations)
 
     def inputs(self, x: Tensor) -> Tensor:
-        """What the first layer sees: `[batch, inputs]`."""
+        """The input of the first stochastic layer: `[batch, inputs]`."""
         z = (x if self.front is None else self.front(x)).flatten(1)
         wanted = self.linear_layers()[0].in_features
         if z.shape[1] != wanted:
@@ -147,12 +149,13 @@ class BinaryStochasticNet(Stochastic):
 
 
 class Tree(NamedTuple):
-    """M draws of layer 1 an input, M of layer 2 for each of these, and so on.
+    """M draws of layer 1 per input, M draws of layer 2 for each of these, and so on.
 
-    Nodes of layer l are rows, the newest draw slowest: row (m_l, ..., m_1, input) of M^l * batch.
+    The nodes of layer l are M^l * batch rows in the order (m_l, ..., m_1, input), where the input
+    changes fastest.
 
     Attributes:
-        logits: `[M^L * batch, classes]`, those of every leaf.
+        logits: `[M^L * batch, classes]`, of every leaf.
         scores: a_l, `[M^(l-1) * batch, units]` each: the layer's log-odds given every parent.
         codes: z_l, `[M^l * batch, units]` each, 0 or 1.
         samples: M.
@@ -169,15 +172,15 @@ def tree(
 ) -> Tree:
     """Draw a tree of codes for every input, in one pass without a loop over draws.
 
-    The gradient of a parent's draw is summed over its children before it passes through weights:
-    the wide tensors of the leaves are needed once, forwards, and have no gradient of their own.
+    The gradient of a parent's draw is summed over its children before it passes through weights.
+    So the large tensors of the leaves are needed in the forward pass only, and have no gradient.
 
     Args:
-        model: the network; its `samples` are not looked at, and in mode `"mean"` a tree is the one
-            path of the probabilities, M = 1.
+        model: the network; its `samples` is ignored. In mode `"mean"` a tree is the single path of
+            the probabilities, M = 1.
         x: `[batch, ...]`.
-        samples: M, draws of a layer for each draw of the one before.
-        held: `[layers]` bool, hidden layers through which no gradient passes, if any.
+        samples: M, draws of a layer for each draw of the layer before.
+        held: `[layers]` bool, hidden layers through which no gradient passes; `None` for none.
 
     Raises:
         ConfigError: for fewer than one draw.
@@ -208,22 +211,22 @@ def tree(
 
 
 def _draw(a: Tensor, samples: int | None) -> Tensor:
-    """Coins of log-odds `a`, with a leading samples axis where `samples` is given; no gradient."""
+    """Bernoulli draws of log-odds `a`, without a gradient; `samples` adds a leading axis."""
     a = a.detach()
     noise = standard_normal(a.shape if samples is None else (samples, *a.shape), a)
     edge = torch.special.ndtri(a.sigmoid())
     try:
         a.requires_grad_()
-    except RuntimeError:  # inside vmap, which compares to new tensors only
+    except RuntimeError:  # inside vmap, where the comparison must create a new tensor
         return (noise < edge).to(a.dtype)
-    # In place: no tensor of a step is larger than the leaves of a tree.
+    # In place, since no tensor is larger than the leaves of a tree.
     return noise.lt_(edge)
 
 
 def _affine(layer: nn.Linear, draws: Tensor, surrogate: Tensor | None) -> Tensor:
-    """`layer(draws)`, with the derivative by `surrogate: [parents, ...]` in the draws' place.
+    """`layer(draws)`, whose derivative is that of `layer(surrogate)`, `surrogate: [parents, ...]`.
 
-    Log-odds are float32 at least: the inverse of the normal distribution function needs them so.
+    Log-odds are computed in at least float32, which the normal quantile function needs.
     """
     out = at_least_float32(layer(draws.to(layer.weight.dtype)))
     if surrogate is None:

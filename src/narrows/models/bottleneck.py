@@ -1,11 +1,4 @@
-"""Encoder, latent, decoder: the shape that every bottleneck method trains.
-
-p(z|x) = delta(z - f(x))              latent="deterministic"
-p(z|x) = N(mu(x), diag sigma(x)^2)    latent="gaussian", the encoder returns [mu, raw sigma]
-p(z|x) = N(mu(x), L(x) L(x)^T)        latent="full", [mu, raw lower triangle]
-p(z|x) = N(mu(x), I)                  latent="unit", mu
-p(z|x) = N(mu(x), s^2 I)              latent="shared", mu; s^2 = softplus(raw_variance) is learned
-"""
+"""Encoder, latent and decoder: the model that every bottleneck method trains."""
 
 from __future__ import annotations
 
@@ -53,16 +46,16 @@ _AT_ONCE = 16_384  # latents drawn for one pass of a decoder
 
 
 class Stochastic(nn.Module):
-    """Base of the modules that draw: `latent_mode` finds them inside any model.
+    """Base of the stochastic modules, whose mode `latent_mode` changes inside any model.
 
     Attributes:
         mode: `"sample"` or `"mean"`; it can be changed at any time.
-        samples: draws an input; `None` means one, without a samples axis in the output.
-        mean_is_model: whether mode `"mean"` is the same model without its noise, and may stand for
-            it; else it is another network.
+        samples: draws per input; `None` means one, without a samples axis in the output.
+        mean_is_model: whether mode `"mean"` is the same network without its noise, by which the
+            model may be evaluated; else it is a different network.
 
     Raises:
-        ConfigError: for a mode or a number of samples that there is not.
+        ConfigError: for an unknown mode or fewer than one sample.
     """
 
     mean_is_model: ClassVar[bool] = True
@@ -74,29 +67,38 @@ class Stochastic(nn.Module):
         self.samples = samples
 
     def extra_repr(self) -> str:
-        """Show both."""
+        """Mode and samples."""
         return f"mode={self.mode!r}, samples={self.samples}"
 
 
 class Bottleneck(Stochastic):
-    """A classifier with a latent between an encoder and a decoder of the user's choice.
+    """A classifier with a latent z between an encoder and a decoder of the user's choice.
+
+        p(z|x) = delta(z - f(x))              latent="deterministic", the encoder returns f(x)
+        p(z|x) = N(mu(x), diag sigma(x)^2)    latent="gaussian", [mu, raw sigma]
+        p(z|x) = N(mu(x), L(x) L(x)^T)        latent="full", [mu, raw lower triangle]
+        p(z|x) = N(mu(x), I)                  latent="unit", mu
+        p(z|x) = N(mu(x), s^2 I)              latent="shared", mu; s^2 = softplus(raw_variance)
+
+    Source: `"gaussian"` and `"full"`: Alemi et al. (2017), arXiv 1612.00410, section 4; `"unit"`:
+    Fischer & Alemi (2020), arXiv 2002.05380; `"shared"`: Kolchinsky, Tracey & Wolpert (2019), arXiv
+    1705.02436. `narrows.models.gaussian` has the maps from raw outputs to scales.
 
     Args:
-        encoder: `x [batch, ...] -> [batch, K]`; `[batch, 2 K]` for a Gaussian latent,
-            `[batch, K (K + 3) / 2]` for one with full covariance.
+        encoder: `x [batch, ...] -> [batch, K]`; `[batch, 2 K]` for a Gaussian latent, `[batch, K (K
+            + 3) / 2]` for one with full covariance.
         decoder: `z [batch, K] -> logits [batch, classes]`.
         latent: `"deterministic"`, `"gaussian"` (diagonal covariance), `"full"`, `"unit"` (noise of
-            standard deviation 1) or `"shared"` (of one learned standard deviation, 1 at first).
-        mode: `"sample"` draws z from p(z|x), `"mean"` passes its mean on. No difference for a
+            standard deviation 1) or `"shared"` (one learned standard deviation, 1 at first).
+        mode: `"sample"` draws z from p(z|x), `"mean"` decodes its mean. No difference for a
             deterministic latent. An attribute, so it can be changed at any time.
-        samples: draws an input; `None` means one, without a samples axis in the output.
+        samples: draws per input; `None` means one, without a samples axis in the output.
         activation: `"relu"` rectifies a deterministic latent, `"none"` leaves it as it is.
 
     Raises:
-        ConfigError: for a `latent`, a `mode`, a number of samples or an activation that there is
-            not.
-        InputError: in the forward pass, for an encoder that doesn't return `[batch, features]`, or
-            as many as the latent's means and scales are.
+        ConfigError: for an unknown `latent`, `mode` or `activation`, or fewer than one sample.
+        InputError: in the forward pass, for an encoder that does not return `[batch, features]`, or
+            another number of features than the latent needs.
 
     Example:
         >>> import torch
@@ -129,7 +131,7 @@ class Bottleneck(Stochastic):
             self.raw_variance = nn.Parameter(torch.tensor(math.log(math.e - 1)))
 
     def forward(self, x: Tensor) -> ModelOutput:
-        """Logits and latent; a leading samples axis on both where `samples` is set."""
+        """Logits and latent, both with a leading samples axis where `samples` is set."""
         latent = self.encode(x)
         if latent.z.dim() <= 2:
             return ModelOutput(self.decoder(latent.z), latent)
@@ -171,7 +173,7 @@ class Bottleneck(Stochastic):
         return split_parameters(code)
 
     def _log_scale(self, code: Tensor, scale: Tensor) -> Tensor:
-        """From the network's own numbers, where the scale itself may have become 0."""
+        """Log of the scale, from the raw outputs where the scale itself is rounded to 0."""
         if self.latent == "unit":
             return torch.zeros_like(scale)
         if self.latent == "shared":
@@ -180,17 +182,22 @@ class Bottleneck(Stochastic):
         return log_of_scale(diagonal, raw_scales(at_least_float32(code), scale.shape[-1]))
 
     def extra_repr(self) -> str:
-        """Show the latent, not only the two halves."""
+        """Latent, mode, samples and activation."""
         rectified = f", activation={self.activation!r}" if self.activation != "none" else ""
         return f"latent={self.latent!r}, {super().extra_repr()}{rectified}"
 
 
 @contextmanager
 def latent_mode(model: nn.Module, mode: Mode, samples: int | None = None) -> Iterator[None]:
-    """Set the mode of everything inside `model` that draws, for a while.
+    """Inside the block, set the mode of every stochastic module of `model`.
+
+    Args:
+        model: any module.
+        mode: `"sample"` or `"mean"`.
+        samples: draws per input; `None` for one, without a samples axis.
 
     Raises:
-        ConfigError: for a mode or a number of samples that there is not.
+        ConfigError: for an unknown mode or fewer than one sample.
     """
     check_mode(mode, samples)
     drawing = [module for module in model.modules() if isinstance(module, Stochastic)]
@@ -207,7 +214,7 @@ def latent_mode(model: nn.Module, mode: Mode, samples: int | None = None) -> Ite
 
 
 def resting_mode(model: nn.Module, samples: int = 16) -> tuple[Mode, int | None]:
-    """Mode and samples in which a model is judged: its mean, or draws where that is another one."""
+    """Mode and samples for evaluation: the mean where it is the same model, else draws."""
     drawn = any(isinstance(m, Stochastic) and not m.mean_is_model for m in model.modules())
     return ("sample", samples) if drawn else ("mean", None)
 
@@ -245,7 +252,12 @@ class _Classifier(nn.Module):
 def draw_logits(model: nn.Module, x: Tensor, count: int) -> Tensor:
     """Logits `[count, batch, classes]` of `count` forward passes of any classifier.
 
-    A model of ours that draws nothing but its latent runs its encoder once for all of them.
+    A `Bottleneck` without other noise than its latent's runs its encoder only once.
+
+    Args:
+        model: any classifier.
+        x: inputs `[batch, ...]`.
+        count: number of passes.
     """
     draw_many = getattr(model, "draw_logits", None)
     if draw_many is not None and count > 1:
@@ -254,7 +266,7 @@ def draw_logits(model: nn.Module, x: Tensor, count: int) -> Tensor:
 
 
 def _draws_in_one_place(model: nn.Module) -> bool:
-    """Whether the model is a `Stochastic` made of parts that are known to draw nothing more."""
+    """Whether the model is a `Stochastic` whose parts are known to draw nothing themselves."""
     known = ("torch.nn.", "narrows.models.")
     inside = [part for part in model.modules() if part is not model]
     return isinstance(model, Stochastic) and all(
@@ -264,21 +276,29 @@ def _draws_in_one_place(model: nn.Module) -> bool:
 
 
 def as_classifier(model: nn.Module, samples: int | None = None, mode: Mode = "sample") -> nn.Module:
-    """A plain classifier, `x -> logits [batch, classes]`, of any of our models.
+    """A plain classifier, `x -> logits [batch, classes]`, of any model of this library.
 
-    With `samples=12` each forward pass draws 12 latents and averages the *probabilities*; what is
-    returned is their logarithm, so that an attack library may take it for logits. `mode="mean"`
-    decodes the posterior mean and draws nothing.
+    It returns the logarithm of averaged *probabilities*, which any attack library can use as
+    logits.
+
+    Args:
+        model: a model with or without a stochastic latent.
+        samples: latents that each forward pass draws and averages over; `None` for one.
+        mode: `"sample"`, or `"mean"` to decode the posterior mean without drawing.
 
     Raises:
-        ConfigError: for a mode or a number of samples that there is not.
+        ConfigError: for an unknown mode or fewer than one sample.
     """
     check_mode(mode, samples)
     return _Classifier(model, mode, samples)
 
 
 def check_mode(mode: str, samples: int | None) -> None:
-    """Refuse a mode or a number of samples that there is not."""
+    """Refuse an unknown mode, or fewer than one sample.
+
+    Raises:
+        ConfigError: saying which are valid.
+    """
     if mode not in get_args(Mode):
         raise ConfigError(f"mode must be 'sample' or 'mean', got {mode!r}")
     if samples is not None and samples < 1:
@@ -286,11 +306,15 @@ def check_mode(mode: str, samples: int | None) -> None:
 
 
 def check_activation(activation: str, latent: str | None) -> None:
-    """Refuse an activation that there is not, or one of a latent that has a distribution."""
+    """Refuse an unknown activation, or one on a latent with a distribution.
+
+    Raises:
+        ConfigError: saying why.
+    """
     if activation not in get_args(LatentActivation):
         raise unknown_name("latent activation", str(activation), get_args(LatentActivation))
     if activation != "none" and latent not in (None, "deterministic"):
         raise ConfigError(
             f"a {latent} latent has no activation, which would change its distribution; "
-            "leave it out, or take a deterministic latent"
+            "leave it out, or use a deterministic latent"
         )

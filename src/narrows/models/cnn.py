@@ -1,4 +1,4 @@
-"""The small convolutional networks that MNIST is trained and attacked with.
+"""The small convolutional networks that the papers train and attack on MNIST.
 
 | name    | for each of the channels c             | then      | source                           |
 |---------|----------------------------------------|-----------|----------------------------------|
@@ -43,7 +43,7 @@ SMALL = {
 def small_cnn(
     name: str, shape: Sequence[int], channels: Sequence[int]
 ) -> tuple[list[nn.Module], int]:
-    """Layers of the network of that name up to the flattened features, and how many these are.
+    """Layers of the network of that name, and the number of features that they return.
 
     Args:
         name: one of `SMALL`.
@@ -51,7 +51,7 @@ def small_cnn(
         channels: of the convolutions.
 
     Raises:
-        ConfigError: for inputs that are no images or too small, and without channels.
+        ConfigError: for inputs that are no images or too small, and for no channels.
     """
     if not channels:
         raise ConfigError(f"{name} needs the channels of at least one convolution, got encoder=[]")

@@ -1,19 +1,19 @@
-"""What the convolutional networks share: normalisation by name, first weights, too small images.
+"""Parts of the convolutional networks: normalisation, initial weights, groups of blocks, checks.
 
     w ~ N(0, 2 / fan_in),   b = 0
 
-Source: He, Zhang, Ren & Sun (2015), arXiv 1502.01852, eq. 10, which keeps the size of the signal on
-its way forward, with normalisation or without.
+Source of the initial weights: He, Zhang, Ren & Sun (2015), arXiv 1502.01852, eq. 10. They keep the
+variance of the signal in the forward pass, with normalisation or without.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from narrows.checks import check_number
 from narrows.errors import ConfigError, unknown_name
@@ -21,6 +21,7 @@ from narrows.models.mlp import Normalise
 
 __all__ = [
     "NormKind",
+    "ResidualNet",
     "Stem",
     "check_images",
     "conv",
@@ -53,7 +54,15 @@ def normalisation(kind: NormKind, channels: int) -> nn.Module:
 def conv(
     wide: int, narrow: int, kernel: int = 3, *, stride: int = 1, bias: bool = True
 ) -> nn.Conv2d:
-    """A convolution with the first weights above, that keeps the images' size at a stride of 1."""
+    """A padded convolution with the initial weights above.
+
+    Args:
+        wide: input channels.
+        narrow: output channels.
+        kernel: side of the kernel.
+        stride: at 1 the images keep their size.
+        bias: whether it has biases.
+    """
     layer = nn.Conv2d(wide, narrow, kernel, stride, kernel // 2, bias=bias)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     if layer.bias is not None:
@@ -62,11 +71,49 @@ def conv(
 
 
 def linear(wide: int, narrow: int) -> nn.Linear:
-    """A dense layer that starts as those of `mlp` do: Xavier-uniform weights and zero biases."""
+    """A dense layer with the initial weights of `mlp`: Xavier-uniform, and zero biases."""
     layer = nn.Linear(wide, narrow)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+class ResidualNet(nn.Module):
+    """Base of the residual networks: groups of blocks, registered as `layer1`, `layer2`, ..."""
+
+    groups: int = 0
+
+    def add_groups(
+        self,
+        block: Callable[[int, int, int], nn.Module],
+        channels: int,
+        widths: Sequence[int],
+        blocks: int,
+    ) -> int:
+        """Register the groups; the first block of each but the first has a stride of 2.
+
+        Args:
+            block: builds a block of input channels, output channels and stride.
+            channels: of the images that the first group sees.
+            widths: output channels of each group.
+            blocks: number of blocks per group.
+
+        Returns:
+            The channels that the last group returns.
+        """
+        self.groups = len(widths)
+        for number, width in enumerate(widths, 1):
+            first = block(channels, width, 1 if number == 1 else 2)
+            others = [block(width, width, 1) for _ in range(blocks - 1)]
+            self.add_module(f"layer{number}", nn.Sequential(first, *others))
+            channels = width
+        return channels
+
+    def run_groups(self, x: Tensor) -> Tensor:
+        """The output of the last group."""
+        for number in range(1, self.groups + 1):
+            x = self.get_submodule(f"layer{number}")(x)
+        return x
 
 
 def shrink_branches(last: Sequence[nn.Conv2d]) -> None:
@@ -89,15 +136,20 @@ def scaled(channels: int, share: float) -> int:
 
 
 def input_map(normalise: bool) -> nn.Module:
-    """What stands before the first layer: from [0, 1] to [-1, 1], or nothing."""
+    """The map of the inputs before the first layer: from [0, 1] to [-1, 1], or none."""
     return Normalise() if normalise else nn.Identity()
 
 
 def check_images(name: str, shape: Sequence[int], least: int) -> None:
-    """Refuse inputs that are no images, or too small ones.
+    """Refuse inputs that are no images, or too small.
+
+    Args:
+        name: of the network, for errors.
+        shape: of an input.
+        least: smallest height and width.
 
     Raises:
-        ConfigError: naming the least side.
+        ConfigError: naming the smallest side.
     """
     if len(shape) != 3:
         raise ConfigError(

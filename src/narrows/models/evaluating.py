@@ -1,4 +1,4 @@
-"""Run a model as it is used, not as it is trained, and leave it as it was found."""
+"""Run a model in evaluation mode, and restore its modes afterwards."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["evaluating"]
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Hold every layer in evaluation mode for a while: no dropout, running statistics as is.
+    """Inside the block, every layer is in evaluation mode: no dropout, fixed running statistics.
 
-    A frozen TorchScript module has no mode, and one of `torch.export` refuses `eval()`: both stay
-    as they were saved. Replicas of `DistributedDataParallel` don't wait for each other's gradients.
+    A frozen TorchScript module has no mode, and a module of `torch.export` refuses `eval()`: both
+    stay as they were saved. Replicas of `DistributedDataParallel` do not synchronise gradients.
     """
     # A frozen TorchScript module has no attribute `training`.
     modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]

@@ -1,4 +1,4 @@
-"""The Gaussian posterior p(z|x) of stochastic bottlenecks, in each form that a method trains.
+"""The Gaussian posterior p(z|x) of stochastic bottlenecks: its four forms, draws and KL divergence.
 
 "gaussian"   N(mu(x), diag sigma(x)^2)   the encoder returns [mu, raw sigma]
 "full"       N(mu(x), L(x) L(x)^T)       the encoder returns [mu, raw lower triangle]
@@ -9,8 +9,8 @@ z = mean + L eps,  eps ~ N(0, I)
 KL(N(mean, diag scale^2) || N(0, I)) = 1/2 sum_k (mean_k^2 + scale_k^2 - 1 - 2 log scale_k)
 KL(N(mean, L L^T) || N(0, I)) = 1/2 (|mean|^2 + |L|_F^2 - K) - sum_k log L_kk
 
-A scale is softplus(t), which leaves float32 at t = -103, where its logarithm is t to the last bit:
-that is taken from t, so that a divergence and its gradient stay right.
+A scale is softplus(t), which float32 rounds to 0 below t = -103. Its logarithm equals t there, so
+it is computed from t, and divergences and their gradients stay exact.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from narrows.types import Latent
 
 __all__ = [
     "LatentKind",
+    "NetworkLatent",
     "cholesky_parameters",
     "code_width",
     "draw",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 LatentKind = Literal["deterministic", "gaussian", "full", "unit", "shared"]
+NetworkLatent = LatentKind | Literal["binary"]
+"""The kind of latent of a `Bottleneck`, or `"binary"` for the layers of a binary network."""
 
 _SCALE_SHIFT = 5.0
 # Below, softplus(t) is exp(t) to the last bit of float64, and still above 0 in float32.
@@ -47,12 +50,12 @@ _SMALL = -80.0
 
 
 def code_width(kind: LatentKind, size: int) -> int:
-    """How many numbers an encoder returns for a latent of `size` units."""
+    """Number of features that an encoder returns for a latent of `size` units."""
     return size + {"gaussian": size, "full": size * (size + 1) // 2}.get(kind, 0)
 
 
 def log_of_scale(scale: Tensor, t: Tensor) -> Tensor:
-    """The logarithm of a scale softplus(t), also where the scale is too small for its type.
+    """The logarithm of a scale softplus(t), also where the scale is rounded to 0.
 
     Example:
         >>> t = torch.tensor([-1000.0, 0.0])
@@ -67,14 +70,14 @@ def root_softplus(t: Tensor) -> Tensor:
     """The square root of softplus(t), whose gradient stays finite where softplus(t) becomes 0."""
     small = t < _SMALL
     root = F.softplus(t.masked_fill(small, 0)).sqrt()
-    # Clamped, so that what is not chosen stays finite, and its gradient with it.
+    # Clamped, so that the branch that is not chosen has a finite gradient.
     return torch.where(small, (t.clamp_max(_SMALL) / 2).exp(), root)
 
 
 def split_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and scale `[batch, K]` from an encoder's output `[batch, 2 K]`.
 
-    `scale = softplus(raw - 5)` starts near 0.007, so that training begins almost deterministic
+    `scale = softplus(raw - 5)` is near 0.007 at first, so that training begins almost without noise
     (Alemi et al. 2017, arXiv 1612.00410, section 4.1).
     """
     mean, raw_scale = raw.chunk(2, -1)
@@ -82,15 +85,15 @@ def split_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def raw_scales(raw: Tensor, size: int) -> Tensor:
-    """The t `[batch, K]` of the scales softplus(t), or of those on a triangle's diagonal."""
+    """The t `[batch, K]` of the scales softplus(t), on the diagonal where it is a triangle."""
     return raw[..., size : 2 * size] - _SCALE_SHIFT
 
 
 def cholesky_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
     """Mean `[batch, K]` and Cholesky factor `[batch, K, K]` from `[batch, K (K + 3) / 2]`.
 
-    The diagonal is that of `split_parameters`. An entry below it is raw times its row's diagonal,
-    so that the posterior starts as narrow as a diagonal one.
+    The diagonal is that of `split_parameters`. An entry below it is the raw output times the
+    diagonal of its row, so that the posterior is as narrow at first as a diagonal one.
 
     Raises:
         InputError: for a number of features that is no K (K + 3) / 2.
@@ -111,7 +114,7 @@ def _unit_triangle(below: Tensor, size: int) -> Tensor:
     rows, columns = torch.tril_indices(size, size, -1, device=below.device)
     place = torch.zeros(size, size, dtype=torch.long, device=below.device)
     place[rows, columns] = torch.arange(1, len(rows) + 1, device=below.device)
-    padded = F.pad(below, (1, 0))  # an entry 0 for all places above the diagonal
+    padded = F.pad(below, (1, 0))  # index 0 holds the 0 above the diagonal
     return padded[..., place] + torch.eye(size, dtype=below.dtype, device=below.device)
 
 
@@ -121,7 +124,7 @@ def draw(mean: Tensor, scale: Tensor, samples: int | None = None) -> Tensor:
     Args:
         mean: `[batch, K]`.
         scale: standard deviations `[batch, K]` or Cholesky factors `[batch, K, K]`.
-        samples: draws an input, `None` for one without a samples axis.
+        samples: draws per input; `None` for one, without a samples axis.
     """
     noise = standard_normal(mean.shape if samples is None else (samples, *mean.shape), mean)
     if scale.dim() > mean.dim():

@@ -1,10 +1,10 @@
-"""Which layers of a module are hidden ones, where nobody has named any; and thinning what they say.
+"""The default hidden layers of a module, and the dropout mask.
 
     h'_i = h_i m_i / (1 - p),   m_i ~ Bernoulli(1 - p)
 
-Source of the second: Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov (2014), JMLR 15,
-section 4, scaled in training rather than at evaluation. The mask is cut out of the normal numbers
-of `noise.py`, so that a stack hands each of its members the mask that it would draw alone.
+Source of the mask: Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov (2014), JMLR 15,
+section 4, scaled in training rather than in evaluation. The mask is made from the normal numbers of
+`noise.py`, so that a stack gives each of its members the mask that it would draw alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from narrows.models.noise import standard_normal
 from narrows.models.precision import at_least_float32
 
-__all__ = ["hidden_layers", "thin"]
+__all__ = ["drop_units", "hidden_layers"]
 
 _ACTIVATIONS = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU),
@@ -25,9 +25,10 @@ _WEIGHTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def hidden_layers(model: nn.Module) -> list[str]:
-    """Names of the activation functions of `model`, in the order in which they are registered.
+    """Names of the activation modules of `model`, in the order in which they are registered.
 
-    Where it has none, as when it calls them as functions, those of all weight layers but the last.
+    A model without activation modules may call them as functions. Then the hidden layers are its
+    linear and convolutional layers, without the last.
 
     Example:
         >>> hidden_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
@@ -40,7 +41,7 @@ def hidden_layers(model: nn.Module) -> list[str]:
     return activations or [name for name, module in modules if isinstance(module, _WEIGHTS)][:-1]
 
 
-def thin(values: Tensor, rate: Tensor) -> Tensor:
-    """Set each value to 0 with probability `rate: []` in [0, 1) and scale the others up."""
+def drop_units(values: Tensor, rate: Tensor) -> Tensor:
+    """Set each value to 0 with the probability `rate: []`, in [0, 1), and scale the others up."""
     kept = standard_normal(values.shape, values) > torch.special.ndtri(at_least_float32(rate))
     return values * kept / (1 - rate)

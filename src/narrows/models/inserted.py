@@ -1,11 +1,11 @@
-"""A stochastic bottleneck behind a layer of any network, whose other layers stay as they are.
+"""A stochastic bottleneck after a layer of any network, whose other layers are unchanged.
 
-    h = layer(x),   z ~ p(z|h),   what goes on = reshape(W z + b)
+    h = layer(x),   z ~ p(z|h),   h' = reshape(W z + b)
 
-The layer's output `[batch, ...]` is flattened and mapped linearly to the latent's means and scales,
-and a draw is mapped linearly back to the same width and shape; the rest of the network goes on from
-there. What goes around the layer, a skip connection say, goes around the latent too: behind the
-average pooling of a residual network nothing does.
+The layer's output `[batch, ...]` is flattened and mapped linearly to the latent's means and scales.
+A draw is mapped linearly back to the same shape, h', with which the rest of the network continues.
+A connection that bypasses the layer, such as a skip connection, bypasses the latent too. After the
+average pooling of a residual network there is none.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ __all__ = ["InsertedBottleneck", "insert_bottleneck"]
 
 
 class InsertedBottleneck(nn.Module):
-    """A network with a latent behind one of its layers; see `insert_bottleneck`.
+    """A network with a latent after one of its layers; see `insert_bottleneck`.
 
     Attributes:
         model: the network, its weights shared.
-        bottleneck: what was inserted, whose `mode` and `samples` are those of any `Bottleneck`.
+        bottleneck: the inserted `Bottleneck`, with its `mode` and `samples`.
     """
 
     def __init__(self, model: nn.Module, at: str, bottleneck: Bottleneck) -> None:
@@ -42,25 +42,25 @@ class InsertedBottleneck(nn.Module):
         self._skipped = False
 
     def forward(self, x: Tensor) -> ModelOutput:
-        """Logits and latent; a leading samples axis on both where `bottleneck.samples` is set."""
+        """Logits and latent, with a leading samples axis where `bottleneck.samples` is set."""
         samples = self.bottleneck.samples if self.bottleneck.mode == "sample" else None
         if samples is None or self.bottleneck.latent == "deterministic":
             logits, latent = self._run(x)
             return ModelOutput(logits, latent)
         if self._skipped:
             return self._repeated(x, samples)
-        try:  # all draws of an image from one pass of what comes before the latent
+        try:  # the layers before the latent run once for all draws
             logits, latent = self._run(x)
             return ModelOutput(logits.unflatten(0, (samples, len(x))), latent)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError:  # what goes around the latent has one row an image
+        except RuntimeError:  # a connection that bypasses the latent has one row per image
             output = self._repeated(x, samples)
             self._skipped = True
             return output
 
     def _repeated(self, x: Tensor, samples: int) -> ModelOutput:
-        """Each image as often as it is drawn for, one draw a row."""
+        """Repeat each image `samples` times, one draw per row."""
         self.bottleneck.samples = None
         try:
             logits, latent = self._run(x.repeat(samples, *[1] * (x.dim() - 1)))
@@ -74,7 +74,7 @@ class InsertedBottleneck(nn.Module):
         return ModelOutput(logits.unflatten(0, (samples, len(x))), Latent(**{**rows, "z": z}))
 
     def _run(self, x: Tensor) -> tuple[Tensor, Latent]:
-        """One pass; the rows of the logits are those that leave the latent."""
+        """One pass; the logits have as many rows as the latent has draws."""
         passed: list[Latent] = []
 
         def hook(module: nn.Module, args: object, result: object) -> Tensor:
@@ -84,7 +84,7 @@ class InsertedBottleneck(nn.Module):
             if passed:
                 raise InputError(
                     f"the model runs its layer {self.at!r} more than once; "
-                    "a latent belongs behind one that it runs once"
+                    "insert the latent after a layer that runs once"
                 )
             decoder = self.bottleneck.decoder
             if isinstance(decoder, _Lazy):
@@ -100,12 +100,12 @@ class InsertedBottleneck(nn.Module):
         return logits, passed[0]
 
     def extra_repr(self) -> str:
-        """Show where the latent is."""
+        """The layer after which the latent is."""
         return f"at={self.at!r}"
 
 
 class _Lazy(nn.LazyLinear):
-    """A linear map of widths that the first pass tells; it starts as the dense layers of `mlp`."""
+    """A linear map that gets its widths in the first pass, with the initial weights of `mlp`."""
 
     def reset_parameters(self) -> None:
         if self.in_features and not isinstance(self.weight, UninitializedParameter):
@@ -121,26 +121,26 @@ def insert_bottleneck(
     *,
     example: ArrayLike | None = None,
 ) -> InsertedBottleneck:
-    """Put a latent behind a layer of any network, so that VIB, CEB, NIB or AIB can train it.
+    """Insert a latent after a layer of any network, so that VIB, CEB, NIB or AIB can train it.
 
     Args:
         module: any classifier; its weights are shared, not copied.
-        at: the layer, named as in `module.named_modules()`, whose output `[batch, ...]` passes the
-            latent.
+        at: name of the layer, as in `module.named_modules()`, whose output `[batch, ...]` goes
+            through the latent.
         width: K, number of units of z.
-        latent: its kind, as in `Bottleneck`; a method's own is `VIB.latent`.
-        example: one batch of inputs, which tells how wide the layer's output is. Without it the
-            two linear maps get their widths in the first forward pass: do that before weights are
-            counted, compiled, distributed or stacked.
+        latent: its kind, as in `Bottleneck`; `VIB.latent` is the kind of a method.
+        example: one batch of inputs, from which the width of the layer's output is found. Without
+            it the two linear maps get their widths in the first forward pass: run one before you
+            pass the parameters to an optimiser, or compile, distribute or stack the model.
 
     Returns:
         A module that returns `ModelOutput(logits, latent)`.
 
     Raises:
-        ConfigError: for a layer that the network does not have, naming the nearest ones, or a kind
-            of latent that there is not.
-        InputError: in the forward pass, for a layer that isn't run, that is run more than once, or
-            that doesn't return a tensor.
+        ConfigError: for a layer that the network does not have, naming the nearest ones, or an
+            unknown kind of latent.
+        InputError: in the forward pass, for a layer that is not run, is run more than once, or does
+            not return a tensor.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))

@@ -1,7 +1,7 @@
-"""Layers of anybody's module by name, looked for through what wraps it, and what they return.
+"""Layers of any module by name, also inside wrappers, and hooks on their outputs.
 
-`DataParallel`, `DistributedDataParallel` and `torch.compile` put a module of their own around a
-model, so that its layer `fc1` becomes `module.fc1` or `_orig_mod.fc1`. Here both names are right.
+`DataParallel`, `DistributedDataParallel` and `torch.compile` wrap a model in another module, so
+that its layer `fc1` becomes `module.fc1` or `_orig_mod.fc1`. Here both names are valid.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from narrows.errors import ConfigError
 __all__ = ["Hook", "as_written", "hooked", "layer_of", "unwrapped"]
 
 Hook = Callable[[nn.Module, Any, Any], Any]
-"""What torch calls after a layer: with the layer, its arguments and its result."""
+"""A forward hook of torch: called with the layer, its arguments and its result."""
 
 _INSIDE = ("module.", "_orig_mod.")
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The user's own model inside what distributes or compiles it.
+    """The user's model inside its wrappers (compiled, distributed).
 
     Example:
         >>> unwrapped(nn.DataParallel(nn.Linear(2, 2)))
@@ -46,7 +46,7 @@ def layer_of(model: nn.Module, name: str, role: str = "") -> nn.Module:
     Args:
         model: any module.
         name: of the layer.
-        role: what the layer is for, as errors say it: `" to mask"`.
+        role: purpose of the layer, for errors: `" to mask"`.
 
     Raises:
         ConfigError: for a name that the model does not have, naming the nearest ones.
@@ -64,7 +64,7 @@ def layer_of(model: nn.Module, name: str, role: str = "") -> nn.Module:
 
 @contextmanager
 def hooked(model: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
-    """Let hooks see, and change, what named layers return, for a while.
+    """Inside the block, call hooks with the outputs of named layers, which they may replace.
 
     Raises:
         ConfigError: for a layer that the model does not have.
@@ -80,7 +80,7 @@ def hooked(model: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
 
 
 def as_written(model: nn.Module) -> AbstractContextManager[object]:
-    """Run a compiled model as it was written: code compiled before it had a hook calls none."""
+    """Inside the block, run a compiled model uncompiled: compiled code ignores new hooks."""
     compiled = any(hasattr(module, "_orig_mod") for module in model.modules())
     if torch.compiler.is_compiling() or not compiled:
         return nullcontext()

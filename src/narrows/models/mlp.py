@@ -13,7 +13,7 @@ __all__ = ["Normalise", "mlp"]
 
 
 class Normalise(nn.Module):
-    """`(x - mean) / std`, as part of the model, so that attacks work on [0, 1] images."""
+    """`(x - mean) / std` as a part of the model, so that attacks work on images in [0, 1]."""
 
     def __init__(self, mean: float = 0.5, std: float = 0.5) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Normalise(nn.Module):
         return (x * (1 / self.std)).sub_(self.mean / self.std)
 
     def extra_repr(self) -> str:
-        """Show the two numbers."""
+        """Mean and standard deviation."""
         return f"mean={self.mean}, std={self.std}"
 
 
@@ -35,6 +35,13 @@ def mlp(sizes: Sequence[int], *, final_activation: bool = False) -> nn.Sequentia
     Args:
         sizes: input width, hidden widths, output width; at least two.
         final_activation: whether a ReLU follows the last layer too.
+
+    Raises:
+        ConfigError: for fewer than two widths, or one that is not positive.
+
+    Example:
+        >>> mlp([4, 3, 2])[0]
+        Linear(in_features=4, out_features=3, bias=True)
     """
     if len(sizes) < 2 or min(sizes) < 1:
         raise ConfigError(f"an MLP needs at least two positive widths, got {list(sizes)}")

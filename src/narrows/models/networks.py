@@ -10,11 +10,11 @@
 | resnet18        | ResNet-18, widths - z - widths       | HBaR, IB-RAR               |
 | preact_resnet18 | PreActResNet-18, widths - z - widths | VIB and CEB on CIFAR-10    |
 | wide_resnet     | WRN-depth-width, widths - z - widths | IB-RAR                     |
-| binary          | layers of coins, the last of which is z | IMB, SFNN                  |
+| binary          | layers of Bernoulli units, z the last | IMB, SFNN                 |
 
 The decoder of a bottleneck ends in the logits. `decoder=[]` makes it one linear layer, as in VIB.
-`bottleneck=0` leaves z out: a plain classifier, whose layers bear their own names (`block5`, `fc1`
-of VGG16). In a bottleneck these are layers of its encoder: `encoder.block5`.
+`bottleneck=0` leaves z out: a plain classifier, whose layers have their own names (`block5`, `fc1`
+of VGG16). In a bottleneck they are layers of the encoder: `encoder.block5`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import get_args
 
 from torch import nn
 
@@ -33,7 +33,7 @@ from narrows.models.binary_stochastic import BinaryStochasticNet
 from narrows.models.bottleneck import Bottleneck, LatentActivation, check_activation
 from narrows.models.cnn import SMALL, small_cnn
 from narrows.models.convolution import NormKind, Stem, input_map
-from narrows.models.gaussian import LatentKind, code_width
+from narrows.models.gaussian import LatentKind, NetworkLatent, code_width
 from narrows.models.mlp import Normalise, mlp
 from narrows.models.preact_resnet import PreActResNet
 from narrows.models.resnet import ResNet18
@@ -42,7 +42,7 @@ from narrows.models.wide_resnet import wide_resnet
 
 __all__ = ["NETWORKS", "NetworkConfig", "build_network"]
 
-# (encoder, decoder) where a configuration gives none; nothing for the others.
+# (encoder, decoder) where a configuration gives none; empty for networks that are not listed.
 _WIDTHS = {
     "mlp": ([128, 128], [128]),
     "cnn": ([32, 64], [128]),
@@ -60,12 +60,12 @@ class NetworkConfig:
         name: one of `NETWORKS`, or `"binary"`.
         encoder: hidden widths before z (`cnn`, `lenet`, `carlini`: channels of the convolutions;
             `binary`: widths of its layers); `None` for the network's own.
-        bottleneck: K, the number of units of z; 0 for a plain classifier. What `binary` has for z
-            is its last layer, so this becomes that layer's width.
+        bottleneck: K, the number of units of z; 0 for a plain classifier. The z of `binary` is its
+            last layer, so this is set to that layer's width.
         decoder: hidden widths after z, or of a plain classifier's head; `None` for the network's
             own.
         normalise: whether the model maps its input from [0, 1] to [-1, 1] first.
-        latent: the kind of latent, as in `Bottleneck`; `None` for the one that the method asks for.
+        latent: the kind of latent, as in `Bottleneck`; `None` for the kind of the method.
         norm: normalisation of vgg16 and the ResNets: `"batch"`, `"group"` or `"none"`.
         stem: of resnet18 (its first layers) and vgg16 (its dense ones), `"cifar"` or `"imagenet"`.
         depth: of wide_resnet, 6 n + 4.
@@ -93,14 +93,14 @@ class NetworkConfig:
     latent_activation: LatentActivation = "none"
 
     def __post_init__(self) -> None:
-        for what, given, valid in (
+        for key, value, valid in (
             ("network", self.name, [*NETWORKS, "binary"]),
             ("latent", self.latent, [None, *get_args(LatentKind)]),
             ("network.norm", self.norm, get_args(NormKind)),
             ("network.stem", self.stem, get_args(Stem)),
         ):
-            if given not in valid:
-                raise unknown_name(what, str(given), [name for name in valid if name])
+            if value not in valid:
+                raise unknown_name(key, str(value), [name for name in valid if name])
         self._fill_in()
         if self.bottleneck < 0 or min([1, *self.hidden]) < 1:
             raise ConfigError(
@@ -114,19 +114,19 @@ class NetworkConfig:
         self._check_owners()
 
     def _check_owners(self) -> None:
-        """Refuse what the network of that name does not have."""
+        """Refuse settings that the network of that name does not have."""
         for key, value, default, owners in (
             ("channel_share", self.channel_share, 1, ("vgg16", "resnet18", "preact_resnet18")),
             ("fc_norm", self.fc_norm, False, ("vgg16",)),
         ):
             if value != default and self.name not in owners:
                 raise ConfigError(
-                    f"network.{key} is of {', '.join(owners)}, and the network is {self.name}; "
-                    "leave it out"
+                    f"network.{key} is a setting of {', '.join(owners)}, and the network is "
+                    f"{self.name}; leave it out"
                 )
 
     def _fill_in(self) -> None:
-        """Say every width, so that what is stored and hashed does."""
+        """Fill in default widths, so that they are stored and hashed."""
         for name, widths in zip(
             ("encoder", "decoder"), _WIDTHS.get(self.name, ([], [])), strict=True
         ):
@@ -201,8 +201,9 @@ def _wide_resnet(config: NetworkConfig, shape: Sequence[int], out: int) -> list[
     return [net]
 
 
-# Each returns the layers from an input to `out` numbers, the last of them linear.
-NETWORKS: dict[str, Callable[[NetworkConfig, Sequence[int], int], list[nn.Module]]] = {
+# Each returns the layers from an input to `out` numbers, the last of them linear. The keys are
+# spelt out, because `narrows.registry` reads them from the source for the help texts.
+NETWORKS: dict[str, Layers] = {
     "mlp": _mlp,
     "cnn": _small,
     "lenet": _small,
@@ -218,7 +219,7 @@ def build_network(
     config: NetworkConfig,
     shape: Sequence[int],
     classes: int,
-    latent: LatentKind | Literal["binary"] = "deterministic",
+    latent: NetworkLatent = "deterministic",
 ) -> nn.Module:
     """Build the network for inputs of `shape`: with a latent a `Bottleneck`, else a classifier.
 
@@ -226,12 +227,12 @@ def build_network(
         config: the network.
         shape: of one input.
         classes: number of classes.
-        latent: the kind that the method trains, taken unless the configuration names one;
-            `"binary"` where it needs a network of binary stochastic layers.
+        latent: the kind that the method trains, used unless the configuration names one;
+            `"binary"` where the method needs binary stochastic layers.
 
     Raises:
-        ConfigError: for inputs that the network cannot take, and for a method that needs what the
-            network does not have.
+        ConfigError: for inputs that the network cannot take, and for a kind of latent that it does
+            not have.
 
     Example:
         >>> config = NetworkConfig("cnn", bottleneck=32)
@@ -255,7 +256,7 @@ def build_network(
 
 
 def _sigmoid_twin(config: NetworkConfig, shape: Sequence[int], classes: int) -> Bottleneck:
-    """The deterministic network of the binary one's form, for methods that draw nothing."""
+    """The sigmoid network of the widths of the binary one, for methods without binary layers."""
     widths = [math.prod(shape), *(config.encoder or [])]
     layers: list[nn.Module] = [*_first(config), nn.Flatten()]
     for wide, narrow in pairwise(widths):
@@ -264,7 +265,7 @@ def _sigmoid_twin(config: NetworkConfig, shape: Sequence[int], classes: int) -> 
 
 
 def _chain(config: NetworkConfig, shape: Sequence[int], widths: Sequence[int]) -> nn.Module:
-    """The network whose last layer is the first of dense ones of these widths."""
+    """The network followed by dense layers of these widths, the first of which is its own last."""
     layers = NETWORKS[config.name](config, shape, widths[0])
     if len(widths) > 1:
         layers += [nn.ReLU(), *mlp(widths)]
@@ -285,7 +286,8 @@ def _check_latent(config: NetworkConfig, latent: str) -> None:
         )
     if config.latent_activation != "none" and (binary or not config.bottleneck):
         raise ConfigError(
-            "network.latent_activation is of a bottleneck, and this network has none; leave it out"
+            "network.latent_activation is a setting of a bottleneck, and this network has none; "
+            "leave it out"
         )
     check_activation(config.latent_activation, latent)
     if not config.bottleneck and latent != "deterministic":

@@ -1,8 +1,8 @@
-"""Where stochastic models get their noise from, so that a run can say which numbers were drawn.
+"""The source of the random numbers of stochastic models, so that a run is reproducible.
 
-A model asks `standard_normal(shape, like)`. By default that is torch's global generator. Training
-puts a seeded source in its place with `noise_from(source)`; the source of a stack of models hands
-each member the numbers that it would have drawn alone.
+A model calls `standard_normal(shape, like)`, which draws from torch's global generator by default.
+Training replaces it by a seeded source, with `noise_from(source)`; the source of a stack of models
+gives each member the numbers that it would draw alone.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["NoiseSource", "SeededNoise", "noise_from", "standard_normal"]
+__all__ = ["NoiseSource", "SeededNoise", "forked_rng", "noise_from", "standard_normal"]
 
 
 class NoiseSource(Protocol):
-    """Something that hands out independent standard normal numbers."""
+    """A source of independent standard normal numbers."""
 
     def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
         """Tensor of `shape`, with the dtype and device of `like`."""
@@ -27,7 +27,7 @@ class NoiseSource(Protocol):
 
 
 class SeededNoise:
-    """Noise from one generator of its own."""
+    """Noise from one generator."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
@@ -44,7 +44,7 @@ _source: ContextVar[NoiseSource | None] = ContextVar("narrows_noise", default=No
 
 @contextmanager
 def noise_from(source: NoiseSource) -> Iterator[None]:
-    """Draw all noise of our models from `source` inside the block."""
+    """Inside the block, draw all noise of the models of this library from `source`."""
     token = _source.set(source)
     try:
         yield
@@ -58,3 +58,27 @@ def standard_normal(shape: Sequence[int], like: Tensor) -> Tensor:
     if source is None:
         return torch.randn(tuple(shape), dtype=like.dtype, device=like.device)
     return source.normal(shape, like)
+
+
+@contextmanager
+def forked_rng(device: torch.device | str = "cpu", seed: int | None = None) -> Iterator[None]:
+    """Restore torch's global generators, those of the CPU and of `device`, after the block.
+
+    Args:
+        device: where the block computes.
+        seed: seeds the generators at the beginning of the block; `None` leaves their states.
+
+    Example:
+        >>> with forked_rng(seed=0):
+        ...     first = torch.rand(1)
+        >>> with forked_rng(seed=0):
+        ...     bool(torch.rand(1) == first)
+        True
+    """
+    device = torch.device(device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        if seed is not None and device.type == "cuda":
+            torch.manual_seed(seed)
+        elif seed is not None:  # leaving generators alone that have not been saved
+            torch.default_generator.manual_seed(seed)
+        yield

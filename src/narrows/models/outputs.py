@@ -1,4 +1,4 @@
-"""Reading what a model returns: a plain tensor of logits, or a `ModelOutput`."""
+"""Conversions of a model's result: a plain tensor of logits, or a `ModelOutput`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def as_output(result: object) -> ModelOutput:
     """Wrap the result of any classifier's forward pass as a `ModelOutput`.
 
     Raises:
-        InputError: if it is neither a tensor `[..., batch, classes]` nor a `ModelOutput`. Where the
-            logits are in it, as in the outputs of Hugging Face or in a tuple with those of an
-            auxiliary classifier, the error shows the wrapper that picks them.
+        InputError: if it is neither a tensor `[..., batch, classes]` nor a `ModelOutput`. Where it
+            contains the logits, as the outputs of Hugging Face or a tuple do, the error shows a
+            wrapper that selects them.
 
     >>> as_output(torch.zeros(8, 10)).logits.shape
     torch.Size([8, 10])
@@ -36,10 +36,10 @@ def as_output(result: object) -> ModelOutput:
 
 
 def _remedy(result: object) -> str:
-    """What to write instead, where the logits are in what a model returned."""
+    """What to write instead, where the result contains the logits."""
     if isinstance(result, Tensor) and result.dim() == 1:
         return (
-            "; one score an image is that of the second of two classes: return "
+            "; for one score per image, that of the second of two classes, return "
             "torch.stack([torch.zeros_like(score), score], -1)"
         )
     pick = _pick(result)
@@ -54,7 +54,7 @@ def _remedy(result: object) -> str:
 
 
 def _pick(result: object) -> str:
-    """An expression for the logits in what a model returned as `{}`; empty without any."""
+    """An expression for the logits in a result, written as `{}`; empty where there are none."""
     if isinstance(getattr(result, "logits", None), Tensor):
         return "{}.logits"
     if isinstance(result, Mapping):
@@ -89,7 +89,7 @@ def logits_of(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def pack(output: ModelOutput) -> dict[str, Tensor]:
-    """Flatten an output to named tensors, leaving out what it does not have."""
+    """Flatten an output to named tensors, without the parts that are None."""
     parts = {"logits": output.logits}
     if output.latent is not None:
         fields = output.latent._asdict().items()

@@ -1,27 +1,29 @@
-"""PreActResNet-18: residual blocks that normalise and rectify before they convolve.
+"""PreActResNet-18: residual blocks that normalise and rectify before each convolution.
 
     x' = x + F(x),   F = conv3x3 relu norm conv3x3 relu norm
 
-Source: He, Zhang, Ren & Sun (2016), arXiv 1603.05027, eq. 5 and Figure 4e: the sum stays clean of
-any function, and one more normalisation and ReLU follow the last block (11,172,170 parameters for
-10 classes). A version without that last pair is in wide use too (11,171,146): `final_norm=False`.
-Where a block changes the shape, its shortcut is a 1x1 convolution of what the branch sees.
+Source: He, Zhang, Ren & Sun (2016), arXiv 1603.05027, eq. 5 and Figure 4e: no function is applied
+to the sum, and one more normalisation and ReLU follow the last block (11,172,170 parameters for 10
+classes). A version without that last pair is in wide use too (11,171,146): `final_norm=False`.
+Where a block changes the shape, its shortcut is a 1x1 convolution of the rectified input.
 
 Layers to read are `layer1` to `layer4`; `wide_resnet.py` builds its networks of the same blocks.
 
-Deviations: the stem for small images, one convolution of 3x3. Without normalisation the last
-convolution of each block starts smaller by the square root of the number of blocks, so that their
-sum stays of order one.
+Deviations: the stem for small images is one convolution of 3x3. Without normalisation the initial
+weights of the last convolution of each block are divided by the square root of the number of
+blocks, so that the sum of the blocks stays of order one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from narrows.models.convolution import (
     NormKind,
+    ResidualNet,
     check_images,
     conv,
     input_map,
@@ -55,17 +57,17 @@ class _Block(nn.Module):
         return skip + self.conv2(self.dropout(h))
 
 
-class PreActResNet(nn.Module):
+class PreActResNet(ResidualNet):
     """A network of pre-activation blocks; by default PreActResNet-18.
 
     Args:
         shape: of an image, `[channels, height, width]`.
         outputs: width of the last layer, whose output has no activation function.
         widths: channels of each group; every group but the first halves the images.
-        blocks: residual blocks a group.
+        blocks: residual blocks per group.
         stem_width: channels of the first convolution.
         norm: `"batch"`, `"group"` or `"none"`.
-        dropout: share of the units between a block's convolutions that is switched off in training.
+        dropout: share of the units between a block's convolutions that is dropped in training.
         final_norm: whether normalisation and ReLU follow the last block.
         normalise: whether inputs go from [0, 1] to [-1, 1] first; the attribute `normalise` may be
             set to any other map.
@@ -90,16 +92,12 @@ class PreActResNet(nn.Module):
         width: float = 1.0,
     ) -> None:
         super().__init__()
-        self.groups = len(widths)
-        check_images("a pre-activation ResNet", shape, 2 ** (self.groups - 1))
+        check_images("a pre-activation ResNet", shape, 2 ** (len(widths) - 1))
         wide = scaled(stem_width, width)
         self.normalise = input_map(normalise)
         self.conv1 = conv(shape[0], wide, bias=norm == "none")
-        for number, narrow in enumerate((scaled(w, width) for w in widths), 1):
-            first = _Block(wide, narrow, 1 if number == 1 else 2, norm, dropout)
-            rest = [_Block(narrow, narrow, 1, norm, dropout) for _ in range(blocks - 1)]
-            self.add_module(f"layer{number}", nn.Sequential(first, *rest))
-            wide = narrow
+        block = partial(_Block, norm=norm, dropout=dropout)
+        wide = self.add_groups(block, wide, [scaled(w, width) for w in widths], blocks)
         self.bn = normalisation(norm, wide) if final_norm else nn.Identity()
         self.relu = nn.ReLU() if final_norm else nn.Identity()
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -109,7 +107,5 @@ class PreActResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `[batch, outputs]` of images `[batch, channels, height, width]`."""
-        x = self.conv1(self.normalise(x))
-        for number in range(1, self.groups + 1):
-            x = self.get_submodule(f"layer{number}")(x)
+        x = self.run_groups(self.conv1(self.normalise(x)))
         return self.linear(self.avgpool(self.relu(self.bn(x))).flatten(1))

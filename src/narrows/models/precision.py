@@ -1,8 +1,8 @@
-"""Losses and scales in at least float32, whatever precision the network runs in.
+"""Losses and scales in at least float32, in whatever precision the network runs.
 
-Autocast runs matrix products in half precision and means losses to be exact. A logarithm of a small
-scale, a difference of two large terms or the inverse of a normal distribution function is not exact
-in eight bits, so what follows the network is computed here: autocast off, half precision raised.
+Autocast runs matrix products in half precision. The logarithm of a small scale, a difference of two
+large terms or a normal quantile is too inexact in half precision. So the loss is computed with
+autocast off, on outputs that are converted to float32.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HALF = (torch.bfloat16, torch.float16)
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Switch autocast off for a device; one that has none, as the meta device, needs nothing.
+    """Inside the block, switch autocast off for a device; no effect where it has none (meta).
 
     Example:
         >>> with torch.autocast("cpu", torch.bfloat16), full_precision(torch.device("cpu")):

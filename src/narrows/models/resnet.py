@@ -7,18 +7,20 @@ layer, 7x7 with stride 2 and a max-pooling; `stem="cifar"` is one convolution of
 on small images have it. Parameters have torchvision's names, so that its weights load; layers to
 read are `layer1` to `layer4`.
 
-Deviations: without normalisation the last convolution of each block starts smaller by the square
-root of the number of blocks, so that their sum stays of order one.
+Deviations: without normalisation the initial weights of the last convolution of each block are
+divided by the square root of the number of blocks, so that their sum stays of order one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from narrows.models.convolution import (
     NormKind,
+    ResidualNet,
     Stem,
     check_images,
     conv,
@@ -55,7 +57,7 @@ class _Block(nn.Module):
         return self.relu(h + (x if self.downsample is None else self.downsample(x)))
 
 
-class ResNet18(nn.Module):
+class ResNet18(ResidualNet):
     """ResNet-18 for images of at least 8x8, or 32x32 with the stem of ImageNet.
 
     Args:
@@ -93,11 +95,7 @@ class ResNet18(nn.Module):
         self.bn1 = normalisation(norm, wide)
         self.relu = nn.ReLU()
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
-        for number, narrow in enumerate(widths, 1):
-            first = _Block(wide, narrow, 1 if number == 1 else 2, norm)
-            rest = [_Block(narrow, narrow, 1, norm) for _ in range(_BLOCKS - 1)]
-            self.add_module(f"layer{number}", nn.Sequential(first, *rest))
-            wide = narrow
+        wide = self.add_groups(partial(_Block, norm=norm), wide, widths, _BLOCKS)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = linear(wide, outputs)
         if norm == "none":
@@ -106,6 +104,4 @@ class ResNet18(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `[batch, outputs]` of images `[batch, channels, height, width]`."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(self.normalise(x)))))
-        for number in range(1, len(_WIDTHS) + 1):
-            x = self.get_submodule(f"layer{number}")(x)
-        return self.fc(self.avgpool(x).flatten(1))
+        return self.fc(self.avgpool(self.run_groups(x)).flatten(1))

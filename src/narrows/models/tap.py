@@ -1,4 +1,4 @@
-"""Read hidden layers of anybody's module, without changing it."""
+"""Read hidden layers of any module, without changing it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Tap", "tap"]
 
 
 class Tap(nn.Module):
-    """A module that returns the outputs of named layers beside the logits; see `tap`."""
+    """A module that returns the outputs of named layers with the logits; see `tap`."""
 
     def __init__(self, model: nn.Module, layers: Sequence[str], latent: str | None) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Tap(nn.Module):
         self.latent = latent
 
     def forward(self, x: Tensor) -> ModelOutput:
-        """Run the model once, collecting what the layers return on the way."""
+        """Run the model once and collect the outputs of the layers."""
         seen: dict[str, Tensor] = {}
         wanted = {*self.layers, *([self.latent] if self.latent else [])}
         with hooked(self.model, {name: _keep(name, seen) for name in wanted}):
@@ -39,7 +39,7 @@ class Tap(nn.Module):
         return ModelOutput(output.logits, latent, activations)
 
     def extra_repr(self) -> str:
-        """Show what is read."""
+        """The layers that are read."""
         return f"layers={self.layers}, latent={self.latent!r}"
 
 
@@ -47,10 +47,10 @@ def _keep(name: str, seen: dict[str, Tensor]) -> Hook:
     def hook(module: nn.Module, args: object, result: object) -> Tensor:
         if not isinstance(result, Tensor):
             raise InputError(
-                f"layer {name!r} returns {type(result).__name__}, only tensors can be read"
+                f"layer {name!r} returns {type(result).__name__}; only tensors can be read"
             )
         seen[name] = result
-        # What follows gets a copy: an in-place activation would change what was read here.
+        # The next layer gets a copy, which an in-place activation may change.
         return result.clone()
 
     return hook
@@ -60,16 +60,17 @@ def tap(model: nn.Module, layers: Sequence[str], *, latent: str | None = None) -
     """Make any module return `ModelOutput(logits, latent, activations)`.
 
     Args:
-        model: any classifier; its weights are shared, not copied. A compiled one is run as it was
-            written; to have what is read compiled too, compile what is returned here.
-        layers: names as in `model.named_modules()`, with or without what `torch.compile` and
-            `DistributedDataParallel` put before them, whose outputs appear in `activations`; that
-            of the last call where the model calls one of them several times.
-        latent: the layer whose (flattened) output counts as the bottleneck's code, if any.
+        model: any classifier; its weights are shared, not copied. A compiled model runs
+            uncompiled; compile the result of `tap` instead.
+        layers: names as in `model.named_modules()`, with or without the prefixes of
+            `torch.compile` and `DistributedDataParallel`. Their outputs appear in `activations`;
+            of a layer that runs several times, the last one.
+        latent: the layer whose (flattened) output is used as a deterministic code; `None` for
+            none.
 
     Raises:
         ConfigError: for a layer that the model does not have, naming the nearest ones.
-        InputError: in the forward pass, for a layer that isn't run or doesn't return a tensor.
+        InputError: in the forward pass, for a layer that is not run or returns no tensor.
 
     Example:
         >>> import torch

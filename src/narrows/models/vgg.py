@@ -5,14 +5,14 @@
 Each block ends in a max-pooling of 2; all convolutions are 3x3, padded, each followed by a ReLU.
 
 Source: Simonyan & Zisserman (2015), arXiv 1409.1556, configuration D. `stem="imagenet"` is their
-network, its features averaged to 7x7; `stem="cifar"` flattens them as they are, 512 for images of
-32x32. Parameters have torchvision's names, so that its weights load.
+network, whose features are averaged to 7x7; `stem="cifar"` flattens them without averaging, 512 for
+images of 32x32. Parameters have torchvision's names, so that its weights load.
 
 Layers to read, in both: `block1` to `block5` (after their pooling), `fc1` and `fc2` (after their
 ReLU). IB-RAR's robust ones are `block5`, `fc1`, `fc2` (Xu et al. 2022, arXiv 2302.10896, Table 3).
 
-Deviations: batch normalisation, as everybody trains it, unless `norm` says otherwise; convolutions
-start as in He et al. (2015), dense layers as in `mlp`; no dropout unless asked for.
+Deviations: batch normalisation by default, as is common practice; initial weights of convolutions
+as in He et al. (2015), of dense layers as in `mlp`; no dropout by default.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class VGG16(nn.Module):
         outputs: width of the last layer, whose output has no activation function.
         norm: `"batch"`, `"group"` or `"none"`.
         stem: `"cifar"` or `"imagenet"`.
-        dropout: share of the units of `fc1` and `fc2` that is switched off in training.
+        dropout: share of the units of `fc1` and `fc2` that is dropped in training.
         normalise: whether inputs go from [0, 1] to [-1, 1] first; the attribute `normalise` may be
             set to any other map.
         width: share of the published channels and of the 4096 units, as in 1/16.
-        fc_norm: whether batch normalisation stands between `fc1` and `fc2` and their linear maps.
+        fc_norm: whether batch normalisation follows the linear maps of `fc1` and `fc2`.
 
     Raises:
         ConfigError: for inputs that are no images or too small, and an unknown `norm`.
@@ -76,8 +76,8 @@ class VGG16(nn.Module):
         super().__init__()
         check_images("vgg16", shape, 2 ** len(_BLOCKS))
         self.normalise = input_map(normalise)
-        # Registered by these names first, which are then the ones that `named_modules` tells; they
-        # have no parameters, so those keep torchvision's names.
+        # Registered by these names first, so that `named_modules` returns them. They have no
+        # parameters, so the names of parameters stay torchvision's.
         for number in range(1, len(_BLOCKS) + 1):
             self.add_module(f"block{number}", nn.MaxPool2d(2))
         self.features = self._features(shape[0], norm, width)
@@ -86,7 +86,7 @@ class VGG16(nn.Module):
         rows, columns = small if stem == "cifar" else (7, 7)
         self.fc1, self.fc2 = nn.ReLU(), nn.ReLU()
         flat, hidden = scaled(_BLOCKS[-1][-1], width) * rows * columns, scaled(_HIDDEN, width)
-        # Left out rather than an identity: torchvision counts these layers too.
+        # Left out where unused, since torchvision numbers the layers without them.
         norms = [[nn.BatchNorm1d(hidden)] if fc_norm else [] for _ in range(2)]
         self.classifier = nn.Sequential(
             *(linear(flat, hidden), *norms[0], self.fc1, nn.Dropout(dropout)),
@@ -98,7 +98,7 @@ class VGG16(nn.Module):
         layers: list[nn.Module] = []
         for number, widths in enumerate(_BLOCKS, 1):
             for narrow in (scaled(channels, width) for channels in widths):
-                # Left out rather than an identity: torchvision counts the layers.
+                # Left out where unused, since torchvision numbers the layers without them.
                 between = [] if norm == "none" else [normalisation(norm, narrow)]
                 layers += [conv(wide, narrow), *between, nn.ReLU()]
                 wide = narrow

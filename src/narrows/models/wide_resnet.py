@@ -1,4 +1,4 @@
-"""Wide residual networks: pre-activation blocks, few of them, and wide.
+"""Wide residual networks: few pre-activation blocks of many channels.
 
     conv 16 | n blocks of 16 k | n of 32 k | n of 64 k,   n = (depth - 4) / 6
 
@@ -36,7 +36,7 @@ def wide_resnet(
         depth: number of layers, 6 n + 4.
         width: k, the factor on the channels.
         norm: `"batch"`, `"group"` or `"none"`.
-        dropout: share of the units between a block's convolutions that is switched off in training.
+        dropout: share of the units between a block's convolutions that is dropped in training.
         normalise: whether inputs go from [0, 1] to [-1, 1] first.
 
     Raises:

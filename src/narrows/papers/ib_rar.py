@@ -27,6 +27,7 @@ from narrows.errors import InputError
 from narrows.methods import IBRAR, CrossEntropy, Method
 from narrows.models.bottleneck import as_classifier
 from narrows.models.hidden import hidden_layers
+from narrows.models.noise import forked_rng
 from narrows.training import Objective, Solo, TrainConfig, accuracies, fit
 
 __all__ = ["LayerRobustness", "RobustLayers", "select_robust_layers"]
@@ -98,7 +99,7 @@ def select_robust_layers(
         train: what the networks learn from.
         validation: what epochs and layers are chosen on; keep the test set out of this.
         attack: say `PGD(eps=8 / 255, steps=10, restarts=1)`.
-        config: the recipe of every network.
+        config: training settings of every network.
         layers: names to try; `None` for all hidden layers (see `narrows.models.hidden`).
         method: the regularised training of given layers.
         margin: the least gain that counts, in accuracy.
@@ -119,7 +120,7 @@ def select_robust_layers(
         raise InputError("robust layers are told by an attack, which needs images in [0, 1]")
     if not 0 <= margin < 1:
         raise InputError(f"margin must lie in [0, 1), got {margin}")
-    with torch.random.fork_rng([]):
+    with forked_rng():
         names = hidden_layers(build_model()) if layers is None else list(layers)
     if not names:
         raise InputError("the model has no hidden layers that can be told; name some in layers=")
@@ -127,8 +128,7 @@ def select_robust_layers(
     attacked = validation.take(slice(0, images))
 
     def measure(chosen: Method) -> tuple[float, Tensor]:
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(seed)
+        with forked_rng(seed=seed):
             members = Solo(Objective(build_model(), chosen), seed, device)
         trainer = fit(members, train, validation, config)
         members = trainer.best_members()

@@ -25,7 +25,6 @@ from statistics import fmean
 from typing import Any
 
 import click
-import torch
 from torch import Tensor
 
 from narrows.data import Splits, load
@@ -34,6 +33,7 @@ from narrows.errors import ConfigError, NarrowsError, StoreError, unknown_name
 from narrows.information.enumeration import binary_tables, chain_information
 from narrows.methods import METHODS, Sizes
 from narrows.models import BinaryStochasticNet
+from narrows.models.noise import forked_rng
 from narrows.runs import Progress
 from narrows.runs.engine import check_device
 from narrows.runs.environment import record_environment
@@ -247,8 +247,7 @@ def _members(name: str, config: PlaneConfig) -> Stacked:
     beta = 0.0 if name == _REFERENCE else config.beta
     objectives = []
     for seed in range(config.seeds):
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(seed)
+        with forked_rng(seed=seed):
             model = BinaryStochasticNet(12, _HIDDEN, classes=2)
         sizes = Sizes(12, _HIDDEN[-1], 2, _HIDDEN)
         objectives.append(Objective(model, kind.build(beta, sizes, samples=config.samples)))

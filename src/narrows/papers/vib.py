@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from narrows.errors import ConfigError, StoreError
 from narrows.methods import METHODS
 from narrows.models.bottleneck import Bottleneck, as_classifier
+from narrows.models.noise import forked_rng
 from narrows.papers.stored import Measurement, measured_members
 from narrows.runs import Member, Progress, Run
 from narrows.runs.evaluate import accuracy, encode
@@ -76,8 +77,7 @@ def shot_errors(run: Run, progress: Progress) -> list[ShotError]:
 
     def errors(member: Member, model: nn.Module) -> list[ShotError]:
         rows = []
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(_SEED)
+        with forked_rng(seed=_SEED):
             for split, data in (("train", run.splits.train), ("test", run.splits.test)):
                 for shots in _SHOTS:
                     error = 1 - accuracy(as_classifier(model, samples=shots), data)

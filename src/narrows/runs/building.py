@@ -15,6 +15,7 @@ from narrows.methods import METHODS, Method, Sizes
 from narrows.methods.adversarial import WRAPPERS
 from narrows.models import BinaryStochasticNet
 from narrows.models.networks import build_network
+from narrows.models.noise import forked_rng
 from narrows.runs.config import ResolvedConfig
 from narrows.runs.records import Member
 from narrows.training import Looped, Members, Objective, Stacked
@@ -57,8 +58,7 @@ def build_objective(
         shape: of one input.
         classes: number of classes.
     """
-    with torch.random.fork_rng([]):
-        torch.default_generator.manual_seed(member.seed)
+    with forked_rng(seed=member.seed):
         model = build_model(config, member.method, shape, classes)
         sizes = _sizes(config, member.method, model, shape, classes)
         method = _build_method(config, member, sizes)
@@ -107,7 +107,7 @@ def try_method(config: ResolvedConfig, method: str, shape: Sequence[int], classe
     # Adversarial training changes no shape. Its options are tried with every method below.
     plain = replace(config, adversarial=None)
     try:
-        with torch.device("meta"), torch.random.fork_rng([]):
+        with torch.device("meta"), forked_rng():
             sized = build_objective(plain, members[0], shape, classes)
             sizes = _sizes(config, method, sized.model, shape, classes)
             for beta in config.grids[method]:

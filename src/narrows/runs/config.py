@@ -22,14 +22,13 @@ from narrows.runs.defaults import DEFAULTS, natural_network
 from narrows.runs.identity import identity_of
 from narrows.runs.options import check_options
 from narrows.runs.records import Member
-from narrows.training.recipe import TrainConfig
-from narrows.training.recipes import RECIPES
+from narrows.training.config import TrainConfig
+from narrows.training.published import PUBLISHED
 
 __all__ = ["EvaluateConfig", "ResolvedConfig", "RunConfig"]
 
 _LARGEST_SEED = 2**32
 _MOST_MEMBERS = 100_000
-_NO_BETA = (0.0,)
 
 
 @dataclass(frozen=True)
@@ -99,13 +98,14 @@ class RunConfig:
         device: where to train, `"cpu"` or `"cuda"`.
         network: the network of every method; `None` for each method's natural one on the data set.
         networks: networks of single methods, by name, where one for all does not suit.
-        train: the training settings; `None` for the data set's own, or those of `recipe`.
+        train: the training settings; `None` for those that `settings` names, or
+            else the data set's own.
         evaluate: what is measured.
         options: further arguments of a method, or of adversarial training, by its name.
         adversarial: adversarial training around every method: `"pgd_training"`, `"trades"` or
             `"mart"`; `None` for none.
-        recipe: name of published training settings (see `narrows.training.recipes`) that take the
-            place of the data set's own.
+        settings: name of published training settings (see `narrows.training.published`) that
+            replace the data set's own.
         first_seed: the first of the seeds.
         stack: whether models are trained in one vectorised step where their layers allow it, which
             needs the memory of all of them at once; otherwise one after another in each step.
@@ -125,7 +125,7 @@ class RunConfig:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     adversarial: str | None = None
-    recipe: str | None = None
+    settings: str | None = None
     first_seed: int = 0
     stack: bool = True
     data_sha256: str = ""
@@ -155,7 +155,7 @@ class RunConfig:
             ("data set", [self.data], DATASETS),
             ("method", methods, METHODS),
             ("adversarial training", [self.adversarial], WRAPPERS),
-            ("recipe", [self.recipe], RECIPES),
+            ("training settings", [self.settings], PUBLISHED),
         ):
             for name in names:
                 if name is not None and name not in valid:
@@ -170,8 +170,8 @@ class RunConfig:
         for owner, options in self.options.items():
             check_options(owner, options)
         _, train = DEFAULTS[self.data]
-        if self.recipe is not None:
-            train = RECIPES[self.recipe]
+        if self.settings is not None:
+            train = PUBLISHED[self.settings]
         grids = {method: self._grid(method) for method in self.methods}
         if (count := self.seeds * sum(map(len, grids.values()))) > _MOST_MEMBERS:
             raise ConfigError(
@@ -196,10 +196,10 @@ class RunConfig:
         )
 
     def _grid(self, method: str) -> list[float]:
-        defaults = METHODS[method].default_betas
-        if defaults == _NO_BETA:
-            return list(defaults)
-        return list(self.grids.get(method, defaults if self.betas is None else self.betas))
+        if not METHODS[method].has_beta:
+            return [0.0]
+        betas = METHODS[method].default_betas if self.betas is None else self.betas
+        return list(self.grids.get(method, betas))
 
     def _network(self, method: str) -> NetworkConfig:
         return self.networks.get(method) or self.network or natural_network(self.data, method)
@@ -265,7 +265,7 @@ class ResolvedConfig:
             )
         (method,) = self.methods
         grid = self.grids[method]
-        if METHODS[method].default_betas == _NO_BETA:
+        if not METHODS[method].has_beta:
             if beta:
                 raise ConfigError(f"{method} has no beta, got {beta}")
         elif beta is not None:

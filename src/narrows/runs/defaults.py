@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from narrows.methods import METHODS
 from narrows.models.networks import NetworkConfig
-from narrows.training.recipe import TrainConfig
-from narrows.training.recipes import RECIPES
+from narrows.training.config import TrainConfig
+from narrows.training.published import PUBLISHED
 
 __all__ = ["DEFAULTS", "natural_network"]
 
-_IB_RAR = RECIPES["ib-rar"]
+_IB_RAR = PUBLISHED["ib-rar"]
 _BINARY_WIDTHS = [512, 512]  # of IMB on MNIST
 
 DEFAULTS: dict[str, tuple[NetworkConfig, TrainConfig]] = {
@@ -21,11 +21,11 @@ DEFAULTS: dict[str, tuple[NetworkConfig, TrainConfig]] = {
     ),
     "mnist": (
         NetworkConfig(encoder=[128, 128], bottleneck=10, decoder=[128]),
-        RECIPES["aib"],
+        PUBLISHED["aib"],
     ),
     "fashion-mnist": (
         NetworkConfig(name="cnn", encoder=[32, 64], bottleneck=64, decoder=[128]),
-        RECIPES["aib"],
+        PUBLISHED["aib"],
     ),
     "cifar10": (NetworkConfig("vgg16", bottleneck=256), _IB_RAR),
     "cifar100": (NetworkConfig("wide_resnet", bottleneck=256), _IB_RAR),

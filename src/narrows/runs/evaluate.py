@@ -18,6 +18,7 @@ from narrows.information import (
 )
 from narrows.models.bottleneck import Stochastic, as_classifier, latent_mode, resting_mode
 from narrows.models.evaluating import evaluating
+from narrows.models.noise import forked_rng
 from narrows.models.outputs import as_output, logits_of
 from narrows.runs.config import EvaluateConfig
 from narrows.runs.records import (
@@ -25,8 +26,8 @@ from narrows.runs.records import (
     AttackRecord,
     EstimateRecord,
     Measurements,
-    finite,
 )
+from narrows.storage import json_finite
 from narrows.types import Batch, Estimate, Latent
 
 __all__ = ["accuracy", "attacked_pictures", "encode", "evaluate_model", "project"]
@@ -45,9 +46,7 @@ def evaluate_model(model: nn.Module, splits: Splits, config: EvaluateConfig) -> 
         splits: train, validation and test set on the model's device.
         config: which attacks, how many images, which noise.
     """
-    devices = [splits.test.y.device] if splits.test.y.is_cuda else []
-    with torch.random.fork_rng(devices), evaluating(model):
-        torch.manual_seed(_SEED)
+    with forked_rng(splits.test.y.device, _SEED), evaluating(model):
         return _evaluate(model, splits, config)
 
 
@@ -244,9 +243,9 @@ def _pgd(eps: float, config: EvaluateConfig) -> PGD:
 
 def _record(estimate: Estimate) -> EstimateRecord:
     return EstimateRecord(
-        nats=finite(estimate.nats),
-        std_error=finite(estimate.std_error),
+        nats=json_finite(estimate.nats),
+        std_error=json_finite(estimate.std_error),
         n=estimate.n,
-        ceiling=finite(estimate.ceiling),
-        diagnostics=finite(estimate.diagnostics),
+        ceiling=json_finite(estimate.ceiling),
+        diagnostics=json_finite(estimate.diagnostics),
     )

@@ -19,7 +19,7 @@ from narrows.runs.defaults import DEFAULTS, natural_network
 from narrows.runs.files import read_json
 from narrows.runs.overrides import explain, parse_overrides
 from narrows.runs.shapes import check_shapes
-from narrows.training.recipes import RECIPES
+from narrows.training.published import PUBLISHED
 
 __all__ = ["load_config"]
 
@@ -53,7 +53,7 @@ def load_config(
         stored = _read(None if file is None else check_path(file))
         given: Any = OmegaConf.merge(OmegaConf.create(_without_overridden(stored, later)), later)
         check_shapes(OmegaConf.to_container(given), RunConfig)
-        # Twice: data set, network and recipe decide what a lone `train.epochs` is a change of.
+        # Built twice: a lone `train.epochs` changes the settings that the other keys choose.
         first = _build(OmegaConf.merge(OmegaConf.structured(RunConfig), given))
         base = OmegaConf.structured(_base(first, given))
         return _natural(_build(OmegaConf.merge(base, given)), given).resolve()
@@ -91,7 +91,7 @@ def _without_overridden(stored: dict[str, Any], later: Mapping[str, Any]) -> dic
     would change nothing there.
     """
     stored = dict(stored)
-    for general, specific in (("betas", "grids"), ("recipe", "train")):
+    for general, specific in (("betas", "grids"), ("settings", "train")):
         if later.get(general) is not None:
             stored.pop(specific, None)
     if later.get("data", stored.get("data")) != stored.get("data"):
@@ -120,8 +120,8 @@ def _base(first: RunConfig, given: Mapping[str, Any]) -> RunConfig:
         networks[method] = (
             natural if name == natural.name else NetworkConfig(name, bottleneck=natural.bottleneck)
         )
-    if first.recipe is not None:
-        train = RECIPES[first.recipe]
+    if first.settings is not None:
+        train = PUBLISHED[first.settings]
     return RunConfig(data=first.data, network=network, networks=networks, train=train)
 
 

@@ -7,7 +7,6 @@ number that is not finite is stored as null.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +20,6 @@ __all__ = [
     "Measurements",
     "Member",
     "MemberRecord",
-    "finite",
 ]
 
 
@@ -182,12 +180,3 @@ class LostMember:
     beta: float
     seed: int
     error: str
-
-
-def finite(value: Any) -> Any:
-    """Numbers that JSON can hold: NaN and infinity become null, in nested mappings too."""
-    if isinstance(value, Mapping):
-        return {str(name): finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from narrows.data import Dataset, epoch_rows
 from narrows.data.augment import crop_and_flip
+from narrows.training.config import TrainConfig
 from narrows.training.members import Members
-from narrows.training.recipe import TrainConfig
 
 __all__ = ["seeded_batches"]
 
@@ -18,20 +18,26 @@ __all__ = ["seeded_batches"]
 def seeded_batches(
     data: Dataset, members: Members, config: TrainConfig
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches `[members, batch, ...]`, each member's in the order of its own seed.
+    """Batches `[members, batch, ...]` of one epoch, each member's in the order of its seed.
 
-    Augmented images are those of a seed too: members of one seed see the same ones.
+    Augmentation depends on the seed too: members of one seed see the same images.
+
+    Args:
+        data: the training set, on the members' device.
+        members: which seeds there are.
+        config: batch size and augmentation.
     """
-    own = members.seed_index
+    seeds = members.seed_index
     for rows in epoch_rows(len(data), config.batch_size, members.order_generators):
         rows = rows.to(members.device)
         if config.augment == "none":
-            yield data.batch(rows[own])
+            yield data.batch(rows[seeds])
         else:
             x, y = data.batch(rows)
-            yield _moved(x, members.augment_generators)[own], y[own]
+            yield _augmented(x, members.augment_generators)[seeds], y[seeds]
 
 
-def _moved(x: Tensor, generators: list[torch.Generator]) -> Tensor:
-    """Images `[seeds, batch, ...]`, each seed's moved by the numbers of its own generator."""
-    return torch.stack([crop_and_flip(own, g) for own, g in zip(x, generators, strict=True)])
+def _augmented(x: Tensor, generators: list[torch.Generator]) -> Tensor:
+    """Images `[seeds, batch, ...]`, cropped and mirrored by the generator of each seed."""
+    pairs = zip(x, generators, strict=True)
+    return torch.stack([crop_and_flip(images, generator) for images, generator in pairs])

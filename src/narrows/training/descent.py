@@ -1,4 +1,4 @@
-"""One step of training: run the models once, let critics ascend, descend the loss."""
+"""One step of training: run the models, update the critics, update the models."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from narrows.training.config import TrainConfig
 from narrows.training.members import Members
 from narrows.training.optimisers import clip_gradients, critic_optimiser, model_optimiser
 from narrows.training.ramps import Ramps
-from narrows.training.recipe import TrainConfig
 from narrows.training.state import below, load_optimiser, optimiser_state, prefixed
 
 __all__ = ["Descent"]
 
 
 class Descent:
-    """What changes the weights of members that are run together: optimisers, and ramps of beta.
+    """The optimisers, and the ramps of beta, of members that are run together.
 
     Args:
         members: a stack or a single model.
@@ -28,19 +28,23 @@ class Descent:
     def __init__(self, members: Members, config: TrainConfig, steps_per_epoch: int) -> None:
         self.members = members
         self._config = config
-        self._owned = {w: members.parameters(critic=w == "critic") for w in ("model", "critic")}
+        self._owned = {
+            role: members.parameters(critic=role == "critic") for role in ("model", "critic")
+        }
         make = {"model": model_optimiser, "critic": critic_optimiser}
-        self.optimisers = {w: make[w](own, config) for w, own in self._owned.items() if own}
+        self.optimisers = {
+            role: make[role](owned, config) for role, owned in self._owned.items() if owned
+        }
         self._critic_steps = members.member(0).method.critic_steps
         self._ramps = Ramps(members.named_tensors(), config, steps_per_epoch)
 
     def before_epoch(self, epoch: int) -> None:
-        """Set what is the same for a whole epoch."""
+        """Set learning rates and progress, which are constant in an epoch."""
         factor = self._config.rate_factor(epoch)
         rates = {"model": self._config.learning_rate, "critic": self._config.critic_learning_rate}
-        for which, optimiser in self.optimisers.items():
+        for role, optimiser in self.optimisers.items():
             for group in optimiser.param_groups:
-                group["lr"] = factor * rates[which]
+                group["lr"] = factor * rates[role]
         self._ramps.before_epoch(epoch)
 
     def step(self, x: Tensor, y: Tensor, number: int) -> dict[str, Tensor]:
@@ -49,7 +53,7 @@ class Descent:
         Args:
             x: `[members, batch, ...]`.
             y: `[members, batch]`.
-            number: of the step, counted from 0 over all epochs.
+            number: index of the step, counted from 0 over all epochs.
 
         Returns:
             The parts of the loss by name, `[members]` each.
@@ -66,44 +70,44 @@ class Descent:
     def _observe(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         if self._config.precision == "float32":
             return self.members.run("observe", x, y)
-        # No cache: what an attack casts without gradients is not what the loss is descended by.
+        # Without a cache: it would keep weights that an inner attack has cast without gradients.
         kind = self.members.device.type
         with torch.autocast(kind, torch.bfloat16, cache_enabled=False):
             seen = self.members.run("observe", x, y)
         half = torch.bfloat16
         return {name: v.float() if v.dtype == half else v for name, v in seen.items()}
 
-    def descend(self, which: str, losses: Tensor) -> None:
+    def descend(self, role: str, losses: Tensor) -> None:
         """One step of the optimiser of the `"model"` or the `"critic"` down `losses: [members]`."""
-        if optimiser := self.optimisers.get(which):
+        if optimiser := self.optimisers.get(role):
             optimiser.zero_grad()
-            # Only these: gradients of the other side and of the images would be for nothing.
-            losses.sum().backward(inputs=self._owned[which])
-            if which == "model" and self._config.clip_norm:
+            # Only for these parameters: other gradients are not used.
+            losses.sum().backward(inputs=self._owned[role])
+            if role == "model" and self._config.clip_norm:
                 stacked = self.members.stacked
-                clip_gradients(self._owned[which], self._config.clip_norm, stacked=stacked)
+                clip_gradients(self._owned[role], self._config.clip_norm, stacked=stacked)
             optimiser.step()
 
     def names(self, suffix: str) -> set[str]:
-        """What the states of the optimisers are called in a checkpoint."""
-        return {_name(optimiser, w, suffix) for w, optimiser in self.optimisers.items()}
+        """Names of the optimisers' states in a checkpoint."""
+        return {_name(optimiser, role, suffix) for role, optimiser in self.optimisers.items()}
 
     def state(self, suffix: str) -> dict[str, Tensor]:
-        """State of the optimisers, under names that say which they are: `adam.model/...`."""
+        """States of the optimisers, by names such as `adam.model/...`."""
         saved = {}
-        for which, optimiser in self.optimisers.items():
-            saved |= prefixed(_name(optimiser, which, suffix), optimiser_state(optimiser))
+        for role, optimiser in self.optimisers.items():
+            saved |= prefixed(_name(optimiser, role, suffix), optimiser_state(optimiser))
         return saved
 
     def load_state(self, saved: Mapping[str, Tensor], suffix: str) -> None:
-        """Inverse of `state`, from among other tensors.
+        """Inverse of `state`; `saved` may hold other tensors too.
 
         Raises:
-            CheckpointError: naming the first parameter that the state doesn't fit.
+            CheckpointError: naming the first parameter that the state does not fit.
         """
-        for which, optimiser in self.optimisers.items():
-            load_optimiser(optimiser, below(_name(optimiser, which, suffix), saved))
+        for role, optimiser in self.optimisers.items():
+            load_optimiser(optimiser, below(_name(optimiser, role, suffix), saved))
 
 
-def _name(optimiser: torch.optim.Optimizer, which: str, suffix: str) -> str:
-    return f"{type(optimiser).__name__.lower()}.{which}{suffix}"
+def _name(optimiser: torch.optim.Optimizer, role: str, suffix: str) -> str:
+    return f"{type(optimiser).__name__.lower()}.{role}{suffix}"

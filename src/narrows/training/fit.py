@@ -1,4 +1,4 @@
-"""The training loop: from the start or from a checkpoint to the end, resumable to the last bit."""
+"""The training loop, from the start or from a checkpoint to the end, resumable bit for bit."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import torch
-
 from narrows.checks import check_path
 from narrows.data import Dataset
 from narrows.errors import DivergedError
+from narrows.models.noise import forked_rng
+from narrows.training.config import TrainConfig
 from narrows.training.members import Members
-from narrows.training.recipe import TrainConfig
 from narrows.training.trainer import Trainer
 
 __all__ = ["fit"]
@@ -30,17 +29,17 @@ def fit(
     on_epoch: Callable[[Trainer], None] = lambda trainer: None,
     on_step: Callable[[], None] = lambda: None,
 ) -> Trainer:
-    """Train to the end, going on from `checkpoint` where that file exists.
+    """Train to the end, continuing from `checkpoint` where that file exists.
 
     Args:
         members: what to train.
         train: the training set, on the members' device.
-        validation: the set that the best epoch is chosen on.
-        config: the recipe.
-        checkpoint: where the state is kept; `None` keeps none.
-        identity: what the checkpoint must say that it belongs to.
-        on_epoch: called after each epoch, and once where training goes on from a checkpoint, for
-            progress and logs: one that died between the two writes is then complete again.
+        validation: the set on which the best epoch is chosen.
+        config: the training settings.
+        checkpoint: file of the state; `None` for no file.
+        identity: of the run, which a checkpoint stores and must match.
+        on_epoch: called after each epoch, for progress and logs, and once after a checkpoint is
+            loaded, so that a log that was interrupted after the checkpoint becomes complete.
         on_step: called after each step.
 
     Returns:
@@ -48,21 +47,19 @@ def fit(
 
     Raises:
         CheckpointError: if the checkpoint is damaged or belongs to another run.
-        DivergedError: if no member is left whose loss is finite, once the checkpoint and the log
-            say so: going on from it ends in the same error, without training.
+        DivergedError: if no member is left whose loss is finite. The checkpoint and the log are
+            written first, so that continuing ends in the same error without training.
         StoreError: if the checkpoint cannot be written.
     """
     checkpoint = None if checkpoint is None else check_path(checkpoint, "checkpoint")
     trainer = Trainer(members, train, validation, config)
-    devices = [members.device] if members.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(members.seeds[0])
+    with forked_rng(members.device, members.seeds[0]):
         if checkpoint and checkpoint.exists():
             trainer.resume(checkpoint, identity)
             on_epoch(trainer)
         saved = time.monotonic()
         while not trainer.finished:
-            with suppress(DivergedError):  # of all members, which is said below
+            with suppress(DivergedError):  # of all members; raised below, after saving
                 trainer.run_epoch(on_step)
             due = time.monotonic() - saved >= config.checkpoint_seconds
             if checkpoint and (due or trainer.finished):

@@ -1,9 +1,9 @@
-"""Many models trained side by side, each by plain calls: what `Stacked` cannot vectorise.
+"""Many models trained in one loop, each by plain calls, where `Stacked` cannot vectorise them.
 
-Layers with running statistics, mixed precision and anybody's module that `torch.func.vmap` refuses
-train here. A member ends where `Solo` would have left it, to the last bit: it is one, with its own
-optimiser, noise and order of the data. Only layers that draw from torch's global generator differ,
-as the members draw from it in turn.
+These are models with running statistics or mixed precision, and any module that `torch.func.vmap`
+refuses. Each member is a `Solo` with its own optimiser, noise and order of the data, so its result
+equals that of `Solo` bit for bit. Only layers that draw from torch's global generator differ, since
+the members draw from it in turn.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from narrows.errors import ConfigError
-from narrows.training.members import Members, Solo, map_tensors
+from narrows.training.members import Members, Solo, check_seeds, map_tensors
 from narrows.training.objective import Objective
 from narrows.training.state import check_tensors
 
@@ -41,9 +40,9 @@ class Looped(Members):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(seeds, torch.device(device))
-        if len(objectives) != len(seeds) or not objectives:
-            raise ConfigError(f"{len(objectives)} models need as many seeds, got {len(seeds)}")
-        self._solos = [Solo(one, seed, device) for one, seed in zip(objectives, seeds, strict=True)]
+        check_seeds(objectives, seeds)
+        pairs = zip(objectives, seeds, strict=True)
+        self._solos = [Solo(objective, seed, device) for objective, seed in pairs]
         self.generators = [solo.generators[0] for solo in self._solos]
 
     def parts(self) -> list[Members]:
@@ -57,13 +56,13 @@ class Looped(Members):
             for index, solo in enumerate(self._solos)
         ]
         if isinstance(results[0], dict):
-            return {name: torch.cat([one[name] for one in results]) for name in results[0]}
+            return {name: torch.cat([result[name] for result in results]) for name in results[0]}
         return torch.cat(results)
 
     def named_tensors(self) -> dict[str, Tensor]:
         """Copies of every member's parameters and buffers, stacked."""
         listed = [solo.named_tensors() for solo in self._solos]
-        return {name: torch.cat([one[name] for one in listed]) for name in listed[0]}
+        return {name: torch.cat([tensors[name] for tensors in listed]) for name in listed[0]}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Copy stacked values into the members; see `Members.load`."""
@@ -76,7 +75,7 @@ class Looped(Members):
         return self._solos[index].member(0)
 
     def parameters(self, *, critic: bool) -> list[nn.Parameter]:
-        """Those of one member after another."""
+        """The parameters of one member after another."""
         return [p for solo in self._solos for p in solo.parameters(critic=critic)]
 
 

@@ -1,9 +1,9 @@
-"""The models that one run trains: one here, a stack in `stacked.py`, a loop in `looped.py`.
+"""The models of a run: a single one here, a stack in `stacked.py`, a loop in `looped.py`.
 
-What a member would draw alone it draws in a stack too: its order of the data and its noise depend
-only on its seed, and members of one seed share them, which makes a sweep over beta a paired
-comparison. Layers that draw from torch's global generator, as dropout does, are not part of this:
-in a stack all members get the same draw of it.
+A member's order of the data and its noise depend only on its seed, whether it is trained alone or
+with others. Members of one seed share them, so that a sweep over beta is a paired comparison.
+Layers that draw from torch's global generator, such as `torch.nn.Dropout`, are an exception: in a
+stack all members get the same draw.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from narrows.data import Dataset
+from narrows.errors import ConfigError
 from narrows.models.noise import SeededNoise, noise_from
 from narrows.training.objective import Objective
 from narrows.training.state import copy_tensors
 
-__all__ = ["Members", "Solo", "accuracies", "map_tensors", "tensors_of"]
+__all__ = ["Members", "Solo", "accuracies", "check_seeds", "map_tensors", "tensors_of"]
 
 
-# A seed's images are moved by other numbers than its noise is made of.
+# Added to a seed, so that augmentation and noise use different random numbers.
 _AUGMENT = 2**32
 
 
@@ -32,12 +33,12 @@ class Members(ABC):
     """One or many objectives, trained together.
 
     Attributes:
-        seeds: one seed a member.
+        seeds: one seed per member.
         generators: one noise generator for each distinct seed, in order of first appearance.
         order_generators: likewise, for the order of the data.
-        augment_generators: likewise, for what augmentation draws.
-        seed_index: `[N]`, which of the distinct seeds each member has.
-        stacked: whether the first axis of its parameters counts members.
+        augment_generators: likewise, for augmentation.
+        seed_index: `[members]`, index of each member's seed among the distinct ones.
+        stacked: whether the first axis of the parameters is that of members.
     """
 
     stacked: ClassVar[bool] = False
@@ -55,7 +56,7 @@ class Members(ABC):
         return len(self.seeds)
 
     def parts(self) -> list[Members]:
-        """The members in groups that are run together, in order: all of them, unless overridden."""
+        """The members in groups that are run together, in order; one group unless overridden."""
         return [self]
 
     @abstractmethod
@@ -65,12 +66,12 @@ class Members(ABC):
         Args:
             stage: name of a stage of `Objective`.
             args: tensors or dicts of tensors `[members, ...]`.
-            shared: whether the arguments are the same for all members and carry no such axis.
+            shared: whether the arguments are the same for all members, without a members axis.
         """
 
     @abstractmethod
     def named_tensors(self) -> dict[str, Tensor]:
-        """Every parameter and buffer by name, `[members, ...]`; live where there is one part."""
+        """Every parameter and buffer by name, `[members, ...]`; copies in several parts only."""
 
     @abstractmethod
     def member(self, index: int) -> Objective:
@@ -78,10 +79,10 @@ class Members(ABC):
 
     @abstractmethod
     def parameters(self, *, critic: bool) -> list[nn.Parameter]:
-        """What the critic's optimiser owns, or what the model's does."""
+        """The parameters of the critic's optimiser, or those of the model's."""
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Copy the values of `named_tensors` of an equal run back in.
+        """Copy values of `named_tensors` of an equal run into the members.
 
         Raises:
             CheckpointError: naming the first tensor that is missing or has another shape.
@@ -99,9 +100,9 @@ class Solo(Members):
         self._critic = {id(parameter) for parameter in objective.method.critic_parameters()}
 
     def run(self, stage: str, *args: Any, shared: bool = False) -> Any:
-        """Call the stage; the members axis comes off its arguments and goes onto its result."""
+        """Call the stage without the members axis, and add that axis to its result."""
         if not shared:
-            # Not `tensor[0]`, whose gradient is a tensor of zeros with this one copied into it.
+            # The gradient of `tensor[0]` would be copied into a tensor of zeros.
             args = tuple(map_tensors(lambda tensor: tensor.squeeze(0), arg) for arg in args)
         with noise_from(self._noise):
             return map_tensors(lambda tensor: tensor.unsqueeze(0), self._objective(stage, *args))
@@ -123,6 +124,16 @@ class Solo(Members):
         ]
 
 
+def check_seeds(objectives: Sequence[Objective], seeds: Sequence[int]) -> None:
+    """Refuse another number of seeds than of objectives, or none.
+
+    Raises:
+        ConfigError: saying how many there are.
+    """
+    if len(objectives) != len(seeds) or not objectives:
+        raise ConfigError(f"{len(objectives)} models need as many seeds, got {len(seeds)}")
+
+
 def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
     """Change a tensor, or every tensor of a dict."""
     if isinstance(value, dict):
@@ -131,12 +142,18 @@ def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 
 def tensors_of(objective: Objective) -> dict[str, Tensor]:
-    """Every parameter and buffer of one member by name, live; shared ones once."""
+    """Every parameter and buffer of one member by name, not copied; shared ones once."""
     return {**dict(objective.named_parameters()), **dict(objective.named_buffers())}
 
 
 def accuracies(members: Members, data: Dataset, block: int = 2048) -> Tensor:
-    """Accuracy of every member at the latent's mean: `[members]`, float64."""
+    """Accuracy of every member at the latent's mean: `[members]`, float64.
+
+    Args:
+        members: the models.
+        data: inputs and labels, on the members' device.
+        block: inputs that are predicted at once.
+    """
     correct = torch.zeros(len(members), dtype=torch.float64)
     for start in range(0, len(data), block):
         batch = data.batch(slice(start, start + block))

@@ -1,9 +1,9 @@
-"""The optimisers of the recipes, and the norm of a gradient cut to a length.
+"""The optimisers that training settings name, and the clipping of gradients.
 
     g <- g min(1, clip_norm / (|g| + 1e-6))
 
-Every update is elementwise, so that no member of a stack sees another; the norm is the only number
-that a whole model's gradient decides, and in a stack each member has its own.
+Updates are elementwise, so that members of a stack are independent. Only the norm depends on all
+gradients of a model; in a stack each member has its own norm.
 
 Sources: SGD with momentum as in torch (no dampening); Adam and Adamax: Kingma & Ba (2015), arXiv
 1412.6980, Algorithms 1 and 2; Adadelta: Zeiler (2012), arXiv 1212.5701; Adagrad: Duchi, Hazan &
@@ -18,13 +18,13 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, Optimizer
 
-from narrows.training.recipe import TrainConfig
+from narrows.training.config import TrainConfig
 
 __all__ = ["clip_gradients", "critic_optimiser", "model_optimiser"]
 
 
 def model_optimiser(parameters: Sequence[nn.Parameter], config: TrainConfig) -> Optimizer:
-    """The optimiser that the recipe names, for what the model's step trains."""
+    """The optimiser that the settings name, for what the model's step trains."""
     rate, decay = config.learning_rate, config.weight_decay
     betas = (config.adam_beta1, 0.999)
     match config.optimiser:
@@ -42,7 +42,7 @@ def model_optimiser(parameters: Sequence[nn.Parameter], config: TrainConfig) -> 
 
 
 def critic_optimiser(parameters: Sequence[nn.Parameter], config: TrainConfig) -> Optimizer:
-    """Adam, whatever trains the model: the critic's rate is a number of its own."""
+    """Adam with the critic's own rate, whichever optimiser trains the model."""
     betas = (config.critic_adam_beta1, 0.999)
     return Adam(parameters, config.critic_learning_rate, betas, fused=True)
 
@@ -52,8 +52,8 @@ def clip_gradients(parameters: Sequence[nn.Parameter], limit: float, *, stacked:
 
     Args:
         parameters: of one model, or of a stack.
-        limit: largest norm over all of a model's parameters.
-        stacked: whether the first axis of each parameter counts members, each with its own norm.
+        limit: largest norm over all parameters of a model.
+        stacked: whether the first axis of each parameter is that of members.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:

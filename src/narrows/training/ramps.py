@@ -1,13 +1,15 @@
-"""Numbers of a method that change while it trains: beta on a ramp, and how far training has come.
+"""Buffers of a method that change during training: beta on a ramp, and the progress.
 
     beta_t = start + (target - start) t   or   start^(1 - t) target^t,   t = step / steps of ramp
 
 Sources: the ramp of VIB's beta on CIFAR-10, from 1e-8 over 100 epochs, and the annealing of CEB's
-rho from 100 over 4: Korshunova, Stutz, Alemi, Wiles & Gowal (2021), arXiv 2107.05712, appendix.
-As rho = -log beta, the second is linear in the logarithm of beta; that of the first isn't said.
+rho from 100 over 4: Korshunova, Stutz, Alemi, Wiles & Gowal (2021), arXiv 2107.05712, appendix. As
+rho = -log beta, the second is linear in the logarithm of beta; the paper does not say whether the
+first is.
 
-A method that trains in stages registers a buffer `progress`: at each epoch it is set to the share
-of the epochs that are over, in [0, 1). Its `matures` says from when on an epoch may be chosen.
+A method that trains in stages registers a buffer `progress`, which is set before each epoch to the
+share of the epochs that are over, in [0, 1). Its `matures` is the share after which the best epoch
+may be chosen.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from narrows.training.recipe import TrainConfig
+from narrows.training.config import TrainConfig
 
 __all__ = ["Ramps", "ramped"]
 
@@ -28,11 +30,11 @@ _PROGRESS = ("method.progress", "method.method.progress")
 
 
 class Ramps:
-    """Writes into the buffers of members, as they train.
+    """Sets beta and progress of members during training.
 
     Args:
-        live: their tensors by name, `[members, ...]`, whose beta is that of the end of the ramp.
-        config: the recipe.
+        live: their tensors by name, `[members, ...]`; beta is the value at the end of the ramp.
+        config: the training settings.
         steps_per_epoch: batches of one pass over the training set.
     """
 
@@ -44,13 +46,13 @@ class Ramps:
         self._progress = [live[name] for name in _PROGRESS if name in live]
 
     def before_epoch(self, epoch: int) -> None:
-        """Say how much of the training is over."""
+        """Set the share of training that is over."""
         for progress in self._progress:
             progress.fill_(epoch / self._config.epochs)
 
     def before_step(self, step: int) -> None:
         """Set beta for a step, counted from 0 over all epochs."""
-        if step > self._steps:  # it has been left at its target
+        if step > self._steps:  # beta has its final value
             return
         for beta, target in zip(self._beta, self._target, strict=True):
             beta.copy_(self._at(target, step))
@@ -61,12 +63,12 @@ class Ramps:
             return target
         if self._config.beta_scale == "linear":
             moved = start + (target - start) * share
-        else:  # in float64: exp(-100), with which CEB starts, is next to nothing in float32
+        else:  # in float64: CEB starts at exp(-100), which float32 cannot represent well
             log_start, log_target = math.log(start), target.double().log()
             moved = (log_start + (log_target - log_start) * share).exp().to(target.dtype)
         return torch.where(target > 0, moved, target)
 
 
 def ramped(live: Mapping[str, Tensor], config: TrainConfig) -> list[str]:
-    """Names of the tensors that are on a ramp; none where the recipe has none."""
+    """Names of the tensors that follow a ramp; empty where the settings have none."""
     return [name for name in _BETA if name in live] if config.beta_ramp else []

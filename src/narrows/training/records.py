@@ -1,19 +1,16 @@
-"""What a training run says of itself: one record an epoch, and where a member was lost."""
+"""Per-epoch training records, and where a member diverged."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from torch import Tensor
-
-__all__ = ["CheckpointHeader", "Divergence", "EpochRecord", "finite"]
+__all__ = ["CheckpointHeader", "Divergence", "EpochRecord"]
 
 
 class Divergence(NamedTuple):
-    """Where the loss of a member, or else its weights, were first seen to be no longer finite."""
+    """Where the loss or the weights of a member were first found to be infinite or NaN."""
 
     epoch: int
     batch: int
@@ -23,7 +20,7 @@ class Divergence(NamedTuple):
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch came to: one number a member under each name; None where it is not finite."""
+    """The results of one epoch, a number per member each; None where it is not finite."""
 
     epoch: int
     losses: Mapping[str, list[float | None]]
@@ -34,15 +31,15 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class CheckpointHeader:
-    """What a checkpoint says beside its tensors.
+    """The header of a checkpoint.
 
     Attributes:
         format: of the file.
-        identity: which run it belongs to.
-        epoch: epochs that are over.
-        steps: steps that are over.
-        history: one record an epoch.
-        diverged: which members have failed, and where.
+        identity: of the run that it belongs to.
+        epoch: number of finished epochs.
+        steps: number of finished steps.
+        history: one record per epoch.
+        diverged: members that have diverged, and where.
     """
 
     format: int
@@ -53,7 +50,7 @@ class CheckpointHeader:
     diverged: list[tuple[int, Divergence]] = field(default_factory=list)
 
     def fits(self, members: int, epochs: int) -> bool:
-        """Whether the numbers can be those of so many members after at most so many epochs."""
+        """Whether the header is possible for this number of members and of epochs."""
         counts = [
             len(values)
             for record in self.history
@@ -70,8 +67,3 @@ class CheckpointHeader:
             and set(counts) <= {members}
             and all(0 <= member < members for member, _ in self.diverged)
         )
-
-
-def finite(values: Tensor) -> list[float | None]:
-    """For JSON, which has no infinity and no NaN: they become null."""
-    return [value if math.isfinite(value) else None for value in values.tolist()]

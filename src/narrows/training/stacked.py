@@ -1,7 +1,8 @@
-"""Many models of one architecture that differ in seed and in the numbers of their method (beta).
+"""Many models of one architecture, which differ in seed and beta, trained in one vectorised step.
 
-Their parameters stack to `[N, ...]` and `torch.func.vmap` runs one model's code on all of them.
-Gradients of one member never see another: the sum of the losses is descended.
+Their parameters are stacked to `[members, ...]`, and `torch.func.vmap` runs the code of one model
+on all of them. The sum of the losses is minimised, so that the gradients of members are
+independent.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.func import functional_call, vmap
 
 from narrows.errors import ConfigError
 from narrows.models.noise import noise_from
-from narrows.training.members import Members, tensors_of
+from narrows.training.members import Members, check_seeds, tensors_of
 from narrows.training.objective import Objective
 
 __all__ = ["Stacked"]
@@ -26,13 +27,13 @@ class Stacked(Members):
     """Many objectives of one architecture, trained in one vectorised step.
 
     Args:
-        objectives: they may differ in the values of their parameters and buffers, in nothing else.
+        objectives: may differ only in the values of their parameters and buffers.
         seeds: one seed each.
         device: where they are trained.
 
     Raises:
         ConfigError: if the objectives differ in their layers, shapes or plain settings, or if a
-            layer keeps running statistics or draws trees in chunks, which can't be vectorised.
+            layer keeps running statistics or draws trees in chunks, which cannot be vectorised.
     """
 
     stacked: ClassVar[bool] = True
@@ -44,8 +45,7 @@ class Stacked(Members):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(seeds, torch.device(device))
-        if len(objectives) != len(seeds) or not objectives:
-            raise ConfigError(f"{len(objectives)} models need as many seeds, got {len(seeds)}")
+        check_seeds(objectives, seeds)
         _check_stackable(objectives)
         first = objectives[0]
         listed = [tensors_of(objective) for objective in objectives]
@@ -65,13 +65,13 @@ class Stacked(Members):
     def run(self, stage: str, *args: Any, shared: bool = False) -> Any:
         """Run the stage for all members at once."""
 
-        def one(
+        def run_member(
             params: Mapping[str, Tensor], buffers: Mapping[str, Tensor], index: Tensor, args: tuple
         ) -> Any:
             with noise_from(_MemberNoise(self.generators, index)):
                 return functional_call(self._template, {**params, **buffers}, (stage, *args))
 
-        vectorised = vmap(one, in_dims=(0, 0, 0, None if shared else 0), randomness="same")
+        vectorised = vmap(run_member, in_dims=(0, 0, 0, None if shared else 0), randomness="same")
         return vectorised(self._params, self._buffers, self.seed_index, args)
 
     def named_tensors(self) -> dict[str, Tensor]:
@@ -79,11 +79,11 @@ class Stacked(Members):
         return {**{k: p.detach() for k, p in self._params.items()}, **self._buffers}
 
     def member(self, index: int) -> Objective:
-        """Member `index`, cut out of the stack."""
+        """A copy of member `index`."""
         objective = copy.deepcopy(self._template).to(self.device)
-        own, stacked = tensors_of(objective), self.named_tensors()
+        stacked = self.named_tensors()
         with torch.no_grad():
-            for name, tensor in own.items():
+            for name, tensor in tensors_of(objective).items():
                 tensor.copy_(stacked[name][index])
         return objective
 
@@ -97,7 +97,7 @@ class Stacked(Members):
 
 
 class _MemberNoise:
-    """Hands each member of a vectorised step the numbers that its seed alone would draw."""
+    """Gives each member of a vectorised step the noise that its seed would draw alone."""
 
     def __init__(self, generators: Sequence[torch.Generator], index: Tensor) -> None:
         self._generators = generators
@@ -108,7 +108,7 @@ class _MemberNoise:
             torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=like.device)
             for generator in self._generators
         ]
-        # Indexing a plain tensor by a batched index is what makes the result differ by member.
+        # The batched index makes the result differ between members.
         return drawn[0] if len(drawn) == 1 else torch.stack(drawn)[self._index]
 
 
@@ -126,25 +126,25 @@ def _check_stackable(objectives: Sequence[Objective]) -> None:
         )
     first = _settings(objectives[0])
     for index, objective in enumerate(objectives):
-        own = _settings(objective)
-        differing = sorted(k for k in own.keys() | first if own.get(k) != first.get(k))
+        other = _settings(objective)
+        differing = sorted(k for k in other.keys() | first if other.get(k) != first.get(k))
         if differing:
             key = differing[0]
             raise ConfigError(
-                f"members 0 and {index} differ in {key!r}: {first.get(key)} and {own.get(key)}; "
+                f"members 0 and {index} differ in {key!r}: {first.get(key)} and {other.get(key)}; "
                 "only models of one architecture can be stacked"
             )
 
 
 def _settings(objective: Objective) -> dict[str, str]:
-    """All that the code of one member may depend on beside the values of its tensors."""
-    found = {
+    """Everything but values of tensors that the code of one member may depend on."""
+    settings = {
         name: f"{tuple(tensor.shape)} {tensor.dtype}, trained: {tensor.requires_grad}"
         for name, tensor in tensors_of(objective).items()
     }
     for name, module in objective.named_modules():
-        found[name] = type(module).__name__
+        settings[name] = type(module).__name__
         for key, value in vars(module).items():
             if value is None or isinstance(value, (bool, int, float, str, tuple)):
-                found[f"{name}.{key}"] = repr(value)
-    return found
+                settings[f"{name}.{key}"] = repr(value)
+    return settings

@@ -1,7 +1,7 @@
-"""What a training run must remember beside its weights: its optimisers and every random state.
+"""The state of a training run other than its weights: optimisers and random generators.
 
-A run that goes on from a checkpoint gives the numbers of one that was never broken, to the last
-bit. Everything here is a flat dict of named tensors, which `narrows.storage` writes and reads.
+A run that continues from a checkpoint gives the numbers of an uninterrupted one, bit for bit. Every
+state is a flat dict of named tensors, which `narrows.storage` writes and reads.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def copy_tensors(live: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Non
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Step, moments, momenta: what it keeps for every parameter, by the parameter's place."""
+    """The optimiser's state of every parameter (step, moments), by the parameter's index."""
     state = optimiser.state_dict()["state"]
     return {
         f"{i}.{key}": value
@@ -89,7 +89,7 @@ def load_optimiser(optimiser: torch.optim.Optimizer, saved: Mapping[str, Tensor]
     """Give a fresh optimiser of the same parameters the state of `optimiser_state`.
 
     Raises:
-        CheckpointError: naming the first parameter that the state doesn't fit.
+        CheckpointError: naming the first parameter that the state does not fit.
     """
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in saved.items():
@@ -117,11 +117,11 @@ _SLOTS = {
 def random_states(
     generators: Mapping[str, Sequence[torch.Generator]], device: torch.device
 ) -> dict[str, Tensor]:
-    """States of the run's own generators and of torch's global ones, which a user's model may use.
+    """States of the run's generators and of torch's global ones, which a user's model may use.
 
     Args:
-        generators: lists of generators, by what they are for.
-        device: whose global generator matters beside the CPU's.
+        generators: lists of generators by purpose.
+        device: whose global generator is saved too, beside the CPU's.
     """
     states = {
         f"{name}/{index}": generator.get_state()
@@ -139,7 +139,12 @@ def load_random_states(
     device: torch.device,
     saved: Mapping[str, Tensor],
 ) -> None:
-    """Put the states of `random_states` back.
+    """Restore the states of `random_states`.
+
+    Args:
+        generators: lists of generators by purpose.
+        device: whose global generator is restored too, beside the CPU's.
+        saved: the states.
 
     Raises:
         CheckpointError: naming the first state that is missing or left over.

@@ -1,7 +1,8 @@
-"""One epoch of training, for a single model and for many, and all that it must remember.
+"""One epoch of training, for a single model and for many, and the checkpoint of its state.
 
-Each step: `descent.py`. Each epoch: validate at the latent's mean, keep each member's best weights.
-A member whose loss is no longer finite has failed; the others see nothing of it and go on.
+Steps are those of `descent.py`. After each epoch, members are validated at the latent's mean, and
+each member's best weights are kept. A member whose loss is no longer finite has diverged; the other
+members are not affected.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from torch import Tensor
 
 from narrows.data import Dataset
 from narrows.errors import CheckpointError, ConfigError, DivergedError
-from narrows.storage import convert_header, load_tensors, save_tensors
+from narrows.storage import convert_header, json_finite, load_tensors, save_tensors
 from narrows.training.batches import seeded_batches
+from narrows.training.config import TrainConfig
 from narrows.training.descent import Descent
 from narrows.training.members import Members, accuracies
 from narrows.training.ramps import ramped
-from narrows.training.recipe import TrainConfig
-from narrows.training.records import CheckpointHeader, Divergence, EpochRecord, finite
+from narrows.training.records import CheckpointHeader, Divergence, EpochRecord
 from narrows.training.state import (
     below,
     copy_tensors,
@@ -36,25 +37,26 @@ from narrows.training.weights import BestWeights, WeightAverage
 __all__ = ["Trainer"]
 
 _KIND = "checkpoint of a training run"
-# A loss is looked at this often: each look waits for the device, and names the exact step anyway.
+# Steps between two checks of the losses, each of which waits for the device.
 _LOOK_EVERY = 50
 
 
 @dataclass
 class Trainer:
-    """State of a training run, from which it can go on as if it had never stopped.
+    """A training run that can be saved and continued without any change of its result.
 
     Args:
-        members: what is trained.
-        train: what it learns from.
-        validation: what it is chosen on.
-        config: how it is trained.
-
-    Attributes:
-        diverged: which members have failed, and where.
+        members: the models that are trained.
+        train: the training set.
+        validation: the set on which the best epoch is chosen.
+        config: the training settings.
+        epoch: number of finished epochs.
+        steps: number of finished steps.
+        history: one record per finished epoch.
+        diverged: members that have diverged, and where.
 
     Raises:
-        ConfigError: for mixed precision in a stack, or augmentation of what are no images.
+        ConfigError: for mixed precision in a stack, or augmentation of inputs that are no images.
     """
 
     members: Members
@@ -95,16 +97,15 @@ class Trainer:
 
     @property
     def lost(self) -> bool:
-        """Whether every member has diverged: there is nothing left to train or to hand out."""
+        """Whether every member has diverged, so that there is nothing left to train."""
         return len(self.diverged) == len(self.members)
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, no member has improved for `patience` epochs, or none is
-        left."""
+        """Whether training is over: all epochs are done, patience has run out, or all diverged."""
         if self.lost:
             return True
-        # A best epoch is looked for once beta, and the method's loss, are what they stay.
+        # Patience counts from the epoch after which beta and the method's loss are constant.
         last = max(self._best.epoch.max().item(), self._first_choice - 1)
         waited = self.epoch - 1 - last
         return self.epoch >= self.config.epochs or 0 < self.config.patience <= waited
@@ -118,8 +119,8 @@ class Trainer:
         """Train one epoch and validate.
 
         Raises:
-            DivergedError: if no member is left, naming the epoch, step and member that was first;
-                the epoch ends there, and what was seen of it is recorded as of any other.
+            DivergedError: if no member is left, naming the first one, its epoch and step; the
+                epoch ends there and is recorded up to that step.
         """
         started = time.perf_counter()
         for descent in self._descents:
@@ -142,8 +143,10 @@ class Trainer:
         self._check_weights(step)
         record = EpochRecord(
             epoch=self.epoch,
-            losses={name: finite(value / (step + 1)) for name, value in sums.items()},
-            validation_accuracy=finite(self._validate()),
+            losses={
+                name: json_finite((value / (step + 1)).tolist()) for name, value in sums.items()
+            },
+            validation_accuracy=json_finite(self._validate().tolist()),
             best_epoch=self._best.epoch.tolist(),
             seconds=time.perf_counter() - started,
         )
@@ -155,8 +158,8 @@ class Trainer:
     def _step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         sizes = [len(descent.members) for descent in self._descents]
         listed = [
-            descent.step(own_x, own_y, self.steps)
-            for descent, own_x, own_y in zip(
+            descent.step(part_x, part_y, self.steps)
+            for descent, part_x, part_y in zip(
                 self._descents, x.split(sizes), y.split(sizes), strict=True
             )
         ]
@@ -178,7 +181,7 @@ class Trainer:
             self.diverged.setdefault(member, where)
 
     def _check_weights(self, step: int) -> None:
-        """Find what the very last step has broken, which no loss has seen."""
+        """Find members whose weights the last step made infinite, which no loss shows yet."""
         tensors = self.members.named_tensors()
         rows = [tensors[name].reshape(len(self.members), -1) for name in self._weights]
         fine = torch.stack([torch.isfinite(row).all(1) for row in rows]).all(0)
@@ -187,17 +190,17 @@ class Trainer:
             self.diverged.setdefault(member, where)
 
     def check_any_left(self) -> None:
-        """Refuse to go on, or to hand out weights, where every member has diverged.
+        """Refuse to continue where every member has diverged.
 
         Raises:
-            DivergedError: naming the member that was the first.
+            DivergedError: naming the member that diverged first.
         """
         if self.lost:
-            # Members are entered in the order of time.
+            # The dict is in the order in which members diverged.
             raise DivergedError(self.why_diverged(next(iter(self.diverged))))
 
     def why_diverged(self, member: int) -> str:
-        """One sentence on a member that has failed."""
+        """One sentence on a member that has diverged."""
         epoch, batch, value, where = self.diverged[member]
         return (
             f"the {where} of member {member} (seed {self.members.seeds[member]}) became "
@@ -205,7 +208,7 @@ class Trainer:
         )
 
     def _validate(self) -> Tensor:
-        """Accuracy of the weights that would be handed out, of which the best are kept."""
+        """Validation accuracy of the (averaged) weights, of which the best are kept."""
         if self.lost:
             return torch.full((len(self.members),), math.nan)
         if not self._average.sums:
@@ -218,20 +221,20 @@ class Trainer:
 
     def _validated(self) -> Tensor:
         accuracy = accuracies(self.members, self.validation)
-        failed = list(self.diverged)
+        diverged = list(self.diverged)
         if self.epoch >= self._first_choice:
-            offered = accuracy.index_fill(0, torch.tensor(failed, dtype=torch.int64), -1.0)
+            offered = accuracy.index_fill(0, torch.tensor(diverged, dtype=torch.int64), -1.0)
             self._best.offer(self.members.named_tensors(), offered, self.epoch)
-        accuracy[failed] = math.nan
+        accuracy[diverged] = math.nan
         return accuracy
 
     def best_members(self) -> Members:
-        """The members with each one's best weights on the validation data, put in place."""
+        """The members, set to the weights that were best on the validation data."""
         self.members.load(self._best.tensors)
         return self.members
 
     def save(self, path: str | Path, identity: str) -> None:
-        """Write everything to one file; `identity` says which run it belongs to.
+        """Write the whole state to one file, with the identity of the run.
 
         Raises:
             StoreError: if it cannot be written; an older checkpoint is then unchanged.
@@ -251,11 +254,11 @@ class Trainer:
         save_tensors(path, tensors, header)
 
     def resume(self, path: str | Path, identity: str) -> None:
-        """Go on from a checkpoint.
+        """Load a checkpoint and continue from it.
 
         Raises:
-            CheckpointError: if it is damaged or belongs to another run; this trainer is then of no
-                further use.
+            CheckpointError: if it is damaged or belongs to another run; this trainer must then not
+                be used any more.
         """
         tensors, plain = load_tensors(path, kind=_KIND)
         if plain.get("format") != 1:
@@ -293,7 +296,7 @@ class Trainer:
         self.history, self.diverged = header.history, dict(header.diverged)
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Every tensor that a checkpoint holds beside the optimisers' and the random states."""
+        """The tensors of a checkpoint other than those of optimisers and generators."""
         return {
             **prefixed("weights", self.members.named_tensors()),
             **prefixed("best", self._best.tensors),

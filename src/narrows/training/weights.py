@@ -1,4 +1,4 @@
-"""Which weights a training run hands out: averaged over its steps, and the best of its epochs."""
+"""The weights that a training run returns: averaged over steps, and the best of all epochs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class WeightAverage:
 
     Args:
         live: the tensors to average, by name.
-        decay: in [0, 1); 0 averages nothing and keeps nothing.
+        decay: in [0, 1); 0 for no average.
     """
 
     def __init__(self, live: Mapping[str, Tensor], decay: float) -> None:
@@ -29,18 +29,18 @@ class WeightAverage:
         }
 
     def update(self, live: Mapping[str, Tensor]) -> None:
-        """Take in the weights after a step."""
+        """Update the average with the weights after a step."""
         for name, total in self.sums.items():
             total.lerp_(live[name], 1 - self.decay)
 
     def applied(self, live: Mapping[str, Tensor], steps: int) -> dict[str, Tensor]:
-        """The live tensors, averaged where there is an average over `steps` updates."""
+        """The live tensors, replaced by their averages over `steps` updates where there are any."""
         debias = 1 - self.decay**steps
         return {**live, **{name: total / debias for name, total in self.sums.items()}}
 
 
 class BestWeights:
-    """Each member's weights after the epoch that did best on the validation data, the first such.
+    """Each member's weights after its best epoch on the validation data (the first of equals).
 
     Args:
         live: the tensors to keep, `[members, ...]` by name.
@@ -53,7 +53,13 @@ class BestWeights:
         self.epoch = torch.full((count,), -1)
 
     def offer(self, tensors: Mapping[str, Tensor], accuracy: Tensor, epoch: int) -> None:
-        """Keep the weights of those members whose `accuracy: [members]` has risen."""
+        """Keep the weights of those members whose accuracy has risen.
+
+        Args:
+            tensors: current weights by name, `[members, ...]`.
+            accuracy: `[members]`, on the validation data.
+            epoch: index of the epoch.
+        """
         better = accuracy > self.accuracy
         self.accuracy[better] = accuracy[better]
         self.epoch[better] = epoch

@@ -1,7 +1,6 @@
-"""What adversarial training must do around every method: one test a promise."""
+"""What adversarial training must do around the small case of every method."""
 
 import copy
-from typing import get_args
 
 import pytest
 import torch
@@ -9,36 +8,23 @@ from torch import nn
 
 from narrows.data import Dataset
 from narrows.errors import ConfigError
-from narrows.methods import METHODS, Sizes
-from narrows.methods._mask import Mask
+from narrows.methods import METHODS
+from narrows.methods._base import small_batch
 from narrows.methods.adversarial import WRAPPERS
-from narrows.models import NetworkConfig
 from narrows.training import Objective, Solo, Stacked, TrainConfig, Trainer
 from narrows.types import Batch
-from scenarios_training import prototypes, suited_network
+from scenarios_methods import OPTIONS
+from scenarios_training import prototypes
 
-SIZES = Sizes(inputs=20, latent=3, classes=4, hidden=(8, 3))
-NETWORK = NetworkConfig(encoder=[8], bottleneck=3, decoder=[6])
 EPS = 0.05
-NO_BETA = ("cross_entropy", "sfnn")
-
-# Further rows, of a method with options.
-MASKED = {f"ib_rar, {mask}": {"mask": mask, "mask_layer": "encoder.2"} for mask in get_args(Mask)}
 
 
 def make(wrapper: str, name: str, seed=0, beta=0.1, **options) -> Objective:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        kind = METHODS[name.split(",")[0]]
-        model = suited_network(kind, NETWORK, 20, 4)
-        inner = kind.build(0.0 if name in NO_BETA else beta, SIZES, **MASKED.get(name, {}))
-        return Objective(model, WRAPPERS[wrapper](inner, eps=EPS, steps=2, **options))
-
-
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    x = torch.rand(32, 20, generator=generator)
-    return x, torch.randint(4, (32,), generator=generator)
+        inner = METHODS[name.split(",")[0]].small_case(beta, **OPTIONS.get(name, {}))
+        case = WRAPPERS[wrapper].small_case(inner=inner, eps=EPS, **options)
+        return Objective(case.model, case.method)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +37,7 @@ def wrapper(request) -> str:
     return request.param
 
 
-@pytest.fixture(params=[*METHODS, *MASKED])
+@pytest.fixture(params=[*METHODS, *OPTIONS])
 def name(request) -> str:
     return request.param
 
@@ -60,7 +46,7 @@ def name(request) -> str:
 def test_gradients_reach_all_that_is_trained(wrapper, name, regularise):
     objective = make(wrapper, name, regularise=regularise)
     critic = {id(parameter) for parameter in objective.method.critic_parameters()}
-    loss = objective.method(objective.model, *batch())
+    loss = objective.method(objective.model, *small_batch())
     assert loss.shape == ()
     assert torch.isfinite(loss)
     loss.backward()
@@ -72,13 +58,13 @@ def test_gradients_reach_all_that_is_trained(wrapper, name, regularise):
 
 def test_a_trial_on_the_meta_device_runs(wrapper, name):
     objective = make(wrapper, name).to("meta")
-    x, y = (part.to("meta") for part in batch())
+    x, y = (part.to("meta") for part in small_batch())
     objective.method(objective.model, x, y).backward()
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_it_runs_under_autocast_and_in_half_precision(wrapper, name, kind):
-    x, y = batch()
+    x, y = small_batch()
     objective = make(wrapper, name)
     with torch.autocast("cpu", kind):
         loss = objective.method(objective.model, x, y)
@@ -90,7 +76,7 @@ def test_it_runs_under_autocast_and_in_half_precision(wrapper, name, kind):
 
 def test_the_attack_stays_in_the_ball_and_raises_its_objective(wrapper, name):
     objective = make(wrapper, name)
-    model, method, data = objective.model, objective.method, Batch(*batch())
+    model, method, data = objective.model, objective.method, Batch(*small_batch())
     with torch.no_grad():
         data.x[0], data.x[1] = 0.0, 1.0
     before = copy.deepcopy(model.state_dict())
@@ -109,7 +95,7 @@ def test_the_attack_stays_in_the_ball_and_raises_its_objective(wrapper, name):
 
 def test_with_no_room_the_wrapped_terms_are_the_wrapped_methods_own(wrapper, name):
     objective = make(wrapper, name)
-    objective.method.eps, data = 0.0, Batch(*batch())
+    objective.method.eps, data = 0.0, Batch(*small_batch())
     objective.model.mode = "mean"
     objective.model.eval()  # no dropout
     own = objective.method.terms(objective.method.observe(objective.model, data), data)
@@ -129,7 +115,7 @@ class InFloat64(Dataset):
 
 
 def test_a_stack_trains_each_member_as_it_would_train_alone(wrapper, name):
-    grid = [(0.1, 0), (0.1, 5)] if name in NO_BETA else [(0.0, 0), (0.1, 5)]
+    grid = [(0.0, 0), (0.1, 5)]
     plain = prototypes(inputs=20, classes=4, n=64)
     data = InFloat64(plain.name, plain.x, plain.y, plain.classes)
     config = TrainConfig(epochs=2, batch_size=32)
@@ -162,7 +148,7 @@ def test_state_survives_a_round_trip(wrapper, name):
     losses = []
     for objective in (trained, fresh):
         torch.manual_seed(0)
-        losses.append(objective.method(objective.model, *batch()))
+        losses.append(objective.method(objective.model, *small_batch()))
     assert torch.equal(*losses)
 
 
@@ -176,9 +162,9 @@ class WithNorm(nn.Sequential):
 def test_running_statistics_move_once_a_step(wrapper, mode, inner):
     torch.manual_seed(0)
     model = WithNorm()
-    inner_method = METHODS[inner].build(0.0 if inner == "cross_entropy" else 0.1, SIZES)
-    method = WRAPPERS[wrapper](inner_method, eps=0.3, steps=2, mode=mode)
-    method(model, *batch())
+    case = WRAPPERS[wrapper].small_case(inner=METHODS[inner].small_case(), eps=0.3, mode=mode)
+    method = case.method
+    method(model, *small_batch())
     norm = model[1]
     assert norm.num_batches_tracked == 1
     assert norm.track_running_stats

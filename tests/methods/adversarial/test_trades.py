@@ -78,7 +78,14 @@ def test_the_variant_of_ib_rar():
     assert method.step_size == pytest.approx(0.0069)
 
 
-@pytest.mark.parametrize("bad", [{"weight": -1.0}, {"weight": float("inf")}, {"predict": "both"}])
-def test_what_there_is_not_is_refused(bad):
-    with pytest.raises(ConfigError, match="TRADES needs a finite weight >= 0 and predict"):
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"weight": -1.0}, "a finite weight >= 0, got -1"),
+        ({"weight": float("inf")}, "a finite weight >= 0, got inf"),
+        ({"predict": "both"}, "predict 'clean' or 'adversarial', got 'both'"),
+    ],
+)
+def test_bad_arguments_are_refused(bad, message):
+    with pytest.raises(ConfigError, match=f"TRADES needs {message}"):
         TRADES(CrossEntropy(), **bad)

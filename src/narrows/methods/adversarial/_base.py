@@ -1,15 +1,15 @@
-"""What adversarial training shares: the inner attack, and a method that wraps any other.
+"""The common base of adversarial training: the inner attack, and a method that wraps another one.
 
     x' <- clip(x' + step_size * sign(grad A(f(x')))),   |x' - x|_inf <= eps,   x' in [0, 1]
 
-The attack is a plain loop. Nothing is differentiated through it, it moves neither weights nor
-running statistics, and it works inside a vectorised step. What it raises, A, and what is made of
-its images is up to the method.
+The attack is a plain loop that also works inside a vectorised step. No gradient passes through it,
+and it changes neither weights nor running statistics. A subclass defines the objective A and the
+loss on the adversarial images.
 
-The model is attacked in evaluation mode (`mode="eval"`: dropout off, running statistics as they
-are) or in the mode it is trained in (`"train"`: a batch is normalised by its own statistics), and a
-stochastic latent at its mean. Afterwards adversarial and clean images pass through the model as it
-is trained; running statistics take in one of the two passes only, so they move once a step.
+The model is attacked in evaluation mode (`mode="eval"`: no dropout, running statistics fixed) or in
+training mode (`"train"`: each batch is normalised by its own statistics), with a stochastic latent
+at its mean. Then adversarial and clean images pass through the model in training mode. Only one of
+these two passes updates running statistics, so that they are updated once per step.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from narrows.checks import ArrayLike
 from narrows.errors import ConfigError, unknown_name
-from narrows.methods._base import Method
+from narrows.methods._base import Method, SmallCase
 from narrows.methods._entrance import check_batch
+from narrows.methods.cross_entropy import CrossEntropy
 from narrows.models.bottleneck import latent_mode
 from narrows.models.evaluating import evaluating
 from narrows.models.noise import standard_normal
@@ -34,7 +35,7 @@ from narrows.models.outputs import average_logits, logits_of, pack, unpack
 from narrows.models.precision import at_least_float32
 from narrows.types import Batch, ModelOutput, Term
 
-__all__ = ["Adversarial", "Images", "Mode", "Variant", "divergence"]
+__all__ = ["Adversarial", "Images", "Mode", "Variant", "WithDivergence", "divergence"]
 
 Images = Literal["clean", "adversarial"]
 Mode = Literal["eval", "train"]
@@ -45,34 +46,47 @@ _IMAGES = "adversarial.images"
 _NORMAL_START = 1e-3
 
 
+class VariantOptions(TypedDict, total=False):
+    """Arguments of the constructors that published variants set."""
+
+    eps: float
+    steps: int
+    step_size: float
+    weight: float
+    predict: Images
+
+
 class Adversarial(Method):
-    """Base of the methods that train on adversarial images and wrap another method.
+    """Base of the methods that wrap another method and train on adversarial images.
 
     Args:
         method: whose prediction loss and regulariser are used; its beta is the only one.
         eps: Linf radius, in units of the [0, 1] image range.
         steps: gradient steps of the inner attack.
-        step_size: length of one; `None` for 2.5 * eps / steps.
+        step_size: length of one step; `None` for 2.5 * eps / steps.
         mode: mode of the model under attack, `"eval"` or `"train"`.
-        regularise: whether the wrapped method's regulariser sees the `"clean"` images or the
-            `"adversarial"` ones.
+        regularise: which images the wrapped method's regulariser sees, `"clean"` or
+            `"adversarial"`.
 
     Attributes:
         start: where the attack begins: `"uniform"` in the ball, or `"normal"` with standard
             deviation 0.001 around the image.
-        needs_clean: whether the clean images are passed through the model in any case.
-        tracked: which images the running statistics take in, where both are passed.
+        needs_clean: whether the loss needs the clean images even without a regulariser.
+        tracked: which images update running statistics, where both pass through the model.
         variants: published arguments other than the defaults, by name; see `wrap`.
 
     Raises:
-        ConfigError: for numbers out of range, words that there are not, or a method that is
-            adversarial already.
+        ConfigError: for numbers out of range, unknown words, or a method that is adversarial
+            already.
     """
 
+    needs = "a method to wrap, and images in [0, 1]"
+    randomness = "where the inner attack starts"
+    has_beta = False
     start: ClassVar[Literal["uniform", "normal"]] = "uniform"
     needs_clean: ClassVar[bool] = True
     tracked: ClassVar[Images] = "adversarial"
-    variants: ClassVar[Mapping[Variant, Mapping[str, Any]]] = {}
+    variants: ClassVar[Mapping[Variant, VariantOptions]] = {}
 
     def __init__(
         self,
@@ -84,7 +98,7 @@ class Adversarial(Method):
         regularise: Images = "clean",
     ) -> None:
         super().__init__()
-        del self.beta  # that of the wrapped method is the only one
+        del self.beta  # only the wrapped method has one
         if isinstance(method, Adversarial):
             raise ConfigError(f"{type(method).__name__} is adversarial training already")
         self.step_size = 2.5 * eps / max(steps, 1) if step_size is None else step_size
@@ -104,27 +118,51 @@ class Adversarial(Method):
 
     @classmethod
     def wrap(cls, method: Method, variant: Variant | None = None, **options: Any) -> Self:
-        """Wrap a method with the arguments of a variant, over which other options go.
+        """Wrap a method with the arguments of a variant.
+
+        Args:
+            method: to wrap.
+            variant: name of an entry of `variants`; `None` for the defaults.
+            options: further arguments of the constructor, which override those of the variant.
 
         Raises:
-            ConfigError: for a variant that there is not.
+            ConfigError: for an unknown variant.
         """
         if variant is not None and variant not in cls.variants:
             raise unknown_name(f"variant of {cls.__name__}", variant, cls.variants)
         return cls(method, **{**(cls.variants[variant] if variant else {}), **options})
 
+    @classmethod
+    def small_case(
+        cls, beta: float = 0.1, *, inner: SmallCase | None = None, **options: Any
+    ) -> SmallCase:
+        """The small case of a method, wrapped, for tests.
+
+        Args:
+            beta: of the wrapped method, where `inner` is not given.
+            inner: case of the method to wrap; `None` for cross-entropy.
+            options: further arguments of the constructor.
+        """
+        inner = CrossEntropy.small_case(beta) if inner is None else inner
+        return inner._replace(method=cls(inner.method, **{"eps": 0.05, "steps": 2, **options}))
+
     def check(self, model: nn.Module, x: ArrayLike, y: ArrayLike) -> Batch:
-        """The batch, whose images must lie in [0, 1]: the attack moves them within it.
+        """The batch, whose images must lie in [0, 1], where the attack keeps them.
+
+        Args:
+            model: classifier that the batch is for.
+            x: images `[batch, ...]`.
+            y: labels `[batch]`.
 
         Raises:
-            InputError: for images outside, or labels that cannot be trained on.
+            InputError: for images outside [0, 1], or labels that cannot be used.
         """
         return check_batch(model, x, y, images=True)
 
     def attack(self, model: nn.Module, batch: Batch) -> Tensor:
         """Images `[batch, ...]` in the ball around `batch.x` that raise the inner objective.
 
-        They move in float32 at least: half precision would round a small step away.
+        They are computed in at least float32: half precision would round small steps to zero.
         """
         kind, x = batch.x.dtype, at_least_float32(batch.x.detach())
         low, high = (x - self.eps).clamp_min(0), (x + self.eps).clamp_max(1)
@@ -143,7 +181,7 @@ class Adversarial(Method):
         return x_adv.to(kind)
 
     def objective(self, model: nn.Module, batch: Batch) -> Callable[[Tensor], Tensor]:
-        """What the attack raises, as a function of the logits: cross-entropy unless overridden."""
+        """The objective of the attack as a function of the logits; cross-entropy by default."""
         return lambda logits: nn.functional.cross_entropy(logits, batch.y, reduction="sum")
 
     def _perturbation(self, x: Tensor) -> Tensor:
@@ -171,7 +209,7 @@ class Adversarial(Method):
 
     @staticmethod
     def split(output: ModelOutput) -> tuple[ModelOutput, ModelOutput]:
-        """The outputs on clean and on adversarial images; the same one where there is only one."""
+        """The outputs on clean and on adversarial images; the same where only one was computed."""
         parts = {k: v for k, v in output.activations.items() if k.startswith(_PREFIX)}
         if not parts:
             return output, output
@@ -222,6 +260,49 @@ class Adversarial(Method):
         )
 
 
+class WithDivergence(Adversarial):
+    """Base of TRADES and MART, whose loss has a weighted divergence of two predictions.
+
+    Args:
+        method: see `Adversarial`, likewise `eps` to `regularise`.
+        eps: Linf radius, in units of the [0, 1] image range.
+        steps: gradient steps of the inner attack.
+        step_size: length of one step; `None` for 2.5 * eps / steps.
+        mode: mode of the model under attack, `"eval"` or `"train"`.
+        regularise: which images the wrapped method's regulariser sees.
+        weight: of the divergence, finite and at least 0.
+
+    Raises:
+        ConfigError: for another weight, and as `Adversarial`.
+    """
+
+    start = "normal"
+
+    def __init__(
+        self,
+        method: Method,
+        eps: float = 8 / 255,
+        steps: int = 10,
+        step_size: float | None = None,
+        mode: Mode = "eval",
+        regularise: Images = "clean",
+        weight: float = 6.0,
+    ) -> None:
+        super().__init__(method, eps, steps, step_size, mode, regularise)
+        if not 0 <= weight < math.inf:
+            raise ConfigError(f"{type(self).__name__} needs a finite weight >= 0, got {weight}")
+        self.weight = weight
+
+    @classmethod
+    def ib_rar(cls, method: Method) -> Self:
+        """The variant in IB-RAR's published code."""
+        return cls.wrap(method, "ib_rar")
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return f"{super().extra_repr()}, weight={self.weight}"
+
+
 def divergence(clean: ModelOutput, adversarial: ModelOutput) -> Tensor:
     """KL(q(y|x) || q(y|x')) in nats for each input: `[batch]`, draws averaged first."""
     log_p = average_logits(clean.logits).log_softmax(-1)
@@ -230,7 +311,7 @@ def divergence(clean: ModelOutput, adversarial: ModelOutput) -> Tensor:
 
 
 def _input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Gradient of a scalar function, by autograd, or by torch.func where that can't: in a stack."""
+    """Gradient of a scalar function: by autograd, or inside vmap by torch.func."""
     with torch.enable_grad():
         try:
             leaf = x.detach().requires_grad_()
@@ -241,7 +322,7 @@ def _input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 @contextmanager
 def _untracked(model: nn.Module) -> Iterator[None]:
-    """Normalise a batch by its own statistics without remembering them."""
+    """Inside the block, normalise batches by their statistics without updating running ones."""
     tracking = [m for m in model.modules() if m.training and getattr(m, "track_running_stats", 0)]
     try:
         for module in tracking:

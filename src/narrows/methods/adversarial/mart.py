@@ -1,49 +1,55 @@
-"""MART: boosted cross-entropy, and more weight on what is misclassified even when clean.
-
-    L = E[-log q(y|x') - log(1 - max_{k != y} q(k|x'))]
-        + weight * E[KL(q(.|x) || q(.|x')) (1 - q(y|x))] + regulariser(x)
-
-Source: Wang, Zou, Yi, Bailey, Ma & Gu (2020), "Improving Adversarial Robustness Requires Revisiting
-Misclassified Examples", ICLR 2020. Their weight is lambda; 6 here, as in TRADES. The attack
-raises the cross-entropy, from a normal perturbation of standard deviation 0.001, with the model in
-evaluation mode. Gradients pass through all three factors.
-
-Deviation: 1 - max q is computed as the sum of the other probabilities, so that it needs no small
-number added where it is near 0. The boosted cross-entropy takes the place of the wrapped method's
-prediction loss.
-
-`MART.ib_rar` has the weight 0.5 of Xu, Perin & Picek (2022), arXiv 2302.10896, as coded, with eps
-0.03 in 10 steps of 2.3 eps / 10.
-"""
+"""MART: adversarial training that gives more weight to misclassified images."""
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor
 
-from narrows.errors import ConfigError
-from narrows.methods._base import Method, negative_log_likelihood
-from narrows.methods.adversarial._base import Adversarial, Images, Mode, divergence
+from narrows.methods._base import negative_log_likelihood
+from narrows.methods.adversarial._base import Variant, VariantOptions, WithDivergence, divergence
 from narrows.models.outputs import average_logits
 from narrows.types import Batch, ModelOutput, Term
 
 __all__ = ["MART"]
 
 
-class MART(Adversarial):
-    """Train any method's regulariser with misclassification-aware adversarial training.
+class MART(WithDivergence):
+    """MART: adversarial training that gives more weight to misclassified images.
+
+        L = E[-log q(y|x') - log(1 - max_{k != y} q(k|x'))]
+            + weight * E[KL(q(.|x) || q(.|x')) (1 - q(y|x))] + regulariser(x)
+
+    Source: Wang, Zou, Yi, Bailey, Ma & Gu (2020), "Improving Adversarial Robustness Requires
+    Revisiting Misclassified Examples", ICLR 2020. The first term is their boosted cross-entropy.
+    The inner attack raises the cross-entropy, from a normal perturbation of standard deviation
+    0.001, with the model in evaluation mode. Gradients pass through all three factors of the second
+    term.
+
+    Conversions: weight is their lambda; the default, 6, is that of TRADES. `MART.ib_rar` has the
+    weight 0.5 of the published code of Xu, Perin & Picek (2022), arXiv 2302.10896, with eps 0.03 in
+    10 steps of 2.3 eps / 10.
+
+    Deviations: 1 - max q is computed as the sum of the other probabilities, so that no small
+    constant has to be added where it is near 0. The boosted cross-entropy replaces the wrapped
+    method's prediction loss.
 
     Args:
         method: whose regulariser is used.
         eps: Linf radius, in units of the [0, 1] image range.
         steps: gradient steps of the inner attack.
-        step_size: length of one; `None` for 2.5 * eps / steps.
+        step_size: length of one step; `None` for 2.5 * eps / steps.
         mode: mode of the model under attack, `"eval"` or `"train"`.
-        regularise: whether the wrapped method's regulariser sees the `"clean"` images or the
-            `"adversarial"` ones.
+        regularise: which images the wrapped method's regulariser sees, `"clean"` or
+            `"adversarial"`.
         weight: of the weighted divergence.
+
+    Raises:
+        ConfigError: for numbers out of range, unknown words, or a method that is adversarial
+            already.
+        InputError: for images outside [0, 1].
 
     Example:
         >>> import torch
@@ -54,30 +60,10 @@ class MART(Adversarial):
         torch.Size([])
     """
 
-    start = "normal"
-    variants: ClassVar = {
-        "ib_rar": {"eps": 0.03, "steps": 10, "step_size": 2.3 * 0.03 / 10, "weight": 0.5}
+    source = "Wang et al. 2020, ICLR"
+    variants: ClassVar[Mapping[Variant, VariantOptions]] = {
+        "ib_rar": VariantOptions(eps=0.03, steps=10, step_size=2.3 * 0.03 / 10, weight=0.5)
     }
-
-    def __init__(
-        self,
-        method: Method,
-        eps: float = 8 / 255,
-        steps: int = 10,
-        step_size: float | None = None,
-        mode: Mode = "eval",
-        regularise: Images = "clean",
-        weight: float = 6.0,
-    ) -> None:
-        super().__init__(method, eps, steps, step_size, mode, regularise)
-        if not 0 <= weight < math.inf:
-            raise ConfigError(f"MART needs a finite weight >= 0, got {weight}")
-        self.weight = weight
-
-    @classmethod
-    def ib_rar(cls, method: Method) -> Self:
-        """The variant in IB-RAR's code."""
-        return cls.wrap(method, "ib_rar")
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:
         """Boosted cross-entropy on the adversarial images."""
@@ -91,10 +77,6 @@ class MART(Adversarial):
         doubt = 1 - log_p.gather(-1, batch.y.unsqueeze(-1)).squeeze(-1).exp()
         value = (divergence(clean, adversarial) * doubt).mean()
         return {**super().regulariser(output, batch), "mart": Term(value, self.weight)}
-
-    def extra_repr(self) -> str:
-        """The arguments of the constructor."""
-        return f"{super().extra_repr()}, weight={self.weight}"
 
 
 def _margin(logits: Tensor, y: Tensor) -> Tensor:

@@ -1,13 +1,4 @@
-"""Adversarial training with projected gradient descent.
-
-    L = E max_{|x' - x|_inf <= eps} [-log q(y|x')] + regulariser(x)
-
-Source: Madry, Makelov, Schmidt, Tsipras & Vladu (2018), arXiv 1706.06083, eq. 2.1; with a
-bottleneck's regulariser on clean images: Xu, Perin & Picek (2022), arXiv 2302.10896, eq. 2.
-
-The inner maximum is sought by `steps` steps from a random point of the ball. Without a regulariser
-the clean images are never passed through the model, so a step costs steps + 1 passes.
-"""
+"""Adversarial training with projected gradient descent."""
 
 from __future__ import annotations
 
@@ -22,16 +13,30 @@ __all__ = ["PGDTraining"]
 
 
 class PGDTraining(Adversarial):
-    """Train any method on adversarial images.
+    """Adversarial training: any method's prediction loss on images found by PGD.
+
+        L = E max_{|x' - x|_inf <= eps} [-log q(y|x')] + regulariser(x)
+
+    Source: Madry, Makelov, Schmidt, Tsipras & Vladu (2018), arXiv 1706.06083, eq. 2.1; with a
+    bottleneck's regulariser on clean images: Xu, Perin & Picek (2022), arXiv 2302.10896, eq. 2.
+
+    The inner attack takes `steps` gradient steps from a uniformly random point of the ball. Where
+    the wrapped method has no regulariser, clean images are not passed through the model: a training
+    step costs steps + 1 passes.
 
     Args:
         method: whose prediction loss is taken on the adversarial images.
         eps: Linf radius, in units of the [0, 1] image range.
         steps: gradient steps of the inner attack.
-        step_size: length of one; `None` for 2.5 * eps / steps.
+        step_size: length of one step; `None` for 2.5 * eps / steps.
         mode: mode of the model under attack, `"eval"` or `"train"`.
-        regularise: whether the wrapped method's regulariser sees the `"clean"` images or the
-            `"adversarial"` ones.
+        regularise: which images the wrapped method's regulariser sees, `"clean"` or
+            `"adversarial"`.
+
+    Raises:
+        ConfigError: for numbers out of range, unknown words, or a method that is adversarial
+            already.
+        InputError: for images outside [0, 1].
 
     Example:
         >>> import torch
@@ -43,6 +48,7 @@ class PGDTraining(Adversarial):
         torch.Size([])
     """
 
+    source = "Madry et al. 2018, arXiv 1706.06083"
     needs_clean: ClassVar[bool] = False
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:

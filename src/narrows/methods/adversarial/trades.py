@@ -1,27 +1,22 @@
-"""TRADES: fit the clean images, and hold the prediction still in the ball around each.
-
-    L = E[-log q(y|x)] + weight * E max_{|x' - x|_inf <= eps} KL(q(.|x) || q(.|x')) + regulariser(x)
-
-Source: Zhang, Yu, Jiao, Xing, El Ghaoui & Jordan (2019), arXiv 1901.08573, Algorithm 1.
-The weight is their 1 / lambda; 6 in their experiments. The attack raises the same divergence, from
-a normal perturbation of standard deviation 0.001, with the model in evaluation mode. Gradients pass
-through both predictions.
-
-`TRADES.ib_rar` is the variant of Xu, Perin & Picek (2022), arXiv 2302.10896, as coded:
-cross-entropy on the adversarial images, weight 0.5, eps 0.03 in 10 steps of 2.3 eps / 10.
-"""
+"""TRADES: cross-entropy on clean images, and a prediction that is stable around each of them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import ClassVar, Self
+from collections.abc import Callable, Mapping
+from typing import ClassVar, get_args
 
 from torch import Tensor, nn
 
 from narrows.errors import ConfigError
 from narrows.methods._base import Method
-from narrows.methods.adversarial._base import Adversarial, Images, Mode, divergence
+from narrows.methods.adversarial._base import (
+    Images,
+    Mode,
+    Variant,
+    VariantOptions,
+    WithDivergence,
+    divergence,
+)
 from narrows.models.outputs import logits_of
 from narrows.models.precision import at_least_float32
 from narrows.types import Batch, ModelOutput, Term
@@ -29,19 +24,36 @@ from narrows.types import Batch, ModelOutput, Term
 __all__ = ["TRADES"]
 
 
-class TRADES(Adversarial):
-    """Train any method with the TRADES regulariser.
+class TRADES(WithDivergence):
+    """TRADES: cross-entropy on clean images, and a prediction that is stable around each of them.
+
+        L = E[-log q(y|x)] + weight * E max_{|x' - x|_inf <= eps} KL(q(.|x) || q(.|x'))
+            + regulariser(x)
+
+    Source: Zhang, Yu, Jiao, Xing, El Ghaoui & Jordan (2019), arXiv 1901.08573, Algorithm 1. The
+    inner attack raises the same divergence, from a normal perturbation of standard deviation 0.001,
+    with the model in evaluation mode. Gradients pass through both predictions.
+
+    Conversions: weight is their 1 / lambda; the default, 6, is that of their experiments.
+    `TRADES.ib_rar` is the variant in the published code of Xu, Perin & Picek (2022), arXiv
+    2302.10896: cross-entropy on the adversarial images, weight 0.5, eps 0.03 in 10 steps of 2.3 eps
+    / 10.
 
     Args:
         method: whose prediction loss and regulariser are used.
         eps: Linf radius, in units of the [0, 1] image range.
         steps: gradient steps of the inner attack.
-        step_size: length of one; `None` for 2.5 * eps / steps.
+        step_size: length of one step; `None` for 2.5 * eps / steps.
         mode: mode of the model under attack, `"eval"` or `"train"`.
-        regularise: whether the wrapped method's regulariser sees the `"clean"` images or the
-            `"adversarial"` ones.
+        regularise: which images the wrapped method's regulariser sees, `"clean"` or
+            `"adversarial"`.
         weight: of the divergence.
-        predict: which images the prediction loss is taken on.
+        predict: which images the prediction loss is taken on, `"clean"` or `"adversarial"`.
+
+    Raises:
+        ConfigError: for numbers out of range, unknown words, or a method that is adversarial
+            already.
+        InputError: for images outside [0, 1].
 
     Example:
         >>> import torch
@@ -52,13 +64,12 @@ class TRADES(Adversarial):
         torch.Size([])
     """
 
-    start = "normal"
+    source = "Zhang et al. 2019, arXiv 1901.08573"
     tracked: ClassVar[Images] = "clean"
-    variants: ClassVar = {
-        "ib_rar": {
-            **{"eps": 0.03, "steps": 10, "step_size": 2.3 * 0.03 / 10},
-            **{"weight": 0.5, "predict": "adversarial"},
-        }
+    variants: ClassVar[Mapping[Variant, VariantOptions]] = {
+        "ib_rar": VariantOptions(
+            eps=0.03, steps=10, step_size=2.3 * 0.03 / 10, weight=0.5, predict="adversarial"
+        )
     }
 
     def __init__(
@@ -72,19 +83,10 @@ class TRADES(Adversarial):
         weight: float = 6.0,
         predict: Images = "clean",
     ) -> None:
-        super().__init__(method, eps, steps, step_size, mode, regularise)
-        if not 0 <= weight < math.inf or predict not in ("clean", "adversarial"):
-            raise ConfigError(
-                "TRADES needs a finite weight >= 0 and predict 'clean' or 'adversarial', "
-                f"got {weight} and {predict!r}"
-            )
-        self.weight = weight
+        super().__init__(method, eps, steps, step_size, mode, regularise, weight)
+        if predict not in get_args(Images):
+            raise ConfigError(f"TRADES needs predict 'clean' or 'adversarial', got {predict!r}")
         self.predict: Images = predict
-
-    @classmethod
-    def ib_rar(cls, method: Method) -> Self:
-        """The variant in IB-RAR's code."""
-        return cls.wrap(method, "ib_rar")
 
     def objective(self, model: nn.Module, batch: Batch) -> Callable[[Tensor], Tensor]:
         """The divergence from the clean prediction, which is held."""
@@ -103,4 +105,4 @@ class TRADES(Adversarial):
 
     def extra_repr(self) -> str:
         """The arguments of the constructor."""
-        return f"{super().extra_repr()}, weight={self.weight}, predict={self.predict!r}"
+        return f"{super().extra_repr()}, predict={self.predict!r}"

@@ -1,6 +1,6 @@
-"""The training recipes of the papers, as data: `train = RECIPES["ib-rar"]`, or `recipe = "ib-rar"`.
+"""Published training settings, by name: `PUBLISHED["ib-rar"]`, or `settings = "ib-rar"` in a run.
 
-| recipe             | source                                                                      |
+| settings           | source                                                                      |
 |--------------------|-----------------------------------------------------------------------------|
 | vib                | Alemi et al. (2017), arXiv 1612.00410, and its published code (rate, beta1) |
 | vib-cifar10        | Korshunova et al. (2021), arXiv 2107.05712, appendix                        |
@@ -14,12 +14,16 @@
 | imb-cifar10        | likewise, on CIFAR-10                                                       |
 | imb-as-coded       | its published code                                                          |
 
-What the sources leave open, and what is chosen here: AIB's longest run (60 epochs) and the rate of
-its critic (at the model's own rate the encoder outruns it); whether VIB's ramp on CIFAR-10 is
-linear in beta or in its logarithm (in the logarithm, as it begins at 1e-8); the epochs of HBaR on
-CIFAR-10 (100, as on MNIST); rate, batch and epochs of IMB's text (1 for Adadelta and 0.01 for
-Adagrad, as their authors have them, batches of 100, 100 epochs), and the epochs of its code (100).
-IB-RAR's code moves and mirrors all its images; where a mirrored one means something else, as with
+What the sources leave open, and what is chosen here:
+
+- AIB: at most 60 epochs; the critic's rate is five times the model's, since at the model's own rate
+  the encoder learns faster than the critic.
+- VIB on CIFAR-10: the ramp is linear in the logarithm of beta, as it begins at 1e-8.
+- HBaR on CIFAR-10: 100 epochs, as on MNIST.
+- IMB's text: batches of 100, 100 epochs, a rate of 1 for Adadelta and 0.01 for Adagrad, as their
+  authors have them. IMB's code: 100 epochs.
+
+IB-RAR's code crops and mirrors all its images. Where a mirrored image has another meaning, as with
 digits, set train.augment to none.
 """
 
@@ -28,9 +32,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from narrows.training.recipe import TrainConfig
+from narrows.training.config import TrainConfig
 
-__all__ = ["RECIPES"]
+__all__ = ["PUBLISHED"]
 
 _KORSHUNOVA = TrainConfig(
     epochs=1000,
@@ -51,7 +55,7 @@ _IB_RAR = TrainConfig(
     augment="crop_flip",
 )
 
-RECIPES: dict[str, TrainConfig] = {
+PUBLISHED: dict[str, TrainConfig] = {
     "vib": TrainConfig(
         epochs=200,
         batch_size=100,

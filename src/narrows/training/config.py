@@ -1,10 +1,4 @@
-"""How long and how fast to train: the numbers of a training run, checked.
-
-    rate(epoch) = learning_rate * decay^(epoch // decay_every) [* (1 + cos(pi epoch / epochs)) / 2]
-    beta(t) = start + (target - start) t / T    or    start^(1 - t/T) target^(t/T),    T = beta_ramp
-
-The second form of beta is linear in its logarithm, as is CEB's rho = -log beta when it is annealed.
-"""
+"""The settings of a training run, checked: optimiser, schedule, length, ramp of beta."""
 
 from __future__ import annotations
 
@@ -25,34 +19,45 @@ Scale = Literal["linear", "log"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """An optimiser with its schedule, optional weight averaging and early stopping.
+    """The settings of a training run: optimiser, schedule, length, ramp of beta.
+
+        rate(epoch) = learning_rate * decay^(epoch // decay_every)
+                      [* (1 + cos(pi epoch / epochs)) / 2  where schedule = "cosine"]
+        beta(t) = start + (target - start) t / T   or   start^(1 - t/T) target^(t/T),  T = beta_ramp
+
+    The second form of beta is linear in its logarithm, as is CEB's rho = -log beta when it is
+    annealed.
 
     Args:
         epochs: passes over the training set, at most.
-        batch_size: images a step; an incomplete last batch is dropped.
+        batch_size: images per step; an incomplete last batch is dropped.
         learning_rate: of the model.
         adam_beta1: decay of the first moment of Adam and Adamax; 0.5 in VIB's published code.
-        decay: factor on the learning rate ...
-        decay_every: ... after every so many epochs (VIB: 0.97 every 2).
+        decay: factor on the learning rate after every `decay_every` epochs (VIB: 0.97).
+        decay_every: epochs between two decays (VIB: 2).
         averaging: decay of the zero-debiased moving average of the weights (VIB: 0.999); 0 for
-            none. Where there is one, it is what is validated and returned.
-        patience: stop when no member has improved on validation data for so many epochs; 0 never.
-        critic_learning_rate: of the critic's own Adam, where the method has one.
-        critic_adam_beta1: its decay of the first moment.
+            none. Where there is an average, it is validated and returned in place of the weights.
+        patience: stop when no member has improved on validation data for so many epochs; 0 for
+            never.
+        critic_learning_rate: of the critic's own Adam, where the method has a critic.
+        critic_adam_beta1: decay of the first moment of that Adam.
         checkpoint_seconds: least time between two checkpoints.
         optimiser: of the model: `"adam"`, `"sgd"`, `"adadelta"`, `"adagrad"` or `"adamax"`.
         momentum: of SGD.
-        nesterov: whether that momentum looks ahead.
+        nesterov: whether that momentum is Nesterov's.
         weight_decay: factor on the weights that is added to their gradient (L2).
-        schedule: `"step"` for the decay alone, `"cosine"` for half a cosine down to 0 on top of it.
-        clip_norm: largest L2 norm of the gradient of all weights of one model; 0 for any.
+        schedule: `"step"` for the decay alone, `"cosine"` to multiply it by half a cosine.
+        clip_norm: largest L2 norm of the gradient of all weights of one model; 0 for no limit.
         precision: of the models' passes in training; `"bfloat16"` is mixed precision, in which
             weights, losses, information terms and validation stay in float32.
-        augment: `"crop_flip"` moves and mirrors the training images at random, `"none"` does not.
+        augment: `"crop_flip"` crops and mirrors the training images at random, `"none"` does not.
         beta_start: the beta that a ramp starts from.
         beta_ramp: epochs until beta reaches its value; 0 for no ramp. A beta of 0 stays 0, and the
-            best epoch is chosen among those that come after the ramp.
+            best epoch is chosen among those after the ramp.
         beta_scale: whether the ramp is `"linear"` in beta or in its logarithm (`"log"`).
+
+    Raises:
+        ConfigError: for numbers out of range, unknown words, and settings that exclude each other.
     """
 
     epochs: int = 100
