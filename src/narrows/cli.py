@@ -13,6 +13,7 @@ import click
 from narrows.commands import (
     attack,
     audit,
+    estimators,
     figure,
     knee,
     methods,
@@ -88,7 +89,19 @@ def cli() -> None:
     """Train through an information bottleneck, measure what passes, attack what comes out."""
 
 
-for module in (run, train, attack, audit, reevaluate, knee, plane, figure, report, methods):
+for module in (
+    run,
+    train,
+    attack,
+    audit,
+    reevaluate,
+    knee,
+    plane,
+    figure,
+    report,
+    methods,
+    estimators,
+):
     cli.add_command(module.command)
 
 

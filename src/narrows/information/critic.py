@@ -1,23 +1,4 @@
-"""Train a critic on samples of (x, z) and read a bound of I(X;Z) off samples that it never saw.
-
-    T(x, z) = f(x) . g(z) / sqrt(E) + a(x) + b(z)
-    f, g = linear + perceptron,   a, b = quadratic + perceptron
-
-The linear and quadratic parts alone hold the best critic of jointly Gaussian x and z; the
-perceptrons add what is not Gaussian. Without them 10,000 samples of ten correlated pairs lost a
-tenth of 1.4 nats more. Uniform marginals of the same dependence lose about 14 % as it is.
-
-Three parts of the samples: one to train on, one to pick the best step, one to report. A critic can
-score its own training samples at any value (McAllester & Stratos 2020, arXiv 1811.04251); reporting
-those is how such estimates come out too high.
-
-Source: the bounds and their sources are in `neural.py`; the separable critic, which scores all n^2
-pairs of a batch for the price of 2n, is that of Poole et al. (2019), arXiv 1905.06922, section 2.
-Deviations: linear and quadratic parts; all pairs beside the diagonal of a batch are independent, so
-that Donsker-Varadhan's gradient sees 65,000 and needs no moving average as MINE's does; SMILE's
-critic is trained by the Jensen-Shannon objective, E softplus(-T) + E softplus(T) downwards, as its
-authors' is.
-"""
+"""Train a critic on samples of (x, z) and report its bound of I(X;Z) on samples it never saw."""
 
 from __future__ import annotations
 
@@ -89,24 +70,41 @@ def fit_critic(
     config: CriticConfig | None = None,
     seed: int = 0,
 ) -> Estimate:
-    """Bound I(X;Z) by a critic: 60 % of the samples train it, 20 % pick the step, 20 % are scored.
+    """Lower bound of I(X;Z) from a critic that is trained on a part of the samples.
+
+        T(x, z) = f(x) . g(z) / sqrt(E) + a(x) + b(z)
+        f, g = linear + perceptron,   a, b = quadratic + perceptron
+        infonce:  I(X;Z) >= mean_i ( T_ii - log 1/n sum_j exp T_ij ),   T_ij = T(x_i, z_j)
+
+    The other bounds are those of `CRITIC_BOUNDS`. 60 % of the samples train the critic, 20 % pick
+    the best step, and the estimate is that of the last 20 %. A critic can score its own training
+    samples at any value (McAllester & Stratos 2020, arXiv 1811.04251): estimates from them are far
+    too high. The linear and quadratic parts alone contain the best critic of jointly Gaussian x and
+    z; the perceptrons add what is not Gaussian.
+
+    Source: the critic, which scores all n^2 pairs of a batch at the price of 2n, is that of Poole
+    et al. (2019), arXiv 1905.06922, section 2; the sources of the bounds are with each of them.
+    Deviations: linear and quadratic parts, without which ten correlated pairs lose a tenth of 1.4
+    nats more at n = 10,000; all pairs of a batch off the diagonal serve as independent ones, so
+    that the gradient of Donsker-Varadhan needs no moving average as in MINE; the critic of SMILE is
+    trained to minimise E softplus(-T) + E softplus(T), the Jensen-Shannon objective of its authors.
 
     Args:
         x: `[n, D]`; columns are brought to mean 0 and variance 1.
         z: `[n, K]` likewise; labels as one-hot vectors.
         bound: one of `CRITIC_BOUNDS`.
-        config: None for a critic that suits a few thousand samples of some ten dimensions.
-        seed: of the split, the start and the batches; nothing else is drawn on.
+        config: None for a critic that suits a few thousand samples of about ten dimensions.
+        seed: of the split, the initial weights and the batches.
 
     Returns:
-        The estimate of `critic_bound` on the last part, with its `n` (at most 4,000 are scored).
-        More diagnostics: `train_nats` and `validation_nats`, the same bound where the critic was
-        trained and picked, `step` that was picked, `steps` made, `constant_columns` of x and z
+        Estimate in nats, that of `critic_bound` on the last part, with its `n` (at most 4,000 are
+        scored). Further diagnostics: `train_nats` and `validation_nats`, the same bound on the
+        other two parts, `step` that was picked, `steps` made, `constant_columns` of x and z
         together, and `warning`, where x or z is constant as a whole, else None.
 
     Raises:
         InputError: for NaN, wrong shapes, unequal lengths or fewer than 50 samples.
-        ConfigError: for a bound that there is none of.
+        ConfigError: for an unknown bound.
 
     Example:
         >>> draw = torch.Generator().manual_seed(0)
