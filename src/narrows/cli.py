@@ -17,6 +17,7 @@ from narrows.commands import (
     figure,
     knee,
     methods,
+    mi,
     plane,
     reevaluate,
     report,
@@ -100,6 +101,7 @@ for module in (
     figure,
     report,
     methods,
+    mi,
     estimators,
 ):
     cli.add_command(module.command)

@@ -119,6 +119,7 @@ CALLS = {
     "discrete_entropy": Call(public.discrete_entropy, {"p": JOINT}, batched=True),
     "discrete_information": Call(public.discrete_information, {"joint": JOINT}),
     "donsker_varadhan": loss(public.donsker_varadhan, scores=SCORES),
+    "estimate": code(lambda x, z: public.estimate(x, z, ["ksg"], draws=1), x=X, z=Z),
     "exact_plane": planes(public.exact_plane, BINARY, "z1"),
     "gaussian_bottleneck": Call(
         public.gaussian_bottleneck,
@@ -177,6 +178,7 @@ WITHOUT_TENSORS = {
     *("CRITIC_BOUNDS", "ESTIMATORS", "Estimator", "MEASURES", "CriticConfig"),
     *("DIBSolution", "GaussianIB", "IBPoint", "IBSolution", "Knee", "LayerInformation"),
     *("LayerPoint", "Learnability", "NoClearKnee", "PhaseTransition", "Region", "SeedKnees"),
+    *("Reading", "Survey", "Trial"),
     *("binary_codes", "load_plane", "log_spaced", "plane_layers"),
     *("concave_envelope", "knee", "knee_over_seeds", "one_error_rule"),
 }

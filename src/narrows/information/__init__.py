@@ -33,6 +33,7 @@ from narrows.information.enumeration import (
     bit_table,
     chain_information,
 )
+from narrows.information.estimate import Reading, Survey, Trial, estimate
 from narrows.information.gaussian_ib import GaussianIB, gaussian_bottleneck
 from narrows.information.hsic import (
     cka,
@@ -88,8 +89,11 @@ __all__ = [
     "NoClearKnee",
     "PhaseTransition",
     "PlaneRecorder",
+    "Reading",
     "Region",
     "SeedKnees",
+    "Survey",
+    "Trial",
     "achievable_region",
     "bin_codes",
     "binary_codes",
@@ -106,6 +110,7 @@ __all__ = [
     "discrete_entropy",
     "discrete_information",
     "donsker_varadhan",
+    "estimate",
     "exact_plane",
     "gaussian_bottleneck",
     "gaussian_kernel",

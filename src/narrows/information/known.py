@@ -141,7 +141,8 @@ def coupled_values(x: Tensor, p_x: Tensor, p_y: Tensor, share: float) -> Known:
         cell = torch.multinomial(joint.flatten(), n, replacement=True, generator=generator)
         return x[cell // len(p_y)], cell % len(p_y)
 
-    return Known(discrete_information(joint), draw)
+    # Independent values have an information of 0 but for rounding.
+    return Known(max(discrete_information(joint), 0.0), draw)
 
 
 def quantile_coupling(p_x: Tensor, p_y: Tensor) -> Tensor:
