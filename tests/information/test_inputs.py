@@ -178,7 +178,7 @@ WITHOUT_TENSORS = {
     *("CRITIC_BOUNDS", "ESTIMATORS", "Estimator", "MEASURES", "CriticConfig"),
     *("DIBSolution", "GaussianIB", "IBPoint", "IBSolution", "Knee", "LayerInformation"),
     *("LayerPoint", "Learnability", "NoClearKnee", "PhaseTransition", "Region", "SeedKnees"),
-    *("Reading", "Survey", "Trial"),
+    *("PlanePoint", "PlaneRecord", "Reading", "Survey", "Trial"),
     *("binary_codes", "load_plane", "log_spaced", "plane_layers"),
     *("concave_envelope", "knee", "knee_over_seeds", "one_error_rule"),
 }

@@ -59,7 +59,13 @@ from narrows.information.plane import (
     pairwise_plane,
     plane_layers,
 )
-from narrows.information.recorder import PlaneRecorder, load_plane, log_spaced
+from narrows.information.recorder import (
+    PlanePoint,
+    PlaneRecord,
+    PlaneRecorder,
+    load_plane,
+    log_spaced,
+)
 from narrows.information.region import (
     PhaseTransition,
     Region,
@@ -88,6 +94,8 @@ __all__ = [
     "Learnability",
     "NoClearKnee",
     "PhaseTransition",
+    "PlanePoint",
+    "PlaneRecord",
     "PlaneRecorder",
     "Reading",
     "Region",

@@ -24,9 +24,9 @@ __all__ = ["bin_codes", "binned_rate", "binned_relevance"]
 
 _SATURATED = 0.95
 _LARGEST = 2.0**53
-# Arithmetic leaves a number that was meant to lie on an edge within a few roundings of it.
+# A computed number that should lie on an edge is within a few roundings of it.
 _ULPS = 16
-# Where codes are coarse against the bins, no more than this share of a bin is taken for rounding.
+# At most this share of a bin is taken for rounding, also where codes are coarse compared to bins.
 _MOST_ROUNDING = 1 / 8
 
 
@@ -63,7 +63,7 @@ def bin_codes(z: ArrayLike, bins: int = 30, width: float | None = None) -> Tenso
 
 
 def _cells(z: Tensor, width: float, eps: float) -> Tensor:
-    """The multiple of the width that each number has reached, but for rounding."""
+    """The largest multiple of the width up to each number, with rounding allowed for."""
     steps = z / width
     largest = steps.abs().amax(0)
     if not largest.max() <= _LARGEST:
@@ -179,7 +179,7 @@ def binned_relevance(
 def _diagnostics(
     bins: int, width: float | None, counts: Tensor, correction: float
 ) -> dict[str, Any]:
-    fixed = f"width {width:g}" if width is not None else f"{bins} a coordinate, of equal mass"
+    fixed = f"width {width:g}" if width is not None else f"{bins} per coordinate, of equal mass"
     return {
         "bound": "none",
         "bins": fixed,

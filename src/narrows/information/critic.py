@@ -39,9 +39,9 @@ class CriticConfig:
     Attributes:
         hidden: width of both layers of a perceptron.
         embedding: number of outputs of f and g.
-        steps: of AdamW at most.
-        patience: stop after so many steps without gain on the validation part.
-        batch_size: samples a step, all pairs of which are scored.
+        steps: the largest number of steps of AdamW.
+        patience: stop after this many steps without a gain on the validation part.
+        batch_size: samples per step, of which all pairs are scored.
         learning_rate: of AdamW.
         weight_decay: of AdamW.
     """
@@ -157,13 +157,13 @@ class _Tower(nn.Module):
         self.linear = _linear(d, config.embedding, draw)
         self.quadratic = nn.Parameter(torch.zeros(d, d))
         with torch.no_grad():
-            # Beginning near the linear part keeps the perceptron from fitting noise first.
+            # A small perceptron at the start keeps it from fitting noise first.
             layers[2].weight.mul_(0.1)
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        bent = self.perceptron(points)
+        nonlinear = self.perceptron(points)
         square = ((points @ self.quadratic) * points).sum(1, keepdim=True)
-        return self.linear(points) + bent[:, 1:], square + bent[:, :1]
+        return self.linear(points) + nonlinear[:, 1:], square + nonlinear[:, :1]
 
 
 class _Critic(nn.Module):
@@ -183,7 +183,7 @@ class _Critic(nn.Module):
 
 
 def _linear(inputs: int, outputs: int, draw: torch.Generator) -> nn.Linear:
-    # Built empty and filled from our own generator: the global one stays where it is.
+    # Built empty and filled from a generator of its own, so that the global one is not used.
     layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
     nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=draw)
     nn.init.zeros_(layer.bias)
@@ -191,7 +191,7 @@ def _linear(inputs: int, outputs: int, draw: torch.Generator) -> nn.Linear:
 
 
 def _split(x: Tensor, z: Tensor, draw: torch.Generator) -> list[_Pairs]:
-    """Train, validation and held-out part, in units of the first."""
+    """Training, validation and held-out part, standardised as the first is."""
     n = len(x)
     order = torch.randperm(n, generator=draw).to(x.device)
     sizes = [int(share * n) for share in _SHARES]
@@ -211,7 +211,7 @@ def _train(
     config: CriticConfig,
     draw: torch.Generator,
 ) -> tuple[int, int]:
-    """Leave the critic at its best step on the validation part: that step, and the steps made."""
+    """Train the critic to its best step on the validation part: that step, and the steps made."""
     loss = _LOSSES.get(bound, lambda scores: -CRITIC_BOUNDS[bound](scores))
     optimiser = torch.optim.AdamW(
         critic.parameters(), config.learning_rate, weight_decay=config.weight_decay

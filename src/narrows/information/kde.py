@@ -130,7 +130,7 @@ def kde_relevance(
         label_entropy -= share * math.log(share)
     diagnostics = _diagnostics(scale, nats[1], mixture) | {"label_entropy": label_entropy}
     same = (nats - within).tolist()
-    # Flipped: each bound of the whole goes with the opposite one within the classes.
+    # Flipped: each bound of the whole is combined with the opposite one within the classes.
     bounds, influence = nats - within.flip(0), influence - within_influence.flip(0)
     lower = diagnostics | _LOWER | {"same_distance": same[0]}
     upper = diagnostics | _UPPER | {"same_distance": same[1]}
@@ -154,7 +154,7 @@ def _information(mixture: Gaussians, chosen: Tensor, block: int) -> tuple[Tensor
     """Both bounds `[2]`, lower first, and their influence functions at the chosen: `[2, m]`."""
     n = len(mixture.mean)
     sums = _neighbours(mixture, block)
-    # A sample raises the sum of sample j by the similarity of j to it, hence lowers j's term.
+    # A sample adds the similarity of j to the sum of sample j, and so lowers the term of j.
     share = torch.zeros_like(sums[:, chosen])
     picked = mixture.take(chosen)
     for rows in _strips(n, block):
@@ -166,9 +166,9 @@ def _information(mixture: Gaussians, chosen: Tensor, block: int) -> tuple[Tensor
 
 
 def _neighbours(mixture: Gaussians, block: int) -> Tensor:
-    """How many components each resembles: sum_j exp(-D(i, j)), `[2, n]`, between 1 and n.
+    """The effective number of components like each: sum_j exp(-D(i, j)), `[2, n]`, from 1 to n.
 
-    The self-similarity of 1 is part of each sum, so none of them underflows.
+    Each sum contains the similarity of a component to itself, which is 1, so none underflows.
     """
     n = len(mixture.mean)
     sums = mixture.mean.new_zeros(2, n)
@@ -206,6 +206,6 @@ def _estimate(
     ceiling: float = math.inf,
 ) -> Estimate:
     n = len(mixture.mean)
-    # The chosen stand for all n samples, whose mean has the error of n, not of the chosen.
+    # The chosen samples stand for all n, and the mean of n has a smaller error.
     error = standard_error(influence) * math.sqrt(len(influence) / n)
     return Estimate(nats.item(), error, n, min(ceiling, math.log(n)), diagnostics)

@@ -18,7 +18,7 @@ from narrows.information._checks import (
     standard_error,
 )
 from narrows.information._counts import count_within
-from narrows.information._ksg_diagnostics import diagnose
+from narrows.information._ksg_diagnostics import Settings, diagnose
 from narrows.information._neighbours import nearest
 from narrows.information._scaling import Scaling, scale_columns
 from narrows.information.discrete import label_rows
@@ -116,7 +116,7 @@ def ksg(
     nats, radius, inside = _vectors(x, z, k, variant, rounding)
     width = (radius.median() / _typical(torch.cat([x, z], 1))).item()
     width *= math.exp(nats / min(x.shape[1], z.shape[1]))
-    settings = {"variant": variant, "scaling": scaling, "neighbours": k, "jitter": jitter}
+    settings = Settings(k, variant, scaling, jitter)
     diagnostics = diagnose(settings, radius, inside, width, x=x, z=z)
     if _is_constant(x) or _is_constant(z):
         return Estimate(0.0, 0.0, n, 0.0, diagnostics)
@@ -190,7 +190,7 @@ def ksg_relevance(
     parts = _parts(z, int(counts.min()) // (2 * k), y)
     error = _error([_labelled(z[rows], y[rows], k, variant, rounding)[0] for rows in parts])
     width = (radius / _spread_within(z, y)).median().item()
-    settings = {"variant": variant, "scaling": scaling, "neighbours": k, "jitter": jitter}
+    settings = Settings(k, variant, scaling, jitter)
     diagnostics = diagnose(settings, radius, inside, width, z=z)
     if _is_constant(z):
         nats, error = 0.0, 0.0
@@ -219,7 +219,7 @@ def _vectors(
 def _labelled(
     z: Tensor, y: Tensor, k: int, variant: Literal["ross", "mixture"], rounding: float
 ) -> tuple[float, Tensor, Tensor | None, float]:
-    """What `_vectors` returns, of labels, and the largest value."""
+    """As `_vectors`, for labels, and the largest value that the estimate can have."""
     radius, class_sizes, inside = torch.empty_like(z[:, 0]), y.clone(), y.clone()
     for label in y.unique():
         same = y == label
@@ -235,16 +235,16 @@ def _labelled(
 
 
 def _nearer(part: Tensor, radius: Tensor, rounding: float) -> Tensor:
-    """How many samples lie nearer than the radius of each, or, if that is 0, at 0: `[n]`.
+    """How many samples lie nearer than each one's radius, or at distance 0 if that is 0: `[n]`.
 
-    Each is one of its own. What differs by rounding is as near.
+    Each sample counts itself. Distances that differ by rounding count as equal.
     """
     reach = torch.where(radius > rounding, radius - rounding, rounding)
     return count_within(part, reach, strict=False) + 1
 
 
 def _has_atoms(points: Tensor, k: int, rounding: float) -> bool:
-    """Whether some column has a value more than k times, and others too."""
+    """Whether a column that is not constant has some value more than k times."""
     line = points.sort(0).values
     varies = line[-1] - line[0] > rounding
     return bool(((line[k:] - line[:-k] <= rounding).any(0) & varies).any())
@@ -256,9 +256,9 @@ def _is_constant(part: Tensor) -> bool:
 
 def _ceiling(n: int, k: int, variant: Variant, radius: Tensor, inside: Tensor | None) -> float:
     if inside is not None:
-        # No fewer samples are near in x, or in z, than in both.
+        # At least as many samples are near in x, or in z, as in both.
         return (_psi(n) - _psi(inside).mean()).item()
-    # With distinct samples n_x and n_z are at least k; equal ones can leave nobody nearer.
+    # With distinct samples n_x and n_z are at least k; equal ones can leave no sample nearer.
     fewest = 1 if variant == 1 and bool((radius == 0).any()) else k
     return (_psi(k) + _psi(n) - 2 * _psi(fewest)).item() - (variant == 2) / k
 
@@ -281,7 +281,7 @@ def _shake(part: Tensor, jitter: float, seed: int) -> Tensor:
 
 
 def _typical(points: Tensor) -> Tensor:
-    """Standard deviation of the typical column, constant ones left aside."""
+    """Median standard deviation of the columns that are not constant."""
     spread = points.std(0)
     spread = spread[spread > 0]
     return spread.median() if len(spread) else points.new_tensor(torch.finfo(points.dtype).tiny)
@@ -298,8 +298,8 @@ def _spread_within(z: Tensor, y: Tensor) -> Tensor:
 def _parts(points: Tensor, most: int, y: Tensor | None = None) -> list[Tensor]:
     """Disjoint parts of the samples, each with its share of every label; none if they are too few.
 
-    They are drawn by a hash of the values, so that the order of the samples does not matter, and of
-    equal samples by their number, so that an atom's share varies between the parts.
+    They are drawn by a hash of the values, so that the order of the samples does not matter. Equal
+    samples are told apart by their number, so that the share of an atom varies between parts.
     """
     mix = torch.arange(1, points.shape[1] + 1, device=points.device).to(points).sqrt()
     number = _number_of_equals(points if y is None else torch.cat([points, y[:, None]], 1))

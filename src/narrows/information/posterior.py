@@ -98,7 +98,7 @@ def _label_table(y: ArrayLike, mean: Tensor) -> Tensor:
     if table.dim() != 2 or (table.shape[1] == 1 and not table.is_floating_point()):
         labels, number = labels_of(table, mean).unique(return_inverse=True)
         return torch.nn.functional.one_hot(number, len(labels)).to(mean)
-    if len(table) != len(mean) or not table.shape[1] or table.is_complex():
+    if len(table) != len(mean) or not table.shape[1]:
         raise InputError(
             f"y must be [{len(mean)}] labels or [{len(mean)}, C] probabilities, "
             f"got {table.dtype} {list(table.shape)}"
@@ -120,7 +120,7 @@ def _draw(
     noise = torch.randn(
         codes.mean.shape, dtype=codes.mean.dtype, device=codes.mean.device, generator=generator
     )
-    # The constant of the densities, -K/2 log 2 pi, is in both terms and left out.
+    # The constant of the densities, -K/2 log 2 pi, cancels and is left out.
     log_drawn = -0.5 * noise.square().sum(1) - codes.scale.log().sum(1)
     z = codes.mean + codes.scale * noise
     log_densities = _log_densities(codes)
@@ -128,12 +128,12 @@ def _draw(
     for rows in torch.arange(len(z), device=z.device).split(block):
         log_p = log_densities(z[rows])
         largest = log_p.amax(1, keepdim=True)
-        # p(y|x) sums to 1, so the sum over labels is that over inputs.
+        # p(y|x) sums to 1 over y, so that summing over labels gives the sum over inputs.
         p_zy = log_p.sub_(largest).exp_() @ p_yx
         p_z = p_zy.sum(1, keepdim=True)
         p_yz = p_zy / p_z
         rates.append(log_drawn[rows] - (p_z.log() + largest).squeeze(1) + math.log(len(z)))
-        # xlogy: a label that is never given adds 0, not NaN.
+        # xlogy: a label of probability 0 adds 0, not NaN.
         gain = torch.special.xlogy(p_yz, p_yz) - torch.special.xlogy(p_yz, p_y)
         relevances.append(gain.sum(1))
     return torch.cat(rates), torch.cat(relevances)
@@ -148,7 +148,7 @@ def _log_densities(codes: Gaussians) -> Callable[[Tensor], Tensor]:
 
 
 def _mean(terms: Tensor) -> tuple[float, float]:
-    """Mean of `[draws, n]` and its standard error; every input is there, so only draws vary."""
+    """Mean of `[draws, n]` and its standard error, to which only the draws contribute."""
     draws, n = terms.shape
     error = (terms.var(0).mean() / (draws * n)).sqrt()
     return terms.mean().item(), error.item()

@@ -50,7 +50,7 @@ def renyi_entropy(*kernels: ArrayLike, alpha: float = 1.01) -> Tensor:
     state = _product([as_real(kernel, "a kernel") for kernel in kernels])
     if alpha == 2:
         return -state.square().sum((-2, -1)).log()
-    # Rounding leaves eigenvalues a little below 0.
+    # Rounding can make eigenvalues slightly negative.
     values = torch.linalg.eigvalsh(state).clamp_min(0)
     if alpha == 1:
         return -torch.special.xlogy(values, values).sum(-1)

@@ -109,7 +109,7 @@ def variational_relevance(
     )
     if prior is None:
         p_y = torch.bincount(y, minlength=classes).to(draws) / len(y)
-        # The frequencies vary with the sample too, which the terms have to show.
+        # The frequencies vary with the sample too, and the terms have to show it.
         terms = -p_y.log()[y] - loss.mean(0)
     else:
         p_y = _check_probabilities(prior, draws[0])
@@ -127,7 +127,7 @@ def _entropy(p: Tensor) -> Tensor:
 def _check_draws(logits: ArrayLike) -> Tensor:
     """Return logits as `[samples, n, classes]` float64, one sample where there is no such axis."""
     draws = as_tensor(logits, "logits").detach()
-    if draws.dim() not in (2, 3) or draws.is_complex():
+    if draws.dim() not in (2, 3):
         raise InputError(
             "logits must be real numbers [n, classes] or [samples, n, classes], got "
             f"{draws.dtype} {list(draws.shape)}"
