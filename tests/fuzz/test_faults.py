@@ -1,14 +1,15 @@
 """The short versions of the harnesses of `benchmarks/faults`; each names what it finds.
 
-To see a mutation again: `python benchmarks/faults/mutate.py --fast --replay NAME`. To see a case:
-`python benchmarks/faults/terminal.py --case NAME`.
+To see a mutation again: `python benchmarks/faults/mutate.py --fast --seed SEED --replay NAME`. To
+see a case: `python benchmarks/faults/terminal.py --case NAME`.
 """
 
 import pytest
 
 
-def test_mutations_end_well(run_harness):
-    run_harness("mutate.py", "--count", 300, "--fast", "--workers", 1)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_mutations_end_well(run_harness, seed):
+    run_harness("mutate.py", "--count", 150, "--seed", seed, "--fast", "--workers", 1)
 
 
 def test_commands_that_are_killed_end_as_if_nothing_had_happened(run_harness):
