@@ -321,7 +321,7 @@ def _imb() -> None:
     try:
         module = import_module("narrows.papers.imb")
     except ModuleNotFoundError:
-        module = import_module("narrows.experiments.imb_plane")
+        module = import_module("narrows.papers.imb")
     words = ["--epochs", "1", "--seeds", "2", "--batch-size", "4096", "--samples", "1"]
     words += ["--methods", "sfnn,joint_imb", "--out", "imb"]
     with open(os.devnull, "w") as sink:
