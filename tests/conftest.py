@@ -1,10 +1,13 @@
-"""What every test shares: one thread, and the folder of real data where there is one."""
+"""What every test shares: one thread, real data where there are some, and a run to read."""
 
 import os
 from pathlib import Path
 
 import pytest
 import torch
+
+from narrows.runs import Run
+from scenarios_runs import ATTACKED, tiny_run
 
 torch.set_num_threads(1)
 
@@ -16,3 +19,9 @@ def data_root() -> Path:
     if not folder:
         pytest.skip("set NARROWS_DATA to a folder with the real data to run this test")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Cross-entropy and VIB at three betas, two seeds each, attacked. Copy it to change it."""
+    return tiny_run(tmp_path_factory.mktemp("small"), evaluate=ATTACKED)

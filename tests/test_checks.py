@@ -44,7 +44,7 @@ def test_a_tensor_is_not_copied_and_an_array_is():
     "given",
     ["0.1", None, {"x": 1}, {1}, object(), ["a", "b"], [[1.0], [1.0, 2.0]], [None], b"12",
      [torch.ones(2), torch.ones(3)], np.array(["a"]), np.array([1j])],
-    ids=repr,
+    ids=lambda given: type(given).__name__,
 )  # fmt: skip
 def test_what_is_no_table_of_numbers_is_refused(given):
     with pytest.raises(InputError, match=r"^x "):

@@ -86,7 +86,7 @@ def test_using_the_api_loads_no_plotting_and_no_cluster_library():
 
 def test_every_name_of_the_package_can_be_had():
     for name in narrows.__all__:
-        assert getattr(narrows, name).__name__ == name
+        assert hasattr(narrows, name)
     with pytest.raises(AttributeError, match="nothing"):
         narrows.nothing  # noqa: B018
 

@@ -70,23 +70,23 @@ class TolerantStream(io.TextIOBase):
 def tolerant_output() -> Iterator[TolerantStream]:
     """Make `sys.stdout` and `sys.stderr` tolerant while the block runs; yields the former."""
     before = sys.stdout, sys.stderr
-    streams = [
-        TolerantStream(stream if stream is not None else open(os.devnull, "w"))  # noqa: SIM115
-        for stream in before
-    ]
-    sys.stdout, sys.stderr = streams
-    try:
-        yield streams[0]
-    finally:
-        for stream in streams:
-            stream.flush()
-        sys.stdout, sys.stderr = before
-        _discard_rest(before, streams)
+    with open(os.devnull, "w") as nowhere:  # for a process that was started without streams
+        streams = [TolerantStream(nowhere if stream is None else stream) for stream in before]
+        sys.stdout, sys.stderr = streams
+        try:
+            yield streams[0]
+        finally:
+            for stream in streams:
+                stream.flush()
+            sys.stdout, sys.stderr = before
+            _discard_rest(before, streams, nowhere)
 
 
-def _discard_rest(before: tuple[TextIO, TextIO], streams: list[TolerantStream]) -> None:
+def _discard_rest(
+    before: tuple[TextIO, TextIO], streams: list[TolerantStream], nowhere: TextIO
+) -> None:
     """Send what a broken stream still buffers to nowhere, where the interpreter flushes it."""
     for original, stream in zip(before, streams, strict=True):
         if stream.error is not None and original is not None and not original.closed:
             with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), original.fileno())
+                os.dup2(nowhere.fileno(), original.fileno())

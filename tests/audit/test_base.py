@@ -17,7 +17,7 @@ from scenarios_audit import EPS, SMALL, Drifting, Overwriting, case_of, undefend
 
 class Broken(nn.Module):
     def forward(self, x):
-        return x.flatten(1)[:, :3] * math.nan
+        return x.flatten(1)[:, :10] * math.nan
 
 
 class Integers(nn.Module):
@@ -35,8 +35,8 @@ def classes(count):
         (lambda x, y: {"x": 255 * x}, "divide 0-255 images by 255"),
         (lambda x, y: {"x": x.to(torch.uint8)}, "floating point"),
         (lambda x, y: {"x": x[:0], "y": y[:0]}, "empty"),
-        (lambda x, y: {"y": y[:3]}, "labels"),
-        (lambda x, y: {"y": y.float()}, "labels"),
+        (lambda x, y: {"y": y[:3]}, "one of labels for each of 40 samples, got 3"),
+        (lambda x, y: {"y": y.float()}, "must be integers"),
         (lambda x, y: {"y": y + 20}, "lie in 0..9"),
         (lambda x, y: {"eps": 8.0}, "divide by 255"),
         (lambda x, y: {"eps": 127.5, "norm": "l2"}, "at most 8 in L2.*divide by 255"),
@@ -45,9 +45,9 @@ def classes(count):
         (lambda x, y: {"norm": "l1"}, "norm must be"),
         (lambda x, y: {"budget": "huge"}, "unknown budget 'huge'"),
         (lambda x, y: {"claimed": 90}, "divide percent by 100"),
-        (lambda x, y: {"model": Broken()}, "NaN or infinite logits"),
+        (lambda x, y: {"model": Broken()}, "NaN or infinity for all 40 images"),
         (lambda x, y: {"model": Overwriting(undefended()[0])}, "overwrites the images"),
-        (lambda x, y: {"model": Integers()}, "returns torch.int64"),
+        (lambda x, y: {"model": Integers()}, "floating point logits, got torch.int64"),
         (lambda x, y: {"twin": classes(9)}, "twin must tell the same 10 classes apart.*has 9"),
         (lambda x, y: {"siblings": [classes(10), classes(11)]}, "sibling must tell the same 10"),
         (lambda x, y: {"siblings": [nn.Linear(3, 10)]}, "cannot be run on images"),

@@ -1,16 +1,15 @@
-import pytest
+"""`narrows methods`: what there is to train with."""
 
-from narrows.cli import main
 from narrows.methods import METHODS
 from narrows.methods.adversarial import WRAPPERS
 from narrows.methods.catalogue import catalogue
+from scenarios_runs import narrows
 
 
 def table(capsys, *words: str) -> str:
-    with pytest.raises(SystemExit) as stop:
-        main(["methods", *words])
-    assert not stop.value.code
-    return capsys.readouterr().out
+    code, out, err = narrows(capsys, "methods", *words)
+    assert (code, err) == (0, "")
+    return out
 
 
 def test_every_method_has_a_row(capsys):

@@ -1,49 +1,42 @@
-"""One model from the command line: accuracy, weights, resuming, and errors in one line."""
+"""`narrows train`: one model, its accuracy and weights, resuming, and errors in one line."""
 
-import json
 from importlib.metadata import version
 
 import pytest
 import torch
-from narrows.experiments.store import read_json
 
 from narrows import load_member
-from narrows.cli import main
 from narrows.data import load
+from narrows.runs import Run
+from narrows.training import Trainer
+from scenarios_runs import lone_folder, narrows, refused
 
 TINY = ["--method", "vib", "--beta", "0.1", "--seed", "3", "--epochs", "2", "--quiet"]
 NET = ["--set", "network.encoder=[8]", "--set", "evaluate.information_samples=50"]
 
 
-def narrows(capsys, *words) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stop:
-        main([str(word) for word in words])
-    said = capsys.readouterr()
-    return stop.value.code or 0, said.out, said.err
-
-
 def test_one_model_is_trained_and_can_be_loaded(tmp_path, capsys):
     code, out, err = narrows(capsys, "train", "--out", tmp_path, *TINY, *NET)
     assert (code, err) == (0, "")
-    (folder,) = tmp_path.iterdir()
-    config = read_json(folder / "config.json")
-    assert (config["methods"], config["betas"]) == (["vib"], [0.1])
-    assert (config["seeds"], config["first_seed"]) == (1, 3)
-    (record,) = read_json(folder / "vib" / "results.json")
-    assert "attacks" not in record
+    run = Run.open(lone_folder(tmp_path))
+    assert (run.config.methods, run.config.grids) == (["vib"], {"vib": [0.1]})
+    assert (run.config.seeds, run.config.first_seed) == (1, 3)
+    (record,) = run.records()
+    assert record.attacks is None
     accuracy, weights = out.splitlines()
-    assert accuracy.startswith(f"Accuracy: {record['accuracy']['test']:.2%} on test data, ")
-    assert weights == f"Weights: {folder / 'vib' / 'models.safetensors'}"
-    model, test = load_member(folder), load("digits").test
+    assert accuracy == (
+        f"Accuracy: {record.accuracy.test:.2%} on test data, {record.accuracy.validation:.2%} on "
+        f"validation data (epoch {record.best_epoch})"
+    )
+    assert weights == f"Weights: {run.path / 'vib' / 'models.safetensors'}"
+    model, test = load_member(run.path), load("digits").test
     model.mode = "mean"
     with torch.no_grad():
         correct = model(test.all().x).logits.argmax(1) == test.y
-    assert correct.double().mean().item() == pytest.approx(record["accuracy"]["test"])
+    assert correct.double().mean().item() == pytest.approx(record.accuracy.test)
 
 
 def test_a_broken_run_goes_on_and_a_finished_one_is_kept(tmp_path, capsys, monkeypatch):
-    from narrows.training import Trainer
-
     original = Trainer.run_epoch
 
     def interrupted(self, *args):
@@ -55,7 +48,7 @@ def test_a_broken_run_goes_on_and_a_finished_one_is_kept(tmp_path, capsys, monke
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "run_epoch", interrupted)
         assert narrows(capsys, *words)[0] == 130
-    (folder,) = tmp_path.iterdir()
+    folder = lone_folder(tmp_path)
     assert (folder / "vib" / "checkpoint.safetensors").exists()
     code, first, _ = narrows(capsys, *words)
     assert code == 0
@@ -64,21 +57,30 @@ def test_a_broken_run_goes_on_and_a_finished_one_is_kept(tmp_path, capsys, monke
     assert (folder / "vib" / "models.safetensors").stat().st_mtime_ns == before
 
 
-def test_wrapper_settings_and_file_are_taken(tmp_path, capsys):
+def test_wrapper_recipe_and_file_are_taken(tmp_path, capsys):
     (tmp_path / "net.toml").write_text('methods = ["cross_entropy"]\n[network]\nencoder = [9]\n')
     words = ["train", tmp_path / "net.toml", "--out", tmp_path / "out", "--quiet"]
     words += ["--adversarial", "pgd_training", "--settings", "ib-rar", "--epochs", "1"]
     words += ["--set", "options.pgd_training.steps=1", "--set", "evaluate.information_samples=50"]
     assert narrows(capsys, *words)[0] == 0
-    (folder,) = (tmp_path / "out").iterdir()
-    config = json.loads((folder / "config.json").read_text())
-    assert (config["adversarial"], config["network"]["encoder"]) == ("pgd_training", [9])
-    train = config["train"]
-    assert (train["optimiser"], train["momentum"], train["epochs"]) == ("sgd", 0.9, 1)
+    config = Run.open(lone_folder(tmp_path / "out")).config
+    encoder = config.networks["cross_entropy"].encoder
+    assert (config.adversarial, encoder) == ("pgd_training", [9])
+    train = config.train
+    assert (train.optimiser, train.momentum, train.epochs) == ("sgd", 0.9, 1)
+
+
+def test_one_model_of_a_runs_configuration(small_run, tmp_path, capsys):
+    words = ["train", small_run.path / "config.json", "--method", "vib", "--beta", "0.5"]
+    code, _, err = narrows(capsys, *words, "--out", tmp_path, "--quiet", "--epochs", "1")
+    assert (code, err) == (0, "")
+    config = Run.open(lone_folder(tmp_path)).config
+    assert config.grids == {"vib": [0.5]}
+    assert config.networks["vib"] == small_run.config.networks["vib"]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "one model has one method, not cross_entropy, vib, aib; name it with --method"),
         (["--method", "vib"], "one model has one beta, not 0.001, "),
@@ -88,8 +90,11 @@ def test_wrapper_settings_and_file_are_taken(tmp_path, capsys):
         (["--method", "cross_entropy", "--adversarial", "trade"], "did you mean 'trades'?"),
         (["--method", "cross_entropy", "--settings", "ibrar"], "did you mean 'ib-rar'?"),
         (["--method", "cross_entropy", "--network", "mpl"], "did you mean 'mlp'?"),
-        (["--method", "cross_entropy", "--seed", "-1"], "first_seed must be at least 0, got -1"),
-        (["--method", "joint_imb", "--beta", ".1"], "set network.name to binary"),
+        (["--method", "cross_entropy", "--seed", "-1"], "seed must lie in 0..4294967296, got -1"),
+        (
+            ["--method", "joint_imb", "--beta", ".1", "--network", "mlp"],
+            "set network.name to binary",
+        ),
         (
             ["--method", "cross_entropy", "--set", "options.mart.weigth=1"],
             "unknown option of mart 'weigth'; did you mean 'weight'?",
@@ -100,16 +105,13 @@ def test_wrapper_settings_and_file_are_taken(tmp_path, capsys):
         ),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(words, said, tmp_path, capsys):
-    code, out, err = narrows(capsys, "train", "--out", tmp_path, "--epochs", "1", *words)
-    assert (code, out) == (2, "")
-    assert said in err
-    assert err.count("\n") == 1
+def test_what_is_wrong_is_said_in_one_line(words, message, tmp_path, capsys):
+    assert message in refused(capsys, "train", "--out", tmp_path, "--epochs", "1", *words)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", ["run", "train"])
-def test_help_names_every_network_wrapper_and_settings(capsys, command):
+def test_help_names_every_network_wrapper_and_recipe(capsys, command):
     from narrows.methods.adversarial import WRAPPERS
     from narrows.models.networks import NETWORKS
     from narrows.training import PUBLISHED
@@ -118,14 +120,6 @@ def test_help_names_every_network_wrapper_and_settings(capsys, command):
     unwrapped = "".join(out.split())
     names = (*NETWORKS, "binary", *WRAPPERS, *PUBLISHED)
     assert [name for name in names if name not in unwrapped] == []
-
-
-def test_a_run_can_name_its_network_too(tmp_path, capsys):
-    words = ["run", "--methods", "sfnn", "--network", "binary", "--seeds", "1", "--epochs", "1"]
-    words += ["--set", "network.encoder=[4]", "--set", "evaluate.attack=false", "--quiet"]
-    assert narrows(capsys, *words, "--out", tmp_path)[0] == 0
-    (folder,) = tmp_path.iterdir()
-    assert read_json(folder / "config.json")["network"]["name"] == "binary"
 
 
 def test_the_version_is_that_of_the_package(capsys):

@@ -1,30 +1,36 @@
-import json
+"""The plane of binary networks as they learn, and how soon a layer knows enough."""
+
 import math
 
 import pytest
 import torch
 from click.testing import CliRunner
-from narrows.experiments.imb_plane import (
+
+from narrows.errors import ConfigError, StoreError
+from narrows.papers import imb
+from narrows.papers.imb import (
     PlaneConfig,
+    PlanePoint,
     epochs_to_reach,
     main,
     measured_epochs,
+    read_training_plane,
     run_plane,
 )
-from narrows.experiments.progress import Progress
-
-from narrows.errors import ConfigError
-from narrows.experiments import imb_plane
+from narrows.runs import Progress
+from narrows.runs.files import read_json
 
 SHORT = {"epochs": 4, "seeds": 1, "samples": 1, "points": 2, "batch_size": 1000}
 
 
-def point(epoch, *layers) -> dict:
+def point(epoch: int, *layers: float) -> PlanePoint:
     """Two seeds around the given relevances."""
-    return {
-        "epoch": epoch,
-        "relevance": [[bits - 0.01 for bits in layers], [bits + 0.01 for bits in layers]],
-    }
+    relevance = [[bits - 0.01 for bits in layers], [bits + 0.01 for bits in layers]]
+    return PlanePoint(epoch, [[1.0] * len(layers)] * 2, relevance)
+
+
+def points_of(folder, method: str) -> list[PlanePoint]:
+    return read_json(folder / method / "plane.json", imb._POINTS, list[PlanePoint])
 
 
 def test_epochs_are_spaced_evenly_in_the_logarithm_and_end_with_the_last():
@@ -39,19 +45,19 @@ def test_epochs_to_reach_what_the_rival_has_in_the_end():
         "joint_imb": [point(0, 0.0, 0.0), point(50, 0.6, 0.2), point(1000, 0.55, 0.35)],
         "greedy_imb": [point(0, 0.0, 0.0), point(1000, 0.45, 0.1)],
     }
-    found = epochs_to_reach(planes)
-    assert found["sfnn"]["layer_1"] == 1.0
-    assert found["joint_imb"]["layer_1"] == 0.05
-    assert found["joint_imb"]["each"] == [0.05, 1.0]
-    assert found["joint_imb"]["highest"] == pytest.approx([0.6, 0.35])
-    assert found["greedy_imb"]["layer_1"] is None
-    assert found["greedy_imb"]["each"] == [None, None]
+    reached = epochs_to_reach(planes)
+    assert reached["sfnn"].layer_1 == 1.0
+    assert reached["joint_imb"].layer_1 == 0.05
+    assert reached["joint_imb"].each == [0.05, 1.0]
+    assert reached["joint_imb"].highest == pytest.approx([0.6, 0.35])
+    assert reached["greedy_imb"].layer_1 is None
+    assert reached["greedy_imb"].each == [None, None]
 
 
 @pytest.fixture
 def small(monkeypatch) -> None:
     """Layers of few units, whose tables are small."""
-    monkeypatch.setattr(imb_plane, "_HIDDEN", (4, 3))
+    monkeypatch.setattr(imb, "_HIDDEN", (4, 3))
 
 
 @pytest.mark.usefixtures("small")
@@ -59,18 +65,21 @@ def test_the_command_trains_measures_and_says_where(tmp_path):
     arguments = ["--epochs", "2", "--seeds", "1", "--samples", "1", "--out", str(tmp_path)]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0
-    plane = json.loads((tmp_path / "imb-plane" / "plane.json").read_text())
-    assert set(plane) == {"config", "reached", "sfnn", "joint_imb", "greedy_imb"}
-    for method in ("sfnn", "joint_imb", "greedy_imb"):
-        assert [p["epoch"] for p in plane[method]] == [0, 1, 2]
-        for p in plane[method]:
-            (rates,), (relevances,) = p["rate"], p["relevance"]
+    plane = read_training_plane(tmp_path / "imb-plane")
+    assert plane.config == PlaneConfig(epochs=2, seeds=1, samples=1)
+    methods = ["sfnn", "joint_imb", "greedy_imb"]
+    assert list(plane.points) == list(plane.reached) == methods
+    for method in methods:
+        assert [p.epoch for p in plane.points[method]] == [0, 1, 2]
+        for p in plane.points[method]:
+            (rates,), (relevances,) = p.rate, p.relevance
             # Data processing: less and less of both, and never more of the label than there is.
             assert rates == sorted(rates, reverse=True)
             assert relevances == sorted(relevances, reverse=True)
             assert 0 <= relevances[-1] <= relevances[0] <= 0.9992
-    first = [plane[method][0] for method in ("sfnn", "joint_imb", "greedy_imb")]
+    first = [plane.points[method][0] for method in methods]
     assert first[0] == first[1] == first[2]  # the same networks to begin with
+    assert "Measurements: " in result.output
 
 
 class StoppedError(Exception):
@@ -79,34 +88,34 @@ class StoppedError(Exception):
 
 @pytest.mark.usefixtures("small")
 def test_a_run_that_was_broken_off_goes_on_to_the_same_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(imb_plane, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(imb, "_CHECKPOINT_SECONDS", 0.0)
     config = PlaneConfig(methods=["joint_imb"], **SHORT)
     whole = run_plane(config, tmp_path / "whole", Progress())
-    standing = imb_plane._standing
+    status = imb._status
 
     def stop(point):
-        if point["epoch"] == 2:
+        if point.epoch == 2:
             raise StoppedError
-        return standing(point)
+        return status(point)
 
-    monkeypatch.setattr(imb_plane, "measured_epochs", lambda epochs, points: [0, 1, 2, 4])
-    monkeypatch.setattr(imb_plane, "_standing", stop)
+    monkeypatch.setattr(imb, "measured_epochs", lambda epochs, points: [0, 1, 2, 4])
+    monkeypatch.setattr(imb, "_status", stop)
     with pytest.raises(StoppedError):
         run_plane(config, tmp_path / "broken", Progress())
-    monkeypatch.setattr(imb_plane, "_standing", standing)
+    monkeypatch.setattr(imb, "_status", status)
     again = run_plane(config, tmp_path / "broken", Progress())
-    points = [
-        json.loads((folder / "joint_imb" / "plane.json").read_text()) for folder in (whole, again)
-    ]
-    assert points[0] == [p for p in points[1] if p["epoch"] != 2]
-    assert [p["epoch"] for p in points[1]] == [0, 1, 2, 4]
+    points = [points_of(folder, "joint_imb") for folder in (whole, again)]
+    assert points[0] == [p for p in points[1] if p.epoch != 2]
+    assert [p.epoch for p in points[1]] == [0, 1, 2, 4]
     kept = (again / "joint_imb" / "plane.json").stat().st_mtime_ns
     run_plane(config, tmp_path / "broken", Progress())
     assert (again / "joint_imb" / "plane.json").stat().st_mtime_ns == kept
+    with pytest.raises(StoreError, match="holds another plane; choose another --out"):
+        run_plane(PlaneConfig(**SHORT), tmp_path / "broken", Progress())
 
 
 def test_the_plane_is_that_of_the_enumeration_of_both_layers():
-    members = imb_plane._members("sfnn", PlaneConfig(seeds=2))
+    members = imb._members("sfnn", PlaneConfig(seeds=2))
     model = members.member(1).model
     x = torch.tensor([[i >> bit & 1 for bit in range(12)] for i in range(4096)]).double()
     linear = model.linear_layers()[0].double()
@@ -117,17 +126,38 @@ def test_the_plane_is_that_of_the_enumeration_of_both_layers():
     of_z = log_p.exp().mean(0)
     given = -(p * p.log() + (1 - p) * (1 - p).log()).sum(1).mean()
     bits = (-(of_z * of_z.log()).sum() - given) / math.log(2)
-    assert imb_plane._measure(members, 0)["rate"][1][0] == pytest.approx(bits.item(), abs=1e-9)
+    assert imb._measure(members, 0).rate[1][0] == pytest.approx(bits.item(), abs=1e-9)
 
 
-def test_what_cannot_be_is_refused():
-    with pytest.raises(ConfigError, match="binary networks"):
-        PlaneConfig(methods=["vib"])
-    with pytest.raises(ConfigError, match="at least 1"):
-        PlaneConfig(epochs=0)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"methods": ["vib"]}, "unknown method of binary networks 'vib'"),
+        ({"methods": []}, "methods must be named, and none twice"),
+        ({"methods": ["sfnn", "sfnn"]}, "methods must be named, and none twice"),
+        ({"epochs": 0}, "at least 1"),
+        ({"seeds": 0}, "at least 1"),
+        ({"beta": -1.0}, "beta must be finite and at least 0, got -1.0"),
+        ({"beta": math.nan}, "beta must be finite and at least 0, got nan"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"device": "toaster"}, "device 'toaster' cannot be used here"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(settings, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        run_plane(PlaneConfig(**SHORT | settings), tmp_path, Progress())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_user_gets_wrong_is_said_in_one_line(tmp_path):
-    found = CliRunner().invoke(main, ["--methods", "vib", "--out", str(tmp_path)])
-    assert found.exit_code == 2
-    assert "unknown method of binary networks 'vib'" in found.output
+    result = CliRunner().invoke(main, ["--methods", "vib", "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "unknown method of binary networks 'vib'" in result.output
+
+
+def test_a_folder_without_a_plane_is_named(tmp_path):
+    with pytest.raises(StoreError, match=r"has no plane\.json; expected a folder of `python -m"):
+        read_training_plane(tmp_path)
+    (tmp_path / "plane.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"plane\.json is not a information plane|no checksum"):
+        read_training_plane(tmp_path)

@@ -1,73 +1,18 @@
+"""What a run may be, and what it becomes once nothing is left open."""
+
 import json
 import random
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 import torch
-from narrows.experiments.config import DEFAULTS, RunConfig, load_config
 
-from narrows.data import DATASETS
 from narrows.errors import ConfigError
-from narrows.methods import AIB, METHODS, VIB
+from narrows.methods import VIB
 from narrows.models import NetworkConfig
-from narrows.runs.options import check_options, declared_options
-
-
-def toml(values: dict, prefix: str = "") -> str:
-    """TOML of nested dicts of numbers, strings and lists; what is None is left out."""
-    lines, tables = [], []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            tables.append(f"[{prefix}{key}]\n{toml(value, f'{prefix}{key}.')}")
-        elif value is not None:
-            lines.append(f"{key} = {json.dumps(value)}\n")
-    return "".join(lines + tables)
-
-
-def test_defaults_are_the_data_sets_own():
-    for data, (network, train) in DEFAULTS.items():
-        config = load_config(values={"data": data})
-        assert (config.network, config.train) == (network, train)
-        assert config == RunConfig(data=data).resolve()
-    assert DEFAULTS.keys() == DATASETS.keys()
-
-
-def test_a_network_that_is_named_has_its_own_widths():
-    config = load_config(values={"data": "mnist", "network": {"name": "lenet"}})
-    assert config.network == NetworkConfig("lenet", bottleneck=10)
-    assert (config.network.encoder, config.network.decoder) == ([32, 64], [1024])
-    given = {"data": "mnist", "network": {"name": "binary", "encoder": [7, 5]}}
-    assert load_config(values=given).network == NetworkConfig("binary", encoder=[7, 5])
-
-
-def test_one_changed_number_keeps_the_data_sets_other_defaults():
-    network, train = DEFAULTS["mnist"]
-    config = load_config(values={"data": "mnist"}, overrides=["train.epochs=3"])
-    assert (config.network, config.train) == (network, replace(train, epochs=3))
-    config = load_config(overrides=["data=mnist", "network.bottleneck=7"])
-    assert (config.network, config.train) == (replace(network, bottleneck=7), train)
-
-
-def test_a_file_gives_way_to_values_and_these_to_overrides(tmp_path):
-    file = tmp_path / "run.toml"
-    file.write_text("seeds = 5\nbetas = [0.5]\n[train]\nepochs = 7\nbatch_size = 32\n")
-    config = load_config(file, {"train": {"epochs": 8}, "seeds": 6}, ["train.epochs=9"])
-    assert config.train is not None
-    assert (config.seeds, config.betas) == (6, [0.5])
-    assert (config.train.epochs, config.train.batch_size) == (9, 32)
-
-
-@pytest.mark.parametrize("data", list(DEFAULTS))
-def test_a_resolved_configuration_survives_toml(tmp_path, data):
-    given = ["betas=[0.1,1]", "evaluate.mode=sample", "options.aib.hidden=[8]"]
-    config = load_config(values={"data": data}, overrides=given)
-    file = tmp_path / "run.toml"
-    file.write_text(toml(asdict(config)))
-    again = load_config(file)
-    assert again == config
-    assert again.identity() == config.identity()
-    assert again.options == {"aib": {"hidden": [8]}}
+from narrows.runs import EvaluateConfig, Member, RunConfig, load_config
+from narrows.runs.defaults import DEFAULTS
+from narrows.training.published import PUBLISHED
 
 
 def leaves(value, path=()):
@@ -83,13 +28,16 @@ def leaves(value, path=()):
 
 def test_every_number_counts_for_the_identity():
     given = ["train.optimiser=sgd", "train.momentum=0.25"]
-    values = {"betas": [0.25, 0.5], "options": {"aib": {"averaging": 0.25}}}
+    options = {"aib": {"averaging": 0.25}}
+    values = {"methods": ["vib", "aib"], "betas": [0.25, 0.5], "options": options}
     config = load_config(values=values, overrides=given)
     plain = asdict(config)
     seen = {config.identity()}
-    paths = [path for path, _ in leaves(plain)]
+    # Of a dense network this share has to be 1.
+    numbers = [leaf for leaf in leaves(plain) if leaf[0][-1] != "channel_share"]
+    paths = [path for path, _ in numbers]
     assert len(paths) > 30
-    for path, value in leaves(plain):
+    for path, value in numbers:
         changed = json.loads(json.dumps(plain))
         target = changed
         for key in path[:-1]:
@@ -115,115 +63,168 @@ def shuffled(value):
 
 
 def test_the_identity_does_not_depend_on_order_or_spelling():
-    config = RunConfig(betas=[1], options={"aib": {"steps": 2, "averaging": 1}})
-    same = RunConfig(betas=[1.0], options={"aib": {"averaging": 1.0, "steps": 2}})
-    assert config.identity() == same.identity() == config.resolve().identity()
-    resolved = asdict(config.resolve())
-    assert load_config(values=shuffled(resolved)).identity() == config.identity()
-    tuples = RunConfig(betas=[1], options={"aib": {"hidden": (8, 8)}})
-    lists = RunConfig(betas=[1], options={"aib": {"hidden": [8, 8]}})
+    config = RunConfig(betas=[1], options={"aib": {"steps": 2, "averaging": 1}}).resolve()
+    same = RunConfig(betas=[1.0], options={"aib": {"averaging": 1.0, "steps": 2}}).resolve()
+    assert config.identity() == same.identity()
+    assert load_config(values=shuffled(asdict(config))).identity() == config.identity()
+    tuples = RunConfig(betas=[1], options={"aib": {"hidden": (8, 8)}}).resolve()
+    lists = RunConfig(betas=[1], options={"aib": {"hidden": [8, 8]}}).resolve()
     assert tuples.identity() == lists.identity() != config.identity()
 
 
 def test_the_identity_draws_no_random_numbers():
     before = torch.get_rng_state()
-    RunConfig(data="mnist").identity()
+    RunConfig(data="mnist").resolve().identity()
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_grid_is_the_given_one_except_for_a_method_without_beta():
-    config = RunConfig(betas=[0.1, 0.2])
-    assert [config.grid(m) for m in ("cross_entropy", "vib")] == [[0.0], [0.1, 0.2]]
-    assert RunConfig().grid("vib") == list(VIB.default_betas)
+def test_a_grid_is_the_methods_own_then_the_common_one_then_the_default():
+    config = RunConfig(methods=["cross_entropy", "vib", "aib"], betas=[0.1, 0.2])
+    same = {"vib": [0.1, 0.2], "aib": [0.1, 0.2]}
+    assert config.resolve().grids == {"cross_entropy": [0.0], **same}
+    single = replace(config, grids={"aib": [3.0]}).resolve().grids
+    assert single == {"cross_entropy": [0.0], "vib": [0.1, 0.2], "aib": [3.0]}
+    assert RunConfig(methods=["vib"]).resolve().grids == {"vib": list(VIB.default_betas)}
 
 
-REFUSED = {
-    "train.epocs=3": "train.epocs: Key 'epocs' not in 'TrainConfig'. Did you mean: 'epochs'",
-    "betta=3": "betta: Key 'betta' not in 'RunConfig'. Did you mean: 'betas'",
-    "train.epochs=three": "train.epochs: Value 'three' of type 'str' could not be converted to",
-    "train.epochs=2.5": "train.epochs: Value '2.5'",
-    "train.epochs=true": "train.epochs: Value 'True' of type 'bool'",
-    "train.epochs": "expected KEY=VALUE, like train.epochs=3, got 'train.epochs'",
-    "=3": "expected KEY=VALUE",
-    "betas=[1,": "cannot read the value in 'betas=[1,': ",
-    "betas=0.1": "betas: expected a list, like",
-    "methods=vib": "methods: expected a list, like",
-    "methods=[vibb]": "unknown method 'vibb'; did you mean 'vib'? Valid: vib, ",
-    "methods=[]": "methods is empty; valid: cross_entropy, ",
-    "methods=[vib,vib]": "methods are named twice: vib, vib",
-    "data=minst": "unknown data set 'minst'; did you mean 'mnist'",
-    "network.name=rnn": "unknown network 'rnn'; did you mean 'cnn'",
-    "network.encoder=[8,0]": "all widths of a network must be positive",
-    "seeds=0": "seeds must be at least 1, got 0",
-    "betas=[]": "betas is empty; leave it out",
-    "betas=[-1]": "beta must be finite and at least 0, got -1.0",
-    "betas=[nan]": "beta must be finite and at least 0, got nan",
-    "betas=[0.1,0.1]": "a beta is given twice in [0.1, 0.1]",
-    "train.learning_rate=0": "train.learning_rate must be positive and finite, got 0.0",
-    "evaluate.mode=median": "evaluate.mode: Invalid value 'median', expected one of ['mean', 'sam",
-    "evaluate.eps=[1.5]": "evaluate.eps must be radii in (0, 1] for images in [0, 1], got [1.5]",
-    "evaluate.eps=[]": "evaluate.eps must be radii",
-    "evaluate.pgd_steps=0": "evaluate.pgd_steps must be at least 1, got 0",
-    "evaluate.information_samples=1": "information_samples >= 2, got 1000 and 1",
-    "evaluate.noise_std=inf": "evaluate.noise_std must be positive and finite, got inf",
-    "evaluate=null": "evaluate: field 'evaluate' is not Optional",
-    "options.vibb.steps=2": "unknown method 'vibb'; did you mean 'vib'",
-    "options.aib.hiden=[2]": "unknown option of aib 'hiden'; did you mean 'hidden'? Valid: hid",
-    "options.aib.beta=2": "unknown option of aib 'beta'",
-    "options.aib.inputs=2": "unknown option of aib 'inputs'",
-    "options.confidence_penalty.steps=2": "confidence_penalty has no options, got",
-    "options.aib.steps=two": "options.aib.steps must be a whole number, got 'two'",
-    "options.aib.steps=1.5": "options.aib.steps must be a whole number, got 1.5",
-    "options.aib.steps=true": "options.aib.steps must be a whole number, got True",
-    "options.aib.steps=0": "AIB needs steps >= 1",
-    "options.aib.averaging=x": "options.aib.averaging must be a number, got 'x'",
-    "options.aib.hidden=64": "options.aib.hidden must be a list, each a whole number, got 64",
-    "options.aib.hidden=[a]": "options.aib.hidden must be a list, each a whole number, got ['a']",
-    "options.aib=3": "options.aib: ",
-}
+def test_a_network_is_the_methods_own_then_the_common_one_then_the_natural_one():
+    common, special = NetworkConfig(encoder=[8]), NetworkConfig(encoder=[9])
+    config = RunConfig(methods=["vib", "aib"], network=common, networks={"aib": special})
+    assert config.resolve().networks == {"vib": common, "aib": special}
+    natural = RunConfig(methods=["vib", "sfnn"]).resolve().networks
+    assert natural["vib"] == DEFAULTS["digits"][0]
+    assert (natural["sfnn"].name, natural["sfnn"].encoder) == ("binary", [64, 64])
 
 
-@pytest.mark.parametrize("override", list(REFUSED))
-def test_what_is_wrong_is_refused_by_name_in_one_line(override):
-    with pytest.raises(ConfigError) as raised:
-        load_config(overrides=[override])
-    assert REFUSED[override] in str(raised.value)
-    assert "\n" not in str(raised.value)
+def test_the_members_are_every_beta_with_every_seed():
+    config = RunConfig(methods=["vib"], betas=[0.5, 0.1], seeds=2, first_seed=5).resolve()
+    expected = [(0.5, 5), (0.5, 6), (0.1, 5), (0.1, 6)]
+    assert config.members("vib") == [Member("vib", beta, seed) for beta, seed in expected]
 
 
-def test_options_that_a_method_declares_are_those_it_may_be_given():
-    own = {"hidden", "steps", "selected", "averaging", "only_positive"}
-    assert set(declared_options(AIB)) == own
-    assert set(declared_options(VIB)) == {"samples"}
-    assert declared_options(METHODS["confidence_penalty"]) == {}
-    check_options("aib", {"hidden": (8, 8), "steps": 2, "selected": None, "averaging": 1})
-    for name, kind in METHODS.items():
-        for option in declared_options(kind):
-            with pytest.raises(ConfigError, match=rf"options\.{name}\.{option} must be "):
-                check_options(name, {option: {"of": "no type"}})
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_a_recipe_takes_the_place_of_the_data_sets_own_and_single_numbers_go_over_it(name):
+    config = load_config(values={"data": "mnist", "settings": name})
+    assert config.train == PUBLISHED[name]
+    assert config.networks["vib"] == DEFAULTS["mnist"][0]
+    assert config == RunConfig(data="mnist", settings=name).resolve()
+    changed = load_config(overrides=["data=mnist", f"settings={name}", "train.batch_size=77"])
+    assert changed.train == replace(PUBLISHED[name], batch_size=77)
+    # What is stored says every number, whatever name it came by.
+    given = RunConfig(data="mnist", train=PUBLISHED[name]).resolve()
+    assert given.identity() == config.identity()
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("settings", "message"),
     [
-        (b"train = [", "run.toml is not valid TOML: "),
-        (b"a = 1\na = 2", "run.toml is not valid TOML: "),
-        (b"\xff\xfe", "run.toml is not valid TOML: "),
-        (b"[train]\nepocs = 3", "train.epocs: Key 'epocs' not in 'TrainConfig'"),
-        (b"[options.aib]\nsteps = 2020-01-01", "options.aib.steps: "),
+        ({"methods": []}, "methods is empty; valid: cross_entropy, "),
+        ({"methods": ["vib", "vib"]}, "methods are named twice: vib, vib"),
+        ({"methods": ["vibb"]}, "unknown method 'vibb'; did you mean 'vib'?"),
+        ({"data": "minst"}, "unknown data set 'minst'; did you mean 'mnist'?"),
+        ({"grids": {"vibb": [1.0]}}, "unknown method 'vibb'"),
+        ({"networks": {"vibb": NetworkConfig()}}, "unknown method 'vibb'"),
+        ({"options": {"tradess": {}}}, "unknown method 'tradess'"),
+        ({"adversarial": "tradess"}, "unknown adversarial training 'tradess'"),
+        ({"settings": "vibb"}, "unknown training settings 'vibb'; did you mean 'vib'?"),
+        ({"seeds": 0}, "seeds must be at least 1, got 0"),
+        ({"first_seed": -1}, "first_seed must lie in 0..4294967296, got -1"),
+        ({"first_seed": 2**32 + 1}, "first_seed must lie in 0..4294967296"),
+        ({"validation_share": 1.0}, "validation_share must lie in (0, 1), got 1.0"),
+        ({"validation_share": 0.0}, "validation_share must lie in (0, 1), got 0.0"),
+        ({"betas": []}, "betas is empty; leave it out for each method's own grid"),
+        ({"betas": [-1.0]}, "beta must be finite and at least 0, got -1.0"),
+        ({"betas": [float("nan")]}, "beta must be finite and at least 0, got nan"),
+        ({"betas": [float("inf")]}, "beta must be finite and at least 0, got inf"),
+        ({"betas": [0.1, 0.1]}, "a beta is given twice in [0.1, 0.1]"),
+        ({"methods": [["vib"]]}, "methods must be names, got ['vib']"),
+        ({"betas": [[1.0]]}, "beta must be a number, got [1.0]"),
+        ({"grids": {"vib": []}}, "betas is empty"),
+        ({"grids": {"vib": [-2.0]}}, "beta must be finite and at least 0, got -2.0"),
     ],
 )
-def test_files_that_cannot_be_read_are_named(tmp_path, content, message):
-    file = tmp_path / "run.toml"
-    file.write_bytes(content)
+def test_what_cannot_be_a_run_is_refused(settings, message):
     with pytest.raises(ConfigError) as raised:
-        load_config(file)
+        RunConfig(**settings)
     assert message in str(raised.value)
-    assert "\n" not in str(raised.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot read .*none\.toml: No such file"):
-        load_config(tmp_path / "none.toml")
-    with pytest.raises(ConfigError, match=r"cannot read .*: Is a directory"):
-        load_config(Path(tmp_path))
+def test_the_smallest_and_largest_of_everything_are_accepted():
+    config = RunConfig(seeds=1, first_seed=2**32, validation_share=0.5, betas=[0.0])
+    assert config.resolve().members("vib") == [Member("vib", 0.0, 2**32)]
+
+
+def test_more_models_than_one_run_may_have_are_refused():
+    betas = [0.01 * (1 + i) for i in range(100)]
+    assert len(RunConfig(methods=["vib"], betas=betas, seeds=1000).resolve().grids["vib"]) == 100
+    for config in (
+        RunConfig(methods=["vib"], betas=betas, seeds=1001),
+        RunConfig(methods=["vib", "aib"], betas=betas, seeds=501),
+        RunConfig(seeds=10**12),
+    ):
+        with pytest.raises(ConfigError, match=r"this run has [\d,]+ models, more than the 100,000"):
+            config.resolve()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"eps": []}, "evaluate.eps must be radii in (0, 1] for images in [0, 1], got []"),
+        ({"eps": [0.0]}, "evaluate.eps must be radii"),
+        ({"eps": [0.1, 1.5]}, "got [0.1, 1.5]"),
+        ({"eps": [float("nan")]}, "evaluate.eps must be radii"),
+        ({"pgd_steps": 0}, "evaluate.pgd_steps must be at least 1, got 0"),
+        ({"pgd_restarts": 0}, "evaluate.pgd_restarts must be at least 1, got 0"),
+        ({"samples": 0}, "evaluate.samples must be at least 1, got 0"),
+        ({"attack_images": -1}, "attack_images >= 0 and information_samples >= 2, got -1 and 2000"),
+        ({"information_samples": 1}, "information_samples >= 2, got 1000 and 1"),
+        ({"noise_std": 0.0}, "evaluate.noise_std must be positive and finite, got 0.0"),
+        ({"noise_std": float("inf")}, "evaluate.noise_std must be positive and finite, got inf"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(settings, message):
+    with pytest.raises(ConfigError) as raised:
+        EvaluateConfig(**settings)
+    assert message in str(raised.value)
+
+
+def test_the_radius_of_short_tables_is_the_middle_one():
+    EvaluateConfig(eps=[1.0], attack_images=0, information_samples=2)
+    assert EvaluateConfig(eps=[0.1, 0.2, 0.3]).middle_eps == 0.2
+    assert EvaluateConfig(eps=[0.1, 0.2]).middle_eps == 0.2
+
+
+def test_one_model_of_a_run():
+    config = load_config(values={"methods": ["vib"], "betas": [0.1, 0.2], "seeds": 4})
+    assert config.only(0.3, 7).members("vib") == [Member("vib", 0.3, 7)]
+    plain = load_config(values={"methods": ["cross_entropy"]})
+    assert plain.only(None, 2).members("cross_entropy") == [Member("cross_entropy", 0.0, 2)]
+    assert plain.only(0, 2) == plain.only(None, 2)
+    single = load_config(values={"methods": ["vib"], "betas": [0.1]})
+    assert single.only(None, 0).members("vib") == [Member("vib", 0.1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("methods", "beta", "seed", "message"),
+    [
+        (["vib", "aib"], 0.1, 0, "one model has one method, not vib, aib; name it with --method"),
+        (["vib"], None, 0, "one model has one beta, not 0.001, "),
+        (["vib"], -1.0, 0, "beta must be finite and at least 0, got -1.0"),
+        (["cross_entropy"], 0.5, 0, "cross_entropy has no beta, got 0.5"),
+        (["vib"], 0.1, -1, "seed must lie in 0..4294967296, got -1"),
+        (["vib"], 0.1, 2**32 + 1, "seed must lie in 0..4294967296"),
+    ],
+)
+def test_what_is_not_one_model_is_refused(methods, beta, seed, message):
+    with pytest.raises(ConfigError) as raised:
+        load_config(values={"methods": methods}).only(beta, seed)
+    assert message in str(raised.value)
+
+
+def test_a_resolved_configuration_has_a_grid_and_a_network_for_each_method():
+    config = load_config(values={"methods": ["vib"]})
+    for gap in ({"grids": {}}, {"networks": {}}):
+        with pytest.raises(ConfigError, match="has no grid or no network for vib"):
+            replace(config, **gap)
+    with pytest.raises(ConfigError, match="unknown method 'vibb'"):
+        replace(config, methods=["vibb"])

@@ -1,31 +1,263 @@
+"""JSON that is whole when it is there, named where it is damaged, and one writer at a time."""
+
 import errno
+import hashlib
 import json
 import math
 import os
-import platform
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-import torch
-from narrows.experiments.store import Folder, environment, open_run, read_json
 
 from narrows.errors import StoreError
-from narrows.experiments import store
-
-CONFIG = {"data": "digits", "device": "cpu", "betas": [0.1, 1 / 3]}
+from narrows.runs import files
+from narrows.runs.files import (
+    locked_folder,
+    make_folder,
+    read_json,
+    read_lines,
+    write_json,
+    write_lines,
+)
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from narrows.experiments.store import open_run
-with open_run(Path(sys.argv[1]), {"data": "digits"}):
+from narrows.runs.files import locked_folder
+with locked_folder(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
+
+
+@dataclass(frozen=True)
+class Inner:
+    name: str
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Content:
+    count: int
+    parts: list[Inner]
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+CONTENT = Content(3, [Inner("a", 1 / 3), Inner("b")], {"x": 0.1})
+KIND = "list of parts"
+
+
+@pytest.fixture
+def path(tmp_path):
+    write_json(tmp_path / "a.json", KIND, CONTENT)
+    return tmp_path / "a.json"
+
+
+def sealed(content, **envelope) -> str:
+    """A file with a valid checksum of whatever content."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    sha256 = hashlib.sha256(canonical.encode()).hexdigest()
+    return json.dumps({"format": 2, "kind": KIND, "sha256": sha256, "content": content} | envelope)
+
+
+def message_of(path: Path, kind: str = KIND, content: type = Content) -> str:
+    """The one line that is said of a file that cannot be read."""
+    with pytest.raises(StoreError) as raised:
+        read_json(path, kind, content)
+    assert "\n" not in str(raised.value)
+    assert str(path) in str(raised.value)
+    return str(raised.value)
+
+
+def test_what_is_written_is_read_back(path):
+    assert read_json(path, KIND, Content) == CONTENT
+    assert [file.name for file in path.parent.iterdir()] == ["a.json"]
+    write_json(path, KIND, replace(CONTENT, count=4))
+    assert read_json(path, KIND, Content).count == 4
+    write_json(path, KIND, [1, {"a": None}])
+    assert read_json(path, KIND, list) == [1, {"a": None}]
+
+
+def test_the_layout_of_a_file_may_change_and_its_values_may_not(path):
+    plain = json.loads(path.read_text())
+    path.write_text(json.dumps(plain, indent=8, sort_keys=True))
+    assert read_json(path, KIND, Content) == CONTENT
+    plain["content"]["count"] = 5
+    path.write_text(json.dumps(plain))
+    assert "a.json is damaged: its contents have changed since they were written" in message_of(
+        path
+    )
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_any_flipped_bit_is_noticed(path, bit):
+    original = path.read_bytes()
+    # Between values a space may become a tab, say, which changes nothing.
+    for at in range(original.index(b'"sha256"'), len(original)):
+        if not original[at : at + 1].isspace():
+            flipped = bytearray(original)
+            flipped[at] ^= 1 << bit
+            path.write_bytes(flipped)
+            message_of(path)
+
+
+VALID = {"count": 3, "parts": [{"name": "a"}], "scores": {}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"parts": []}, "is not a valid list of parts: Object missing required field `count`"),
+        (VALID | {"count": "3"}, "Expected `int`, got `str` - at `$.count`"),
+        (VALID | {"count": 3.5}, "Expected `int`, got `float` - at `$.count`"),
+        (VALID | {"count": None}, "Expected `int`, got `null` - at `$.count`"),
+        (VALID | {"parts": {}}, "Expected `array`, got `object` - at `$.parts`"),
+        (VALID | {"parts": [{}]}, "missing required field `name` - at `$.parts[0]`"),
+        (VALID | {"parts": [{"name": 1}]}, "Expected `str`, got `int` - at `$.parts[0].name`"),
+        (VALID | {"scores": {"x": "1"}}, "Expected `float`, got `str` - at `$.scores"),
+        (VALID | {"scores": {"x": 10**400}}, "is not a valid list of parts"),
+        (VALID | {"scores": {"x": math.nan}}, "holds NaN or infinity, which JSON does not have"),
+        (VALID | {"scores": {"x": math.inf}}, "holds NaN or infinity"),
+        ([], "Expected `object`, got `array`"),
+        (None, "Expected `object`, got `null`"),
+        ("text", "Expected `object`, got `str`"),
+    ],
+)
+def test_a_field_of_another_type_is_named(path, content, message):
+    path.write_text(sealed(content))
+    assert message in message_of(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not JSON, expected a list of parts"),
+        (b"{", "is not JSON"),
+        (b'{"format": 2, "kind": "x", "sha256": "", "content": {', "is not JSON"),
+        (b"\xff\xfe\x00", "is not JSON"),
+        (b"\x00" * 100, "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b'{"a":' * 100_000, "is not JSON"),
+        (b'{"sha256": "", "format": ' + b"9" * 5000 + b"}", "is not JSON"),
+        (b"[1]", "it has no checksum"),
+        (b"3", "it has no checksum"),
+        (b'{"count": 3}', "scripts/convert_runs.py"),
+        (b'{"sha256": ""}', "missing required field"),
+        (b'{"sha256": 3, "format": 2, "kind": "a", "content": 1}', "Expected `str`, got `int`"),
+    ],
+)
+def test_what_is_no_such_file_is_named(path, content, message):
+    path.write_bytes(content)
+    assert message in message_of(path)
+
+
+@pytest.mark.parametrize("depth", [50, 500, 5000, 50_000])
+def test_nesting_without_end_is_one_line(path, depth):
+    nested = "[" * depth + "]" * depth
+    canonical = f'{{"count":3,"parts":{nested}}}'
+    sha256 = hashlib.sha256(canonical.encode()).hexdigest()
+    envelope = f'{{"format": 2, "kind": "{KIND}", "sha256": "{sha256}", "content": {canonical}}}'
+    path.write_text(envelope)
+    message_of(path)
+
+
+def test_a_file_of_another_kind_or_of_a_newer_version_is_named(path):
+    assert message_of(path, "configuration").endswith(
+        "a.json is a list of parts, expected a configuration"
+    )
+    path.write_text(sealed(VALID, format=3))
+    assert "written by a newer version of narrows (layout 3, this version knows 2)" in message_of(
+        path
+    )
+    path.write_text(sealed(VALID, format="2"))
+    assert "Expected `int`, got `str` - at `$.format`" in message_of(path)
+
+
+def test_keys_of_a_newer_version_are_ignored_and_older_files_take_defaults(path):
+    path.write_text(sealed(VALID | {"added": [1]}, more=2))
+    assert read_json(path, KIND, Content) == Content(3, [Inner("a")])
+    path.write_text(sealed({"count": 1, "parts": []}))
+    assert read_json(path, KIND, Content) == Content(1, [])
+
+
+def test_a_file_that_cannot_be_opened_is_named(path, tmp_path, monkeypatch):
+    assert "there is no" in message_of(tmp_path / "b.json")
+    assert "there is no" in message_of(path / "c.json")
+    assert "cannot read" in message_of(tmp_path)
+    monkeypatch.setattr(files, "_LARGEST_FILE", 10)
+    assert "is larger than 1 GiB, expected a list of parts" in message_of(path)
+
+
+def test_numbers_that_json_does_not_know_are_never_written(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", KIND, {"accuracy": math.nan})
+    with pytest.raises(ValueError, match="JSON"):
+        write_lines(tmp_path / "a.jsonl", [{"loss": math.inf}])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_are_read_back(tmp_path):
+    path, records = tmp_path / "a.jsonl", [Inner("a", 0.1), Inner("b\nc")]
+    write_lines(path, records)
+    assert read_lines(path, KIND, Inner) == records
+    assert path.read_text().count("\n") == 2
+    write_lines(path, [])
+    assert read_lines(path, KIND, Inner) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2, is not JSON"),
+        ("[1]", "line 2, is not a valid list of parts: Expected `object`, got `array`"),
+        ("", "line 2, is not JSON"),
+        ('{"name": "b"}', "line 2, is damaged: it has changed since it was written"),
+        ('{"name": "b", "crc32": 3}', "line 2, is damaged"),
+        ('{"name": "b", "crc32": NaN}', "line 2, is damaged"),
+        ('{"name": NaN, "crc32": "00000000"}', "line 2, holds NaN or infinity"),
+        ('{"a": ' * 100_000, "line 2, is not JSON"),
+    ],
+)
+def test_a_damaged_line_is_named_by_its_number(tmp_path, line, message):
+    path = tmp_path / "a.jsonl"
+    write_lines(path, [Inner("a"), Inner("b"), Inner("c")])
+    first, _, last = path.read_text().splitlines()
+    path.write_text("\n".join([first, line, last]))
+    with pytest.raises(StoreError) as raised:
+        read_lines(path, KIND, Inner)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_line_of_another_type_is_named(tmp_path):
+    path = tmp_path / "a.jsonl"
+    write_lines(path, [{"name": "a"}, {"name": 3}])
+    with pytest.raises(StoreError, match=r"line 2, is not a valid list of parts: Expected `str`"):
+        read_lines(path, KIND, Inner)
+    write_lines(path, [{"name": "a", "added": 3}])
+    assert read_lines(path, KIND, Inner) == [Inner("a")]
+
+
+def test_a_changed_digit_in_a_line_is_noticed(tmp_path):
+    path = tmp_path / "a.jsonl"
+    write_lines(path, [Inner("a", 0.25)])
+    path.write_text(path.read_text().replace("0.25", "0.26"))
+    with pytest.raises(StoreError, match="line 1, is damaged"):
+        read_lines(path, KIND, Inner)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for path in (tmp_path / "file", tmp_path / "file" / "run", Path("/proc/run")):
+        with pytest.raises(StoreError, match=f"cannot create {path}: .*--out"):
+            make_folder(path)
+    assert make_folder(tmp_path / "a" / "b").is_dir()
+    assert make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
 
 
 def test_a_folder_in_use_is_refused_until_its_process_is_gone(tmp_path):
@@ -36,7 +268,7 @@ def test_a_folder_in_use_is_refused_until_its_process_is_gone(tmp_path):
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(StoreError) as raised, open_run(folder, {"data": "digits"}):
+        with pytest.raises(StoreError) as raised, locked_folder(folder):
             pass
         message = f"{folder} is in use by another process; wait for it, or choose another --out"
         assert str(raised.value) == message
@@ -45,45 +277,35 @@ def test_a_folder_in_use_is_refused_until_its_process_is_gone(tmp_path):
         holder.wait()
         holder.stdout.close()
     started = time.monotonic()
-    with open_run(folder, {"data": "digits"}) as opened:
-        assert opened.read("config.json") == {"data": "digits"}
+    with locked_folder(folder) as opened:
+        assert opened == folder
     assert time.monotonic() - started < 5
 
 
-def test_one_process_cannot_open_a_folder_twice_but_again_later(tmp_path):
-    def open_briefly() -> None:
-        with open_run(tmp_path, CONFIG):
+def test_one_process_cannot_lock_a_folder_twice_but_again_later(tmp_path):
+    def lock_briefly() -> None:
+        with locked_folder(tmp_path):
             pass
 
-    with open_run(tmp_path, CONFIG), pytest.raises(StoreError, match="in use"):
-        open_briefly()
-    open_briefly()
+    with locked_folder(tmp_path), pytest.raises(StoreError, match="in use"):
+        lock_briefly()
+    lock_briefly()
 
 
 def test_the_lock_is_released_after_an_error(tmp_path):
-    with pytest.raises(ValueError, match="inside"), open_run(tmp_path, CONFIG):
+    with pytest.raises(ValueError, match="inside"), locked_folder(tmp_path):
         raise ValueError("inside")
-    with open_run(tmp_path, CONFIG):
+    with locked_folder(tmp_path):
         pass
-
-
-def test_a_folder_of_another_run_is_refused_and_stays_what_it_was(tmp_path):
-    with open_run(tmp_path, CONFIG):
-        pass
-    with pytest.raises(StoreError, match="holds another run"), open_run(tmp_path, {"data": "toy"}):
-        pass
-    assert read_json(tmp_path / "config.json") == CONFIG
-    with open_run(tmp_path, {**CONFIG, "betas": (0.1, 1 / 3)}) as again:  # as JSON, the same
-        assert again.path == tmp_path
 
 
 def test_left_overs_of_a_killed_write_are_cleared_away(tmp_path):
     (tmp_path / "vib").mkdir()
-    left = tmp_path / "vib" / ".checkpoint.safetensors.123.tmp"
-    left.write_bytes(b"half")
+    left_over = tmp_path / "vib" / ".checkpoint.safetensors.123.tmp"
+    left_over.write_bytes(b"half")
     (tmp_path / "vib" / "notes.tmp").write_text("not ours")
-    with open_run(tmp_path, CONFIG):
-        assert not left.exists()
+    with locked_folder(tmp_path):
+        assert not left_over.exists()
     assert (tmp_path / "vib" / "notes.tmp").exists()
 
 
@@ -92,138 +314,6 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, error):
     def fail(self, timeout):
         raise error
 
-    monkeypatch.setattr(store.FileLock, "acquire", fail)
-    with pytest.raises(StoreError, match=f"cannot lock {tmp_path}: "), open_run(tmp_path, CONFIG):
+    monkeypatch.setattr(files.FileLock, "acquire", fail)
+    with pytest.raises(StoreError, match=f"cannot lock {tmp_path}: "), locked_folder(tmp_path):
         pass
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    for path in (tmp_path / "file", tmp_path / "file" / "run", Path("/proc/run")):
-        with pytest.raises(StoreError, match=f"cannot create {path}: .*--out"):
-            Folder(path)
-
-
-def test_json_is_written_whole_and_read_back(tmp_path):
-    folder = Folder(tmp_path).sub("vib")
-    assert not folder.done
-    folder.write("done.json", CONFIG)
-    assert folder.done
-    assert folder.read("done.json") == CONFIG
-    folder.write_lines("history.jsonl", [{"epoch": 0}, {"epoch": 1}])
-    lines = folder.file("history.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [{"epoch": 0}, {"epoch": 1}]
-    assert sorted(p.name for p in folder.path.iterdir()) == ["done.json", "history.jsonl"]
-
-
-def test_numbers_that_json_does_not_know_are_never_written(tmp_path):
-    folder = Folder(tmp_path)
-    with pytest.raises(ValueError, match="JSON"):
-        folder.write("results.json", {"accuracy": math.nan})
-    with pytest.raises(ValueError, match="JSON"):
-        folder.write_lines("history.jsonl", [{"loss": math.inf}])
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_json_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(StoreError, match=r"there is no .*a\.json; is .* the folder of a run"):
-        read_json(tmp_path / "a.json")
-    for content in (b"{", b"\xff"):
-        (tmp_path / "a.json").write_bytes(content)
-        with pytest.raises(StoreError, match=r"cannot read .*a\.json: "):
-            read_json(tmp_path / "a.json")
-
-
-def test_the_environment_says_what_a_number_may_depend_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/usr/bin/narrows", "run", "--out", "my runs"])
-    with open_run(tmp_path, CONFIG) as folder:
-        found = folder.read("environment.json")
-    assert found["torch"] == torch.__version__
-    assert found["python"] == platform.python_version()
-    assert found["threads"] == torch.get_num_threads()
-    assert found["command"] == "narrows run --out 'my runs'"
-    assert found["accelerator"] is None
-    assert "cores" in found["processor"]
-    with open_run(tmp_path, CONFIG) as folder:
-        assert folder.read("environment.json") == found
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    command = ["git", "-C", str(folder), *identity, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def checkout(root: Path, inside: str) -> Path:
-    """A repository of one commit, and a copy of the store's file somewhere inside of it."""
-    file = root / inside / "store.py"
-    file.parent.mkdir(parents=True)
-    file.write_text("code\n")
-    (root / "README").write_text("a repository\n")
-    git(root, "init", "-q")
-    git(root, "add", "README")
-    git(root, "commit", "-q", "-m", "first")
-    return file
-
-
-def test_the_commit_is_that_of_the_checkout_the_package_runs_from(tmp_path):
-    file = checkout(tmp_path, "src/narrows/experiments")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-q", "-m", "second")
-    git(tmp_path, "tag", "-a", "v1", "-m", "a tag")
-    commit = git(tmp_path, "rev-parse", "--short=12", "HEAD")
-    assert store._git_commit(file) == commit
-    file.write_text("changed\n")
-    assert store._git_commit(file) == f"{commit}-dirty"
-
-
-@pytest.mark.parametrize(
-    "inside", ["venv/lib/python3.12/site-packages/narrows/experiments", "src/narrows/experiments"]
-)
-def test_an_installed_copy_does_not_report_the_repository_around_it(tmp_path, inside):
-    assert store._git_commit(checkout(tmp_path, inside)) is None
-
-
-def test_a_copy_that_another_repository_tracks_is_not_its_commit(tmp_path):
-    file = checkout(tmp_path, "vendor/narrows/experiments")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-q", "-m", "vendored")
-    assert store._git_commit(file) is None
-
-
-def test_without_a_repository_or_without_git_there_is_no_commit(tmp_path, monkeypatch):
-    (tmp_path / "store.py").write_text("")
-    assert store._git_commit(tmp_path / "store.py") is None
-    monkeypatch.setenv("PATH", "")
-    assert environment("cpu")["git_commit"] is None
-
-
-def test_the_git_of_a_surrounding_hook_does_not_mislead(tmp_path, monkeypatch):
-    inner = tmp_path / "inner"
-    file = checkout(inner, "src/narrows/experiments")
-    git(inner, "add", ".")
-    git(inner, "commit", "-q", "-m", "second")
-    expected = store._git_commit(file)
-    checkout(tmp_path / "outer", "other")
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "outer" / ".git"))
-    assert store._git_commit(file) == expected
-    assert expected is not None
-
-
-def test_going_on_elsewhere_is_recorded_and_reading_a_finished_run_is_not(tmp_path, monkeypatch):
-    surroundings = {"torch": "1", "threads": 2, "command": "narrows run", "started": "then"}
-    monkeypatch.setattr(store, "environment", lambda device: dict(surroundings))
-
-    def reopen():
-        with open_run(tmp_path / "run", {}) as folder:
-            return folder.read("environment.json"), folder
-
-    assert "resumed" not in reopen()[0]
-    surroundings |= {"started": "later", "command": "narrows run --quiet"}
-    assert "resumed" not in reopen()[0]
-    surroundings["torch"] = "2"
-    recorded, folder = reopen()
-    assert (recorded["torch"], [now["torch"] for now in recorded["resumed"]]) == ("1", ["2"])
-    folder.write("done.json", {})
-    surroundings["torch"] = "3"
-    assert len(reopen()[0]["resumed"]) == 1

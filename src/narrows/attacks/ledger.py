@@ -341,7 +341,8 @@ class Ledger:
         tensors, header = load_tensors(path, x.device, _KIND)
         if not isinstance(header, dict) or header.get("kind") != _KIND:
             raise CheckpointError(f"{path} is a file of this library, but not a ledger")
-        ledger = cls(x, y, None, header.get("norm", "linf"), target=target)
+        norm: Norm = "l2" if header.get("norm") == "l2" else "linf"
+        ledger = cls(x, y, None, norm, target=target)
         if header.get("digest") != digest(x, y, model, target):
             raise InputError(_FOREIGN.format(source=path))
         try:

@@ -13,23 +13,26 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from narrows.attacks import Attack, FixedEps, Ledger
 from narrows.attacks import norms as geometry
-from narrows.attacks._entrance import first_look
-from narrows.attacks._query import Verdict, frozen
-from narrows.audit._claim import Budget, Claim
+from narrows.audit._budget import Budget
+from narrows.audit._claim import Claim, Judged
 from narrows.audit.views import build_view
+from narrows.checks import ArrayLike
 from narrows.errors import InputError
 from narrows.types import AttackResult, Norm
 
 __all__ = ["Case", "attack_name"]
 
-_FEW = 8  # images on which relatives are tried
+# Fields of an attack that say where and in what it works, not how.
+_SETTING = ("norm", "eps", "draws", "verify_draws", "common_noise", "chunk", "seed")
 
 
 class Case(Claim):
@@ -46,16 +49,23 @@ class Case(Claim):
         siblings: the same model trained from other seeds.
         seed: of every attack.
 
+    Attributes:
+        ledger: the worst attempt at each image.
+        seen: share of the images at which an attack on a view fooled that view.
+        wavering: `[n]` bool, images at which a deterministic model was fooled at one look and not
+            at the next.
+
     Raises:
         ConfigError: for an unknown budget or norm, or an eps that means 0-255 images.
-        InputError: for images or labels that don't fit each other or the model, or NaN logits.
+        InputError: for images or labels that don't fit each other or the model, or a model that
+            returns NaN for all images.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        x: Tensor,
-        y: Tensor,
+        x: ArrayLike,
+        y: ArrayLike,
         *,
         eps: float,
         norm: Norm = "linf",
@@ -64,29 +74,34 @@ class Case(Claim):
         siblings: Sequence[nn.Module] = (),
         seed: int = 0,
     ) -> None:
-        super().__init__(model, x, y, eps=eps, norm=norm, budget=budget, seed=seed)
-        self.twin, self.siblings = twin, tuple(siblings)
-        self._check_relatives()
-        self.ledger = Ledger(self.x, self.y, model, norm)
+        super().__init__(
+            *(model, x, y),
+            **{"eps": eps, "norm": norm, "budget": budget, "seed": seed},
+            twin=twin,
+            siblings=siblings,
+        )
+        self.ledger = Ledger(self.x, self.y, self.model, norm)
         self.seen: dict[tuple[Attack, str], float] = {}
         self.entered: set[str] = set()
+        self.wavering = torch.zeros_like(self.clean)
         self._views: dict[str, nn.Module | None] = {}
         self._results: dict[tuple[Attack, str], AttackResult] = {}
-        self._enter("no attack", None, self.x, self.verdict, torch.arange(len(self.x)))
+        everyone = torch.arange(len(self.x), device=self.x.device)
+        self._enter("no attack", None, self.x, self.verdict, everyone)
 
-    def _check_relatives(self) -> None:
-        """Refuse twin and siblings of another kind now, not when their turn comes."""
-        for kind, other in (("twin", self.twin), *(("sibling", one) for one in self.siblings)):
-            if other is None:
-                continue
-            with self.quiet(), frozen(other):
-                classes = first_look(other, self.x[:_FEW]).shape[1]
-            if classes != self.classes:
-                raise InputError(
-                    f"a {kind} must tell the same {self.classes} classes apart as the model, this "
-                    f"one has {classes}; pass the same network without the defence, or from "
-                    "another seed"
-                )
+    def witnessed(self) -> dict[str, Any]:
+        """What was seen of the model by the way, for an audit that goes on later."""
+        return {
+            "stateful": self.stateful,
+            "undefined": self.subject.undefined.tolist(),
+            "wavering": self.wavering.tolist(),
+        }
+
+    def witness(self, seen: Mapping[str, Any]) -> None:
+        """Take over what another session has seen; see `witnessed`."""
+        self.stateful = bool(seen["stateful"])
+        for name, images in (("undefined", self.subject.undefined), ("wavering", self.wavering)):
+            images |= torch.tensor(seen[name], device=images.device).view_as(images)
 
     @property
     def survivors(self) -> Tensor:
@@ -171,21 +186,20 @@ class Case(Claim):
         x = self.x[rows]
         delta = geometry.project(x_adv.to(x.dtype) - x, self.norm, self.eps)
         x_adv = (x + delta).clamp(0, 1)
-        verdict = self._judge(x_adv, self.y[rows])
-        return self._enter(name, attack, x_adv, verdict, rows, made, key)
+        judged = self.judge(x_adv, self.y[rows])
+        return self._enter(name, attack, x_adv, judged, rows, made, key)
 
     def _enter(
         self,
         name: str,
         attack: Attack | None,
         x_adv: Tensor,
-        verdict: Verdict,
+        judged: Judged,
         rows: Tensor,
         made: AttackResult | None = None,
         key: str = "",
     ) -> AttackResult:
-        rows = rows.to(self.x.device)
-        success = verdict.fooled | ~self.clean[rows]
+        success = judged.fooled | ~self.clean[rows]
         size = geometry.size(x_adv - self.x[rows], self.norm).masked_fill(~success, math.inf)
         draws = self.budget.verify_draws if self.stochastic else 1
         result = AttackResult(
@@ -194,27 +208,29 @@ class Case(Claim):
             size.masked_fill(~self.clean[rows], 0),
             len(rows) * draws + (made.forwards if made else 0),
             made.backwards if made else 0,
-            verdict.fooled_rate,
+            judged.fooled_rate,
         )
         return self._confirm(name, attack or name, result, rows, key)
 
     def _confirm(
         self, name: str, attack: object, result: AttackResult, rows: Tensor, key: str = ""
     ) -> AttackResult:
-        """Enter a result, of a stochastic model after another look at whatever fooled it.
+        """Enter a result after another look at whatever fooled the model, as it was at first.
 
-        The best of many attempts is selected, so one verdict would count luck. What `run` made has
-        a `key`: made again, after an audit was broken off, it is not entered again. Anything else
-        is known by its name and by how often that has been entered.
+        The best of many attempts is selected, so that one verdict of a stochastic model would count
+        luck; and what a model said during an attack may depend on what it was asked before. What
+        `run` made has a `key`: made again, after an audit was broken off, it is not entered again.
+        Anything else is known by its name and by how often that has been entered.
         """
         known = key or f"{name} {sum(entry.name == name for entry in self.ledger.entries)}"
-        found = (result.success & self.clean[rows]).nonzero().squeeze(1)
-        if self.stochastic and len(found):
+        fooled = (result.success & self.clean[rows]).nonzero().squeeze(1)
+        if len(fooled):
             seed = self.seed + _number(known)
-            again = self._judge(result.x_adv[found], self.y[rows[found]], seed)
-            lost = found[~again.fooled]
+            again = self.judge(result.x_adv[fooled], self.y[rows[fooled]], seed)
+            lost = fooled[~again.fooled]
             result.success[lost] = False
             result.distance[lost] = math.inf
+            self.wavering[rows[lost]] |= not self.stochastic
         if key not in self.entered:
             self.ledger.record(name, attack, result, rows)
         if key:
@@ -228,12 +244,18 @@ def _number(name: str) -> int:
 
 
 def attack_name(attack: Attack) -> str:
-    """What a reader calls an attack: its class, and the settings that make a difference."""
-    shown = {
-        key: getattr(attack, key)
-        for key in ("loss", "steps", "restarts", "queries")
-        if getattr(attack, key, None) is not None
-    }
-    inside = ", ".join(f"{key}={value}" for key, value in shown.items())
-    draws = f", draws={attack.draws}" if attack.draws > 1 else ""
-    return f"{type(attack).__name__}({inside}{draws})"
+    """What a reader calls an attack: its class, and the settings that are not its defaults.
+
+    >>> from narrows.attacks import PGD
+    >>> attack_name(PGD(eps=0.1, steps=10, restarts=2, loss="margin", draws=3))
+    'PGD(steps=10, restarts=2, loss=margin, draws=3)'
+    """
+    shown = [
+        f"{field.name}={value}"
+        for field in fields(attack)
+        if field.name not in _SETTING
+        and isinstance(value := getattr(attack, field.name), str | int | float)
+        and value != field.default
+    ]
+    draws = [f"draws={attack.draws}"] if attack.draws > 1 else []
+    return f"{type(attack).__name__}({', '.join(shown + draws)})"

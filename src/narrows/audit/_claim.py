@@ -1,96 +1,76 @@
 """What an audit examines: a model, images and a radius, a budget, and verdicts of the model.
 
-Verdicts are made quietly: in evaluation mode, from one seed, and with the model, its state and the
-random generators left as they were found.
+Verdicts are made quietly: in evaluation mode, from one seed, and with the model, what it remembers
+and the random generators left as they were found.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks import PGD, Query
-from narrows.attacks._entrance import check_case, check_reach, is_stochastic
-from narrows.attacks._query import Verdict, frozen
-from narrows.attacks._suspicions import are_probabilities, drift
-from narrows.errors import ConfigError, unknown_name
-from narrows.models.outputs import logits_of
+from narrows.attacks import PGD
+from narrows.attacks._base import check_reach
+from narrows.attacks._suspicions import are_probabilities
+from narrows.audit._budget import Budget, resolve_budget
+from narrows.audit._door import (
+    attacked,
+    batch_dependence,
+    check_classifier,
+    moved,
+    nearby,
+    spread_rows,
+)
+from narrows.audit._state import State
+from narrows.audit._subject import Subject, defined, held, unwrapped
+from narrows.checks import ArrayLike, check_count, check_images, check_labels, check_number
+from narrows.errors import ConfigError, InputError
+from narrows.models.bottleneck import draw_logits
+from narrows.models.outputs import average_logits
 from narrows.types import Norm
 
-__all__ = ["BUDGETS", "Budget", "Claim", "gray_radius", "resolve_budget"]
+__all__ = ["Claim", "Judged", "gray_radius"]
 
 _BLOCK = 1024
-_PROBE = 64
+_PROBE = 64  # images at which noise is looked for, and that are looked at again at the end
+_COMPANIONS = 16
+_NAMED = 10
 
 
-@dataclass(frozen=True)
-class Budget:
-    """How much an audit may spend.
+class Judged(NamedTuple):
+    """What the model makes of images `[b, ...]`, on fresh draws where it is stochastic.
 
-    Args:
-        images: how many of the given images are attacked, the first ones.
-        steps: gradient steps of one attack.
-        restarts: of the attacks that restart.
-        queries: of an attack without gradients, per image.
-        draws: of a stochastic model's noise, per gradient.
-        verify_draws: fresh ones on which success is judged.
-        directions: in which finite differences are taken, per step.
-        thorough: whether every remedy is tried, also where no check failed.
-
-    Raises:
-        ConfigError: for a number below 1.
+    Attributes:
+        logits: `[b, C]`, averaged in probability over the draws.
+        fooled: `[b]` bool, whether their largest is another class than the label.
+        fooled_rate: `[b]`, share of single draws that are wrong.
     """
 
-    images: int
-    steps: int
-    restarts: int
-    queries: int
-    draws: int
-    verify_draws: int
-    directions: int
-    thorough: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value < 1 and name != "thorough":
-                raise ConfigError(f"a budget's {name} must be at least 1, got {value}")
-
-    def with_images(self, images: int) -> Budget:
-        """The same for another number of images."""
-        return replace(self, images=images)
-
-
-BUDGETS: dict[str, Budget] = {
-    "fast": Budget(100, 20, 3, 500, 8, 50, 32),
-    "standard": Budget(1000, 40, 5, 2000, 16, 100, 64),
-    "full": Budget(10_000, 100, 20, 5000, 32, 200, 128, thorough=True),
-}
-
-
-def resolve_budget(budget: str | Budget) -> Budget:
-    """A budget of one's own, or one of `BUDGETS` by name.
-
-    Raises:
-        ConfigError: listing the valid names.
-    """
-    if isinstance(budget, Budget):
-        return budget
-    if budget not in BUDGETS:
-        raise unknown_name("budget", budget, BUDGETS)
-    return BUDGETS[budget]
+    logits: Tensor
+    fooled: Tensor
+    fooled_rate: Tensor
 
 
 class Claim:
     """A model said to be robust at these images within this radius; `Case` finds what is against.
 
     Attributes:
-        drift: names of the tensors that the model changes in use.
-        stochastic: whether two passes over the same images differ.
+        model: the model itself, for those who know it.
+        subject: the model as the audit asks it.
+        x: `[n, ...]` images in float32 at least, without those that the model cannot judge.
+        y: `[n]` int64 labels.
+        left_out: numbers of the given images at which the model returns no number.
+        drift: names of the tensors that one pass in evaluation mode changes.
+        memories: names of other attributes that it changes.
+        stateful: whether answers to the same images were seen to change with use.
+        stochastic: whether two passes over the same images differ, clean or perturbed.
+        batch: how an answer depends on the rest of the batch; empty where it does not.
         verdict: of the model, on the images as they are.
         clean: `[n]` bool, whether they are classified correctly.
         probabilities: whether the model returns probabilities, not logits.
@@ -99,45 +79,128 @@ class Claim:
     def __init__(
         self,
         model: nn.Module,
-        x: Tensor,
-        y: Tensor,
+        x: ArrayLike,
+        y: ArrayLike,
         *,
         eps: float,
         norm: Norm,
         budget: str | Budget,
+        twin: nn.Module | None,
+        siblings: Sequence[nn.Module],
         seed: int,
     ) -> None:
         self.budget = resolve_budget(budget)
-        PGD(norm=norm, eps=eps)  # refuses a norm or an eps that there is not
+        eps = check_number(eps, "eps")
         if eps == 0:
             raise ConfigError("eps must be positive: nothing can be attacked within eps = 0")
-        x, labels, _ = check_case(x, y, model=model)
-        check_reach(eps, norm, x)
-        self.model, self.eps, self.seed = model, eps, seed
+        PGD(norm=norm, eps=eps)  # refuses a norm or an eps that there is not
+        check_count(seed, "seed", -(2**62))
+        if not isinstance(model, nn.Module):
+            kind = type(model).__name__
+            raise InputError(f"a model must be a torch.nn.Module, got {kind}; wrap it in one")
+        self.model, self.eps, self.seed = unwrapped(model), eps, seed
         self.norm: Norm = norm
+        weights = [part for part in self.model.parameters() if part.is_floating_point()]
+        images = check_images(x, like=weights[0] if weights else None)
+        labels = check_labels(y, count=len(images)).to(images.device)
+        check_reach(eps, norm, images)
         # Copies, because a tensor made in inference mode can have no gradient.
         with torch.inference_mode(False):
-            self.x = x[: self.budget.images].detach().clone()
+            images = images[: self.budget.images].clone()
             self.y = labels[: self.budget.images].clone()
-        self.drift: list[str] = []
-        with self.quiet():
-            self.drift = drift(model, self.x)
-        with self.quiet():
-            self.stochastic = is_stochastic(model, self.x)
-        self.verdict = self._judge(self.x, self.y)
+            self.x = images.to(torch.promote_types(images.dtype, torch.float32))
+            self._state = State(self.model)
+        self._takes = images.dtype
+        self._first: Tensor | None = None
+        self.stateful = False
+        self.twin: Subject | None = None
+        self.siblings: tuple[Subject, ...] = ()
+        self._meet()
+        self.verdict = self.judge(self.x, self.y)
         self.logits, self.clean = self.verdict.logits, ~self.verdict.fooled
-        self.classes = self.logits.shape[1]
+        first, again = (self._look(self.x[self._probe], seed) for _ in range(2))
+        # Noise from torch's generator is the same under one seed; any other cannot be compared.
+        self._first = None if moved(first, again) else first
+        self.twin = None if twin is None else self._relative("twin", twin)
+        self.siblings = tuple(self._relative("sibling", sibling) for sibling in siblings)
+
+    def _meet(self) -> None:
+        """Find out what kind of model this is; leave out the images that it cannot judge."""
+        self.subject = Subject(self.model, self._takes, self.x, self.y)
         with self.quiet():
-            self.probabilities = are_probabilities(logits_of(model, self.x[:_PROBE]))
+            self.classes = check_classifier(self.subject, self.x)
+            self.drift = self._state.changed_tensors()
+            self.memories = [name for name in self._state.changed() if name not in self.drift]
+        check_labels(self.y, classes=self.classes)
+        self._leave_out()
+        rows = self._probe = spread_rows(len(self.x), _PROBE, self.x.device)
+        x, y = self.x[rows], self.y[rows]
+        self.stochastic = self._varies(nearby(x, self.norm, self.eps, self.seed))
+        self.batch = batch_dependence(self.subject, self.x, self._look, stochastic=self.stochastic)
+        if self.batch:
+            self.subject.companions = self.x[:_COMPANIONS]
+        if not self.stochastic:
+            with self.restored():
+                points = attacked(self.subject, x, y, self.norm, self.eps)
+            self.stochastic = self._varies(points)
+        with self.quiet():
+            self.probabilities = are_probabilities(self.subject(self.x[:_PROBE]))
+
+    def _leave_out(self) -> None:
+        with self.quiet():
+            answers = [defined(self.subject.raw(part)) for part in self.x.split(_BLOCK)]
+        kept = torch.cat(answers)
+        self.left_out: list[int] = (~kept).nonzero().squeeze(1).tolist()
+        if not kept.any():
+            raise InputError(
+                f"the model returned NaN or infinity for all {len(kept)} images; nothing can be "
+                "said about it"
+            )
+        if self.left_out:
+            self.x, self.y = self.x[kept], self.y[kept]
+            self.subject = Subject(self.model, self._takes, self.x, self.y)
+
+    def _varies(self, points: list[Tensor]) -> bool:
+        return any(
+            not torch.equal(self._look(x, self.seed), self._look(x, self.seed + 1)) for x in points
+        )
+
+    def _relative(self, kind: str, model: nn.Module) -> Subject:
+        """Refuse a twin or sibling of another kind now, not when its turn comes."""
+        if not isinstance(model, nn.Module):
+            raise InputError(f"a {kind} must be a torch.nn.Module, got {type(model).__name__}")
+        model = unwrapped(model)
+        subject = Subject(model, self._takes, self.x, self.y)
+        with self.quiet(), held(model):
+            classes = check_classifier(subject, self.x)
+            sample = self.x[:_COMPANIONS]
+            noisy = not torch.equal(subject(sample), subject(sample))
+            batch = batch_dependence(subject, self.x, lambda x, seed: subject(x), stochastic=noisy)
+        if classes != self.classes:
+            raise InputError(
+                f"a {kind} must tell the same {self.classes} classes apart as the model, this "
+                f"one has {classes}; pass the same network without the defence, or from "
+                "another seed"
+            )
+        if batch:
+            subject.companions = self.x[:_COMPANIONS]
+        return subject
+
+    def _devices(self) -> list[torch.device]:
+        return [self.x.device] if self.x.is_cuda else []
+
+    def _look(self, x: Tensor, seed: int) -> Tensor:
+        """Logits of one pass over `x: [b, ...]` by a model that remembers nothing."""
+        with self.quiet():
+            torch.manual_seed(seed)
+            return self.subject(x)
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """Evaluation mode, no gradients, one seed; model, modes and generators left as found."""
-        devices = [self.x.device] if self.x.is_cuda else []
+        """Evaluation mode, no gradients, one seed; model and generators left as found."""
         with (
             torch.inference_mode(False),
-            torch.random.fork_rng(devices),
-            frozen(self.model),
+            torch.random.fork_rng(self._devices()),
             torch.no_grad(),
             self.restored(),
         ):
@@ -146,18 +209,31 @@ class Claim:
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        """Put parameters and buffers back afterwards, of a model that changes them in use."""
-        if not self.drift:
-            yield
-            return
-        now = self.model.state_dict()
-        before = {name: now[name].clone() for name in self.drift}
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for name, value in before.items():
-                    now[name].copy_(value)
+        """Evaluation mode; afterwards the model remembers nothing of what happened."""
+        relatives = [other.model for other in (self.twin, *self.siblings) if other is not None]
+        with ExitStack() as stack:
+            for model in (self.model, *relatives):
+                stack.enter_context(held(model))
+            try:
+                yield
+            finally:
+                if self._state.changed():
+                    self.stateful = self.stateful or self._answers_anew()
+                    self._state.restore()
+
+    def _answers_anew(self) -> bool:
+        """Whether answers to some clean images are no longer those of the beginning."""
+        if self._first is None:
+            return False
+        with torch.random.fork_rng(self._devices()), torch.no_grad():
+            torch.manual_seed(self.seed)
+            return moved(self._first, self.subject(self.x[self._probe]))
+
+    def check_memory(self) -> bool:
+        """Whether answers to clean images changed with use, at any time until now."""
+        with self.quiet():
+            self.stateful = self.stateful or self._answers_anew()
+        return self.stateful
 
     def pgd(self, **changes: object) -> PGD:
         """The attack of the usual report, which checks compare others with, and changes to it.
@@ -176,26 +252,36 @@ class Claim:
 
     def wrong(self, x: Tensor, rows: Tensor) -> Tensor:
         """Whether the model is wrong about `x: [b, ...]`, at any radius; nothing is entered."""
-        return self._judge(x, self.y[rows]).fooled
+        return self.judge(x, self.y[rows]).fooled
 
     def generator(self) -> torch.Generator:
         """A generator of its own for a search, on the device of the images."""
         return torch.Generator(self.x.device).manual_seed(self.seed)
 
-    def _judge(self, x: Tensor, y: Tensor, seed: int | None = None) -> Verdict:
+    def judge(self, x: Tensor, y: Tensor, seed: int | None = None) -> Judged:
         """What the model makes of `x: [b, ...]`, on fresh draws where it varies."""
+        count = self.budget.verify_draws if self.stochastic else 1
         parts = []
         with self.quiet():
             torch.manual_seed(self.seed if seed is None else seed)
             for part, labels in zip(x.split(_BLOCK), y.split(_BLOCK), strict=True):
-                query = Query(
-                    self.model,
-                    labels,
-                    stochastic=self.stochastic,
-                    verify_draws=self.budget.verify_draws,
-                )
-                parts.append(query.verdict(part, torch.arange(len(part), device=x.device)))
-        return Verdict(*(torch.cat(column) for column in zip(*parts, strict=True)))
+                drawn = draw_logits(self.subject, part, count)
+                rate = (drawn.argmax(-1) != labels).double().mean(0)
+                # One draw is not averaged: its argmax has no ties where a softmax saturates.
+                logits = average_logits(drawn.squeeze(0))
+                parts.append(Judged(logits, logits.argmax(1) != labels, rate))
+        return Judged(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    def describe_left_out(self) -> str:
+        """The images that could not be judged, by number; empty without any."""
+        if not self.left_out:
+            return ""
+        shown = ", ".join(str(row) for row in self.left_out[:_NAMED])
+        more = ", ..." if len(self.left_out) > _NAMED else ""
+        return (
+            f"the model returns NaN or infinity at {len(self.left_out)} of "
+            f"{len(self.left_out) + len(self.x)} images, which were left out (number {shown}{more})"
+        )
 
 
 def gray_radius(claim: Claim) -> float:

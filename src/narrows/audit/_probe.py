@@ -9,12 +9,21 @@ from torch import Tensor
 
 from narrows.attacks.losses import resolve_loss
 from narrows.audit._base import Case
-from narrows.audit.views import differentiated
+from narrows.audit._statistics import more_than
 from narrows.models.outputs import logits_of
 
-__all__ = ["Slope", "by_gradient", "compare", "exceeds", "few_correct", "per_pixel", "slope"]
+__all__ = [
+    "Slope",
+    "by_gradient",
+    "correct_rows",
+    "counts",
+    "per_pixel",
+    "share",
+    "slope",
+]
 
-_FEW = 128
+_MOST = 128
+TOLERANCE = 0.02
 
 
 class Slope(NamedTuple):
@@ -25,9 +34,9 @@ class Slope(NamedTuple):
     graph: bool
 
 
-def few_correct(case: Case) -> Tensor:
+def correct_rows(case: Case) -> Tensor:
     """Rows of the first images that the model has right."""
-    return case.clean.nonzero().squeeze(1)[:_FEW]
+    return case.clean.nonzero().squeeze(1)[:_MOST]
 
 
 def slope(case: Case, x: Tensor, rows: Tensor, loss: str, view: str = "", seed: int = 0) -> Slope:
@@ -41,13 +50,11 @@ def slope(case: Case, x: Tensor, rows: Tensor, loss: str, view: str = "", seed: 
         view: how to look at the model; empty for the model itself, with all its faults.
         seed: of the model's noise.
     """
-    model = case.view(view) if view else case.model
-    if model is None:
-        model = case.model
+    model = (case.view(view) if view else None) or case.subject
     with case.quiet(), torch.enable_grad():
         torch.manual_seed(seed)
         at = x.clone().requires_grad_()
-        logits = differentiated(lambda x: logits_of(model, x), at).to(at.dtype)
+        logits = logits_of(model, at).to(at.dtype)
         value = resolve_loss(loss)(logits, case.y[rows])
         if not value.requires_grad:
             return Slope(value.detach(), torch.zeros_like(x), graph=False)
@@ -62,17 +69,17 @@ def per_pixel(case: Case) -> float:
     return case.eps if case.norm == "linf" else case.eps / case.x[0].numel() ** 0.5
 
 
-def exceeds(case: Case, gain: float, tolerance: float = 0.02) -> bool:
-    """Whether a difference of accuracies is more than chance and rounding: two images at least."""
-    return gain > max(tolerance, 1.5 / len(case.x))
-
-
-def compare(weaker: Tensor, stronger: Tensor) -> float:
-    """Share of images that the supposedly weaker attack fooled and the stronger one did not."""
-    return (weaker & ~stronger).double().mean().item()
+def counts(images: Tensor, tolerance: float = TOLERANCE) -> bool:
+    """Whether `images: [n]` bool are more than a tolerated share, beyond sampling error."""
+    return more_than(int(images.sum()), len(images), tolerance)
 
 
 def by_gradient(case: Case) -> Tensor:
     """`[n]` bool, what PGD fooled on the cross-entropy or on the margin, on the model as it is."""
     usual, margin = (case.plain(case.pgd(loss=loss)) for loss in ("cross_entropy", "margin"))
     return usual.success | margin.success
+
+
+def share(images: Tensor) -> float:
+    """Share of `images: [n]` bool."""
+    return images.double().mean().item()

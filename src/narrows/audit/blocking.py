@@ -10,7 +10,7 @@ Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, whose BPDA this is.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
@@ -50,39 +50,44 @@ def blocking_modules(model: nn.Module, x: Tensor) -> list[str]:
         return hook
 
     modules = {name: module for name, module in model.named_modules() if name}
-    handles = [module.register_forward_hook(remember(name)) for name, module in modules.items()]
-    try:
-        with torch.no_grad():
+    with ExitStack() as stack, torch.no_grad():
+        for name, module in modules.items():
+            with suppress(RuntimeError):  # a frozen or exported module takes no hooks
+                stack.callback(module.register_forward_hook(remember(name)).remove)
+        with suppress(Exception, SystemExit):  # of a model that takes no batch of so few
             logits_of(model, x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    found: list[str] = []
+    blocking: list[str] = []
     for name, given in inputs.items():
-        inside = any(name.startswith(f"{outer}.") for outer in found)
+        inside = any(name.startswith(f"{outer}.") for outer in blocking)
         if inside or not given.is_floating_point():
             continue
-        with suppress(RuntimeError):  # a layer that cannot be run alone, as it was under autocast
+        # A layer may refuse to be run alone: in another precision, or without its neighbours.
+        with suppress(Exception, SystemExit):
             if _hides(modules[name], given):
-                found.append(name)
-    return found
+                blocking.append(name)
+    return blocking
 
 
 def _hides(module: nn.Module, x: Tensor) -> bool:
+    def run(x: Tensor) -> Tensor:
+        output = module(x)  # whose sum would overflow in half precision
+        return output.to(torch.promote_types(output.dtype, torch.float32))
+
     with torch.no_grad():
-        y = module(x)
-        if (y - x).norm() > _NEAR * x.norm() or not torch.equal(y, module(x)):
+        y = run(x)
+        if (y - x).norm() > _NEAR * x.to(y.dtype).norm() or not torch.equal(y, run(x)):
             return False
-    width = _WIDTH * x.square().mean().sqrt()
+    width = _WIDTH * x.float().square().mean().sqrt().to(x.dtype)
     generator = torch.Generator(x.device).manual_seed(0)
     # Of one sign, so that sums over pixels don't cancel.
     u = width * torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     with torch.enable_grad():
         at = x.clone().requires_grad_()
-        total = module(at).sum()
+        total = run(at).sum()
         slope = torch.zeros_like(x)
         if total.requires_grad:
             (slope,) = torch.autograd.grad(total, at, allow_unused=True, materialize_grads=True)
     with torch.no_grad():
-        rise = (module(x + u) - module(x - u)).sum() / 2
-    return bool(((slope * u).sum() - rise).abs() > _AGREE * rise.abs())
+        rise = (run(x + u) - run(x - u)).sum() / 2
+    predicted = (slope.to(y.dtype) * u.to(y.dtype)).sum()
+    return bool((predicted - rise).abs() > _AGREE * rise.abs())

@@ -21,7 +21,6 @@ from narrows.attacks import norms as geometry
 from narrows.attacks.losses import resolve_loss
 from narrows.audit._base import Case
 from narrows.errors import InputError
-from narrows.models.outputs import logits_of
 
 __all__ = ["LossSurface", "loss_surface"]
 
@@ -69,9 +68,9 @@ def loss_surface(
     if rows.dim() != 1 or not len(rows) or rows.min() < 0 or rows.max() >= len(case.x):
         raise InputError(f"rows must be indices [n] in 0..{len(case.x) - 1}, got {rows.tolist()}")
     x, y = case.x[rows], case.y[rows]
-    found = case.plain(attack or case.pgd()).x_adv[rows]
+    x_adv = case.plain(attack or case.pgd()).x_adv[rows]
     noise = torch.randn(x.shape, generator=case.generator(), dtype=x.dtype, device=x.device)
-    towards, across = _stretched(found - x, noise, case), _stretched(noise, noise, case)
+    towards, across = _stretched(x_adv - x, noise, case), _stretched(noise, noise, case)
     steps = torch.linspace(-reach, reach, points, dtype=x.dtype, device=x.device)
     measure = resolve_loss(loss)
     losses, right = [], []
@@ -80,7 +79,7 @@ def loss_surface(
             # One row of the grid at once: [n * k, ...].
             moved = x + a * towards
             grid = moved.unsqueeze(1) + steps.view(-1, *(1,) * (x.dim() - 1)) * across.unsqueeze(1)
-            logits = logits_of(case.model, grid.flatten(0, 1).clamp(0, 1))
+            logits = case.subject(grid.flatten(0, 1).clamp(0, 1))
             labels = y.repeat_interleave(points)
             losses.append(measure(logits, labels).view(len(x), points))
             right.append((logits.argmax(1) == labels).view(len(x), points))

@@ -1,7 +1,8 @@
 """What to do about an attack that failed: each remedy attacks what is left, another way.
 
 A check that fails names the remedies that fit (`ANSWERS`); they run from cheap to dear, only on
-images that nothing has fooled yet, and what they reach is judged on the model as it is.
+images that nothing has fooled yet, and what they reach is judged on the model as it is. The cheap
+ensemble always runs: without it the accuracy that is left would be that of one weak attack.
 
 Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420; Tramer et al. (2020), arXiv 2002.08347;
 Pintor et al. (2022), arXiv 2106.09947, on mitigations.
@@ -9,12 +10,35 @@ Pintor et al. (2022), arXiv 2106.09947, on mitigations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 
-from narrows.attacks import APGD, MultiTargeted, Square
+from narrows.attacks import APGD, FAB, MultiTargeted, Square
 from narrows.audit._base import Case
 
-__all__ = ["ANSWERS", "REMEDIES", "remedies_for"]
+__all__ = ["ALWAYS", "ANSWERS", "REMEDIES", "remedies_for", "unfit"]
+
+_RIVALS = 3  # classes towards which FAB goes
+
+
+def _ensemble(case: Case) -> None:
+    """APGD on the cross-entropy and towards other classes, and FAB."""
+    view = _through(case)
+    for loss in ("cross_entropy", "targeted_dlr"):
+        # On all images, so that its strength can be compared with that of others.
+        case.run(_apgd(case, loss, restarts=1, draws=1), view)
+    case.escalate(
+        FAB(
+            norm=case.norm,
+            eps=case.eps,
+            steps=case.budget.steps,
+            restarts=1,
+            targets=min(_RIVALS, case.classes - 1),
+            verify_draws=case.budget.verify_draws,
+            seed=case.seed,
+        ),
+        view,
+    )
 
 
 def _margin(case: Case) -> None:
@@ -35,7 +59,12 @@ def _float64(case: Case) -> None:
 
 
 def _log(case: Case) -> None:
-    """Undo a softmax, in double precision where the model can be had in it."""
+    """Undo a softmax, in double precision where the model can be had in it.
+
+    Of raw logits there is no logarithm: half of them are negative.
+    """
+    if not case.probabilities:
+        return
     for view in ("float64+log", "log"):
         case.escalate(case.pgd(), view)
         case.escalate(case.pgd(loss="margin"), view)
@@ -57,7 +86,9 @@ def _straight_through(case: Case) -> None:
 
 def _differences(case: Case) -> None:
     """Gradients from finite differences wide enough to see over steps and ripples."""
-    case.escalate(case.pgd(loss="margin", chunk=128), _through(case, last="finite_differences"))
+    attack = case.pgd(loss="margin", chunk=128)
+    for view in ("finite_differences", "wide_differences"):
+        case.escalate(attack, _through(case, last=view))
 
 
 def _square(case: Case) -> None:
@@ -76,7 +107,7 @@ def _square(case: Case) -> None:
 
 def _transfer(case: Case) -> None:
     """Attack the twin, or a network taught to say the same, and try the images on the model."""
-    for view in ("twin", "surrogate"):
+    for view in ("twin", "surrogate", "labels"):
         for loss in ("cross_entropy", "margin"):
             case.escalate(case.pgd(loss=loss), view)
 
@@ -108,8 +139,8 @@ def _targets(case: Case) -> None:
     )
 
 
-def _apgd(case: Case, loss: str) -> APGD:
-    return APGD(
+def _apgd(case: Case, loss: str, **changes: object) -> APGD:
+    attack = APGD(
         norm=case.norm,
         eps=case.eps,
         steps=case.budget.steps,
@@ -119,11 +150,13 @@ def _apgd(case: Case, loss: str) -> APGD:
         verify_draws=case.budget.verify_draws,
         seed=case.seed,
     )
+    return replace(attack, **changes)
 
 
 Remedy = Callable[[Case], None]
 
 REMEDIES: dict[str, Remedy] = {
+    "ensemble": _ensemble,
     "margin": _margin,
     "float64": _float64,
     "log": _log,
@@ -136,29 +169,49 @@ REMEDIES: dict[str, Remedy] = {
     "targets": _targets,
 }
 
+ALWAYS = ("ensemble",)
+
 _HIDDEN = ("margin", "float64", "straight_through", "transfer", "finite_differences", "square")
 
 ANSWERS: dict[str, tuple[str, ...]] = {
     "probabilities": ("log", "finite_differences"),
-    "state": ("transfer", "square"),
-    "gradients": (*_HIDDEN, "log"),
+    "batch": ("transfer", "square"),
+    "gradients": _HIDDEN,
     "differentiable": _HIDDEN,
-    "saturation": ("margin", "float64", "log"),
+    "saturation": ("margin", "float64"),
     "linearity": _HIDDEN,
     "unstable": ("draws", *_HIDDEN),
     "noise": ("draws", "finite_differences", "square", "transfer"),
     "one_step": (*_HIDDEN, "restarts"),
     "convergence": ("restarts", "targets", "finite_differences"),
-    "chance": (*_HIDDEN, "log", "draws"),
-    "unbounded": (*_HIDDEN, "log", "draws"),
+    "chance": (*_HIDDEN, "draws"),
+    "unbounded": (*_HIDDEN, "draws"),
     "gradient_free": (*_HIDDEN, "draws", "restarts"),
     "transfer": (*_HIDDEN, "draws", "restarts"),
     "silent_success": ("restarts",),
     "seeds": ("restarts", "targets"),
+    "finite": ("square", "transfer"),
+    "state": ("transfer", "square"),
 }
 
 
-def remedies_for(failed: Iterable[str], thorough: bool = False) -> list[str]:
-    """Names of the remedies that the failed checks ask for, from cheap to dear; or all of them."""
-    wanted = {name for check in failed for name in ANSWERS[check]}
-    return [name for name in REMEDIES if thorough or name in wanted]
+def remedies_for(
+    failed: Iterable[str], *, thorough: bool = False, without: Collection[str] = ()
+) -> list[str]:
+    """Names of the remedies to try, from cheap to dear.
+
+    Args:
+        failed: names of checks that failed.
+        thorough: whether to try all of them.
+        without: remedies that mean nothing for this model.
+
+    >>> remedies_for(["saturation"])
+    ['ensemble', 'margin', 'float64']
+    """
+    wanted = {*ALWAYS, *(name for check in failed for name in ANSWERS[check])}
+    return [name for name in REMEDIES if (thorough or name in wanted) and name not in without]
+
+
+def unfit(case: Case) -> list[str]:
+    """Remedies that mean nothing for this model: no softmax to undo, no noise to average."""
+    return ["log"] * (not case.probabilities) + ["draws"] * (not case.stochastic)

@@ -11,28 +11,33 @@ Source: Carlini et al. (2019), arXiv 1902.06705, whose list of what an evaluatio
 
 from __future__ import annotations
 
-import json
-import math
+import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from narrows.attacks import Ledger
-from narrows.attacks._identity import digest
 from narrows.attacks._suspicions import warn_of_suspicions
 from narrows.audit._base import Case
-from narrows.audit._claim import Budget, gray_radius
-from narrows.audit.checks import CHECKS
-from narrows.audit.remedies import REMEDIES, remedies_for
+from narrows.audit._budget import Budget
+from narrows.audit._claim import gray_radius
+from narrows.audit._record import Record, plain_json
+from narrows.audit._statistics import more_than
+from narrows.audit.checks import CHECKS, Check
+from narrows.audit.remedies import REMEDIES, remedies_for, unfit
 from narrows.audit.verdict import Verdict, judge
-from narrows.errors import CheckpointError, InputError
-from narrows.storage import write_atomically
+from narrows.checks import ArrayLike, check_number, check_path
+from narrows.errors import InputError
 from narrows.types import Finding, Norm
 
 __all__ = ["Audit", "audit"]
+
+_SHARPEST = ("plain", "straight_through", "surrogate", "labels")
+_AT_THE_END = ("finite", "state")  # checks of what was seen until then
 
 Progress = Callable[[str, int, int], None]
 """Told the name of each part, how many are done, and of how many, before each and at the end."""
@@ -65,7 +70,7 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """What `json.dumps` takes; numbers that are not finite are null."""
-        return _plain(
+        return plain_json(
             {
                 "verdict": asdict(self.verdict),
                 "findings": [asdict(finding) for finding in self.findings],
@@ -78,8 +83,8 @@ class Audit:
 
 def audit(
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
     eps: float,
     norm: Norm = "linf",
@@ -89,7 +94,7 @@ def audit(
     claimed: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-    folder: Path | None = None,
+    folder: str | os.PathLike[str] | None = None,
 ) -> Audit:
     """Find out what robust accuracy may be claimed for `model` on these images.
 
@@ -113,133 +118,89 @@ def audit(
         CheckpointError: if the folder holds another audit, or a damaged one.
 
     Example:
-        >>> import torch
-        >>> x = torch.rand(20, 4, generator=torch.Generator().manual_seed(0))
+        >>> _ = torch.manual_seed(0)
+        >>> x = torch.rand(20, 4)
         >>> model = torch.nn.Linear(4, 2)
         >>> found = audit(model, x, model(x).argmax(1), eps=0.01, budget="fast")
         >>> found.flagged
         ()
     """
-    if claimed is not None and not 0 <= claimed <= 1:
+    if claimed is not None and not 0 <= check_number(claimed, "claimed", error=InputError) <= 1:
         raise InputError(f"claimed must be a share in [0, 1], got {claimed}; divide percent by 100")
+    place = None if folder is None else check_path(folder, "folder")
     case = Case(
         model, x, y, eps=eps, norm=norm, budget=budget, twin=twin, siblings=siblings, seed=seed
     )
     with case.restored():
-        warn_of_suspicions(model, case.x, case.y, eps, norm)
-    about = {"eps": eps, "norm": norm, "seed": seed, **asdict(case.budget)}
-    record = _Record(case, about, folder)
+        warn_of_suspicions(case.subject, case.x, case.y, eps, norm)
+    about = {"eps": case.eps, "norm": norm, "seed": seed, **asdict(case.budget)}
+    about["left_out"] = case.left_out
+    record = Record(case, about, place)
+    tell = progress or _silent
     for done, (name, check) in enumerate(CHECKS.items()):
-        if progress:
-            progress(name, done, len(CHECKS))
+        tell(name, done, len(CHECKS))
         if name not in record.findings:
-            record.add(check(case))
-    failed = [finding.check for finding in record.findings.values() if not finding.passed]
-    wanted = remedies_for(failed, case.budget.thorough)
+            record.add(_examine(name, check, case))
+    objected = record.failed
+    wanted = remedies_for(objected, thorough=case.budget.thorough, without=unfit(case))
     for done, name in enumerate(wanted):
-        if progress:
-            progress(name, done, len(wanted))
+        tell(name, done, len(wanted))
         if name not in record.tried and len(case.survivors):
-            REMEDIES[name](case)
+            _try(name, case)
             record.tried.append(name)
             record.save()
-    if progress:
-        progress("verdict", len(wanted), len(wanted))
+    tell("verdict", len(wanted), len(wanted))
+    for name in _AT_THE_END:
+        if record.findings[name].passed:
+            record.add(_examine(name, CHECKS[name], case))
     findings = tuple(record.findings[name] for name in CHECKS)
-    verdict = judge(case, findings, claimed, blind(case) if wanted else 0.0)
+    verdict = judge(case, findings, claimed, blind(case) if objected else 0.0)
     return Audit(findings, case.ledger, verdict, tuple(record.tried), about, case)
+
+
+def _silent(name: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def _examine(name: str, check: Check, case: Case) -> Finding:
+    """What a check finds; that the model refuses it is a finding too."""
+    try:
+        return check(case)
+    except InputError as error:
+        return Finding(
+            *(name, False, f"could not be examined: {error}"),
+            "let the model answer wherever an image may lie, then audit it again",
+            examined=False,
+        )
+
+
+def _try(name: str, case: Case) -> None:
+    try:
+        REMEDIES[name](case)
+    except InputError as error:
+        logging.getLogger(__name__).warning("the remedy %s could not be tried: %s", name, error)
 
 
 def blind(case: Case) -> float:
     """Share of all images that nothing fooled, not even at the gray radius, beyond chance.
 
-    The margin's PGD and Square are tried there, and the views of remedies that see most.
+    The margin's PGD is tried there, on the views that see most.
     """
     rows = case.survivors
     if not len(rows):
         return 0.0
-    gray = gray_radius(case)
-    left = set(rows.tolist())
-    for view in ("plain", "straight_through", "surrogate"):
+    attack = case.pgd(eps=gray_radius(case), loss="margin")
+    left = torch.ones_like(rows, dtype=torch.bool)
+    for view in _SHARPEST:
         victim = case.view(view)
-        if victim is not None and left:
-            with case.restored():
-                result = case.pgd(eps=gray, loss="margin")(victim, case.x[rows], case.y[rows])
-            fooled = case.wrong(result.x_adv, rows)
-            left -= set(rows[fooled].tolist())
-    chance = case.y.bincount().max().item() / len(case.y)
-    return max(0.0, len(left) / len(case.x) - chance)
-
-
-class _Record:
-    """Findings and remedies so far, kept in a folder if there is one."""
-
-    def __init__(self, case: Case, about: Mapping[str, Any], folder: Path | None) -> None:
-        self.case, self.about, self.folder = case, dict(about), folder
-        others = () if folder is None else (case.twin, *case.siblings)
-        self.relatives = [other and digest(case.x, case.y, other) for other in others]
-        self.findings: dict[str, Finding] = {}
-        self.tried: list[str] = []
-        if folder is not None and (folder / "audit.json").exists():
-            self._load(folder)
-
-    def add(self, finding: Finding) -> None:
-        self.findings[finding.check] = finding
-        self.save()
-
-    def save(self) -> None:
-        if self.folder is None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # Of its own name, so that audit.json never speaks of another ledger than it was written of.
-        ledger = self.folder / f"ledger-{len(self.case.ledger.entries)}.safetensors"
-        self.case.ledger.save(ledger)
-        state = {
-            "about": self.about,
-            "relatives": self.relatives,
-            "findings": [asdict(finding) for finding in self.findings.values()],
-            "tried": self.tried,
-            "entered": sorted(self.case.entered),
-            "ledger": ledger.name,
-        }
-        write_atomically(self.folder / "audit.json", json.dumps(_plain(state)).encode())
-        for old in self.folder.glob("ledger-*.safetensors"):
-            if old != ledger:
-                old.unlink(missing_ok=True)
-
-    def _load(self, folder: Path) -> None:
+        if victim is None or not left.any():
+            continue
         try:
-            state = json.loads((folder / "audit.json").read_text())
-            found = [Finding(**finding) for finding in state["findings"]]
-            about, tried, entered = state["about"], list(state["tried"]), set(state["entered"])
-            relatives = state.get("relatives", self.relatives)  # older files do not say
-            ledger = folder / state["ledger"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"{folder / 'audit.json'} is damaged ({error}); delete the folder to start over"
-            ) from error
-        if about != _plain(self.about):
-            raise CheckpointError(
-                f"{folder} holds an audit with other settings ({about}); use another folder"
-            )
-        if relatives != self.relatives:
-            raise CheckpointError(
-                f"{folder} holds an audit with another twin or other siblings; use another folder"
-            )
-        case = self.case
-        case.ledger = Ledger.load(ledger, case.x, case.y, case.model)
-        case.entered = entered
-        self.findings = {finding.check: finding for finding in found}
-        self.tried = tried
-
-
-def _plain(value: Any) -> Any:
-    """For JSON, which has no infinity, no NaN, and only text as keys."""
-    if isinstance(value, Mapping):
-        return {
-            key if isinstance(key, str) else f"{key:g}": _plain(inner)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+            with case.restored():
+                result = attack(victim, case.x[rows], case.y[rows])
+        except InputError:
+            continue
+        left &= ~case.wrong(result.x_adv, rows)
+    chance = case.y.bincount().max().item() / len(case.y)
+    count = int(left.sum())
+    return count / len(case.x) - chance if more_than(count, len(case.x), chance) else 0.0

@@ -6,19 +6,25 @@
 
 | outcome       | when                                                                        |
 |---------------|-----------------------------------------------------------------------------|
-| overestimated | something is more than 5 points below what was claimed, and a check says    |
-|               | why, or the claim was somebody's                                            |
+| attack failed | every attack fails even where chance must be reached                        |
+| overestimated | something is clearly more than 5 points below what was claimed, and a check |
+|               | says why, or the claim was somebody's                                       |
 | not robust    | nothing is, and what is left is not above chance                            |
 | attack failed | it is, but a check shows that the attacks cannot see what they climb        |
 | inconclusive  | they can, yet accuracy still falls with effort, or the images are too few   |
 | holds         | none of these                                                               |
 
-The first that applies is the verdict. Not above chance means that the interval reaches down to it:
-nobody need look for reasons to doubt a robustness that a guess would have too. An interval wider
-than a quarter says so little that then `reached` itself must be at chance or below.
+The first that applies is the verdict; the first line applies only to what is above chance.
 
-Where nobody claimed anything and no check objects, a stronger attack that gets further than PGD is
-no accusation: the accuracy reached is the claim, and the sentence says what PGD alone left.
+*Clearly* means beyond sampling error: the audit's own PGD is compared image by image, by an exact
+test on the count of images that only the audit fooled; the number that somebody claims must lie
+above the whole interval. *Not above chance* means that the interval reaches down to it: nobody need
+look for reasons to doubt a robustness that a guess would have too. An interval wider than a quarter
+says so little that then `reached` itself must be at chance or below.
+
+Where nobody claimed anything and no check objects, or only those that ask for more effort, a
+stronger attack that gets further than PGD is no accusation: the accuracy reached is the claim, and
+the sentence says what PGD alone left.
 
 An attack that fools less at the gray radius than chance allows has failed, whatever it reports: the
 ones that got furthest are tried there on the images that are left.
@@ -29,10 +35,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 
-from narrows.attacks.ledger import wilson
 from narrows.audit._base import Case
+from narrows.audit._statistics import interval, more_than
 from narrows.types import Finding
 
 __all__ = ["Outcome", "Verdict", "judge"]
@@ -40,6 +45,7 @@ __all__ = ["Outcome", "Verdict", "judge"]
 TOLERANCE = 0.05
 _WIDE = 0.25
 _GROSS = ("gradients", "chance", "unbounded", "gradient_free", "transfer", "differentiable")
+_EFFORT = ("convergence", "seeds")  # say that more effort is needed, not that an attack is misled
 
 
 class Outcome(StrEnum):
@@ -62,7 +68,7 @@ class Verdict:
         reached: accuracy under everything.
         low: lower end of the 95 % interval of `reached` as an estimate for all images.
         high: its upper end.
-        attack: the attack that took the most images off those before it.
+        attack: the attack that fools most images alone.
         images: how many were attacked.
         clean: accuracy without an attack.
         sentence: all of that.
@@ -90,57 +96,93 @@ def judge(
         claimed: the accuracy to be examined; by default what PGD reports.
         blind: share of all images at which every attack tried fails at the gray radius too.
     """
-    failed = {finding.check for finding in findings if not finding.passed}
-    usual = case.plain(case.pgd()).robust_accuracy
-    claim = usual if claimed is None else claimed
+    failed = _objections(findings)
     standing, n = len(case.survivors), len(case.x)
-    reached, (low, high) = standing / n, wilson(standing, n)
-    accused = bool(failed) or claimed is not None
-    chance = 1 / case.classes
-    outcome = _outcome(claim if accused else reached, standing, n, chance, failed, blind)
-    attack, count = _decisive(case)
+    kept = int((~case.plain(case.pgd()).success).sum())
+    claim = kept / n if claimed is None else claimed
+    if claimed is None:
+        accused = bool(failed - set(_EFFORT)) and more_than(kept - standing, n, TOLERANCE)
+    else:
+        accused = claimed - standing / n > TOLERANCE and claimed > interval(standing, n)[1]
+    outcome = _outcome(standing, n, 1 / case.classes, failed, accused, blind)
+    attack, count = _strongest(case)
+    clean = int(case.clean.sum()) / n
+    low, high = interval(standing, n)
+    sentence = _sentence(case, outcome, claim, standing / n, kept / n, blind)
+    if count:
+        sentence[1:1] = [f"strongest attack: {attack}, minus {100 * count / n:.1f} points"]
+    text = "; ".join(sentence) + "."
+    return Verdict(outcome, claim, standing / n, low, high, attack, n, clean, text)
+
+
+def _objections(findings: Iterable[Finding]) -> set[str]:
+    """Names of the checks that object; a few answers that are no numbers are only mentioned."""
+    return {
+        finding.check
+        for finding in findings
+        if not finding.passed
+        and not (finding.check == "finite" and finding.data.get("near", 1) <= TOLERANCE)
+    }
+
+
+def _sentence(
+    case: Case, outcome: Outcome, claim: float, reached: float, usual: float, blind: float
+) -> list[str]:
+    """The parts of the sentence, each a fact."""
+    n = len(case.x)
+    low, high = interval(round(reached * n), n)
     title = outcome.value[0].upper() + outcome.value[1:]
     if outcome is Outcome.OVERESTIMATED:
         title += f" (from {claim:.1%} to {reached:.1%})"
-    sentence = (
+    parts = [
         f"{title}: accuracy {reached:.1%} ({low:.1%} to {high:.1%}, 95 %) on {n} images within "
         f"{case.norm} {case.eps:g}"
-    )
-    if count:
-        sentence += f"; {attack} did most, and brought it down by {count / n:.1%}"
+    ]
     if outcome is Outcome.NOT_ROBUST:
-        sentence += f"; a guess among {case.classes} classes is right at {chance:.1%}"
-    if outcome is Outcome.HOLDS and usual - reached > TOLERANCE:
-        sentence += f"; PGD on the cross-entropy alone left {usual:.1%}"
+        parts.append(f"a guess among {case.classes} classes is right at {1 / case.classes:.1%}")
+    if outcome in (Outcome.HOLDS, Outcome.ATTACK_FAILED) and usual - reached > TOLERANCE:
+        parts.append(f"PGD on the cross-entropy alone left {usual:.1%}")
     if blind > TOLERANCE:
-        sentence += (
-            f"; at {blind:.1%} of the images every attack fails even where chance must be reached, "
+        parts.append(
+            f"at {blind:.1%} of the images every attack fails even where chance must be reached, "
             "so what is left is no robustness yet"
         )
-    clean = case.clean.double().mean().item()
-    return Verdict(outcome, claim, reached, low, high, attack, n, clean, sentence + ".")
+    if case.left_out:
+        parts.append(case.describe_left_out())
+    return parts
 
 
-def _decisive(case: Case) -> tuple[str, int]:
-    """The attack that took the most images off those before it, and how many."""
-    entries = case.ledger.entries
-    steps = [
-        (round((before.robust_accuracy - after.robust_accuracy) * len(case.x)), after.name)
-        for before, after in pairwise(entries)
+def _strongest(case: Case) -> tuple[str, int]:
+    """The attack that fools most images alone, and how many of those that were right before.
+
+    One that was shown only what others had left is credited with what it fooled there. Among equals
+    the cheapest is named.
+    """
+    n, wrong = len(case.x), int((~case.clean).sum())
+    strengths = [
+        (
+            entry.fooled - (wrong if entry.attacked == n else 0),
+            -(entry.forwards + entry.backwards),
+            entry.name,
+        )
+        for entry in case.ledger.entries
     ]
-    count, name = max(steps, default=(0, ""), key=lambda step: step[0])
-    return name, count
+    count, _, name = max(strengths, default=(0, 0, ""))
+    return name if count > 0 else "", max(count, 0)
 
 
 def _outcome(
-    claim: float, standing: int, n: int, chance: float, failed: set[str], blind: float
+    standing: int, n: int, chance: float, failed: set[str], accused: bool, blind: float
 ) -> Outcome:
-    reached, (low, high) = standing / n, wilson(standing, n)
+    reached, (low, high) = standing / n, interval(standing, n)
     wide = high - low > _WIDE
-    if claim - reached > max(TOLERANCE, 1.5 / n):
+    at_chance = reached <= chance or (low <= chance and not wide)
+    if blind > TOLERANCE and not at_chance:
+        return Outcome.ATTACK_FAILED
+    if accused:
         return Outcome.OVERESTIMATED
-    if reached <= chance or (low <= chance and not wide):
+    if at_chance:
         return Outcome.NOT_ROBUST
-    if blind > TOLERANCE or failed & set(_GROSS):
+    if failed & set(_GROSS):
         return Outcome.ATTACK_FAILED
     return Outcome.INCONCLUSIVE if failed or wide else Outcome.HOLDS

@@ -10,12 +10,14 @@
 | mean               | a draw of the model, with the gradient it has at the mean of its noise  |
 | log                | the logarithm of what the model returns, for probabilities              |
 | rescaled           | logits in units of their typical gap                                    |
-| finite_differences | the same values; gradients from differences, not from autograd          |
+| finite_differences | the same values; gradients from differences as wide as eps / 4          |
+| wide_differences   | the same, as wide as eps                                                |
 | surrogate          | a network taught to say what the model says                             |
+| labels             | a network taught the classes only that the model says                   |
 | twin               | the model without its defence, where one was given                      |
 
 Names joined by "+" are applied in that order: "float64+log". Every view keeps what the model says,
-except the last two, whose attacks transfer or don't. All attacks are judged on the model itself.
+except the last three, whose attacks transfer or don't. All attacks are judged on the model itself.
 
 Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420 (BPDA: a backward pass that approximates
 what has none; EOT: the mean over draws).
@@ -26,12 +28,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from narrows.audit._claim import Claim
+from narrows.audit._guarded import Guarded
+from narrows.audit._subject import Subject, held
 from narrows.audit.blocking import blocking_modules
 from narrows.audit.still import Still
 from narrows.audit.surrogate import distil
@@ -39,82 +44,40 @@ from narrows.errors import unknown_name
 from narrows.models.bottleneck import draw_logits
 from narrows.models.outputs import average_logits, logits_of
 
-if TYPE_CHECKING:
-    from narrows.audit._base import Case
-
-__all__ = ["VIEWS", "build_view", "differentiated", "guarded"]
+__all__ = ["VIEWS", "build_view"]
 
 
-def build_view(name: str, case: Case) -> nn.Module | None:
+def build_view(name: str, claim: Claim) -> nn.Module | None:
     """Apply the views that `name` joins, one on the other; None if one of them can't be had.
 
     Raises:
         ConfigError: for a view that there is not.
     """
-    module: nn.Module | None = case.model
+    module: nn.Module | None = claim.subject
     for part in name.split("+"):
         if part not in VIEWS:
             raise unknown_name("view", part, VIEWS)
-        module = VIEWS[part](module, case)
+        module = VIEWS[part](module, claim)
         if module is None:
             return None
-    return _Guarded(module, torch.float64 if "float64" in name.split("+") else None)
+    return Guarded(module, torch.float64 if "float64" in name.split("+") else None)
 
 
-def guarded(model: nn.Module) -> nn.Module:
-    """The model as it is, for attacks that are to fail, not to stop, where it has no gradient."""
-    return _Guarded(model, None)
-
-
-class _Guarded(nn.Module):
-    """Gradients are zero where there is no graph or they are NaN: an attack goes on, and fails.
-
-    Logits are of the images' own precision, whatever the model computes in.
-    """
-
-    def __init__(self, model: nn.Module, dtype: torch.dtype | None) -> None:
-        super().__init__()
-        self.model = model
-        self.dtype = dtype
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._guarded(x, lambda x: logits_of(self.model, x))
-
-    def draw_logits(self, x: Tensor, count: int) -> Tensor:
-        return self._guarded(x, lambda x: draw_logits(self.model, x, count))
-
-    def _guarded(self, x: Tensor, look: Callable[[Tensor], Tensor]) -> Tensor:
-        if not torch.is_grad_enabled():
-            return look(x).to(x.dtype)
-        x = x.view_as(x)
-        if x.requires_grad:
-            x.register_hook(lambda gradient: gradient.nan_to_num(0, 0, 0))
-        logits = differentiated(look, x).to(x.dtype)
-        return logits if logits.requires_grad else logits + 0 * x.flatten(1).sum(1, keepdim=True)
-
-
-def differentiated(look: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Logits `look(x)`, without a graph where the model cannot be run with one, as with NumPy."""
-    try:
-        return look(x)
-    except RuntimeError as error:
-        if "requires grad" not in str(error):
-            raise
-        with torch.no_grad():
-            return look(x.detach())
-
-
-def _plain(model: nn.Module, case: Case) -> nn.Module:
+def _plain(model: nn.Module, claim: Claim) -> nn.Module:
     return model
 
 
-def _float64(model: nn.Module, case: Case) -> nn.Module | None:
+def _float64(model: nn.Module, claim: Claim) -> nn.Module | None:
     """A copy in double precision, if the model can be copied and computes in it."""
     try:
-        double = copy.deepcopy(model).double().requires_grad_(False)
-        return double if logits_of(double, case.x[:2].double()).dtype == torch.float64 else None
-    except Exception:  # whatever a stranger's model raises: there is no such view
+        double = copy.deepcopy(claim.model).double().requires_grad_(False)
+        with held(double):
+            computed = logits_of(double, claim.x[:2].double())
+    except (Exception, SystemExit):  # whatever a third-party model raises: there is no such view
         return None
+    if computed.dtype != torch.float64:
+        return None
+    return claim.subject.around(double.eval(), torch.float64)
 
 
 class _PassThrough(torch.autograd.Function):
@@ -170,9 +133,11 @@ class _StraightThrough(nn.Module):
             return logits_of(self.model, x)
 
 
-def _straight_through(model: nn.Module, case: Case) -> nn.Module:
-    names = blocking_modules(case.model, case.x[:8])
-    modules = dict(model.named_modules())
+def _straight_through(model: nn.Module, claim: Claim) -> nn.Module:
+    with claim.quiet():
+        names = blocking_modules(claim.model, claim.x[:8].to(claim.subject.takes))
+    seen = model.model if isinstance(model, Subject) else model
+    modules = dict(seen.named_modules())
     return _StraightThrough(model, [modules[name] for name in names if name in modules])
 
 
@@ -190,16 +155,16 @@ class _FixedNoise(nn.Module):
             return average_logits(draw_logits(self.model, x, self.draws))
 
 
-def _fixed_noise(model: nn.Module, case: Case) -> nn.Module | None:
-    return _FixedNoise(model, case.budget.draws, case.seed) if case.stochastic else None
+def _fixed_noise(model: nn.Module, claim: Claim) -> nn.Module | None:
+    return _FixedNoise(model, claim.budget.draws, claim.seed) if claim.stochastic else None
 
 
-def _many_draws(model: nn.Module, case: Case) -> nn.Module | None:
-    return _FixedNoise(model, case.budget.verify_draws, case.seed) if case.stochastic else None
+def _many_draws(model: nn.Module, claim: Claim) -> nn.Module | None:
+    return _FixedNoise(model, claim.budget.verify_draws, claim.seed) if claim.stochastic else None
 
 
-def _mean(model: nn.Module, case: Case) -> nn.Module | None:
-    return Still(model) if case.stochastic else None
+def _mean(model: nn.Module, claim: Claim) -> nn.Module | None:
+    return Still(model) if claim.stochastic else None
 
 
 class _Log(nn.Module):
@@ -222,8 +187,8 @@ class _Rescaled(nn.Module):
         return logits_of(self.model, x) / self.scale
 
 
-def _rescaled(model: nn.Module, case: Case) -> nn.Module:
-    top = case.logits.topk(2, 1).values
+def _rescaled(model: nn.Module, claim: Claim) -> nn.Module:
+    top = claim.logits.topk(2, 1).values
     gap = (top[:, 0] - top[:, 1]).median().item()
     return _Rescaled(model, gap if gap > 0 else 1.0)
 
@@ -263,22 +228,24 @@ class _FiniteDifferences(nn.Module):
         return _Differences.apply(x, self)
 
 
-def _finite_differences(model: nn.Module, case: Case) -> nn.Module:
+def _finite_differences(model: nn.Module, claim: Claim, share: float = 0.25) -> nn.Module:
     # In L2 one pixel moves by eps / sqrt(d) when all of them do.
-    per_pixel = case.eps if case.norm == "linf" else case.eps / case.x[0].numel() ** 0.5
-    return _FiniteDifferences(model, case.budget.directions, per_pixel / 4)
+    per_pixel = claim.eps if claim.norm == "linf" else claim.eps / claim.x[0].numel() ** 0.5
+    return _FiniteDifferences(model, claim.budget.directions, share * per_pixel)
 
 
-VIEWS: dict[str, Callable[[nn.Module, Case], nn.Module | None]] = {
+VIEWS: dict[str, Callable[[nn.Module, Claim], nn.Module | None]] = {
     "plain": _plain,
     "float64": _float64,
     "straight_through": _straight_through,
     "fixed_noise": _fixed_noise,
     "many_draws": _many_draws,
     "mean": _mean,
-    "log": lambda model, case: _Log(model),
+    "log": lambda model, claim: _Log(model),
     "rescaled": _rescaled,
     "finite_differences": _finite_differences,
-    "surrogate": lambda model, case: distil(case),
-    "twin": lambda model, case: case.twin,
+    "wide_differences": lambda model, claim: _finite_differences(model, claim, share=1.0),
+    "surrogate": lambda model, claim: distil(claim),
+    "labels": lambda model, claim: distil(claim, labels_only=True),
+    "twin": lambda model, claim: claim.twin,
 }

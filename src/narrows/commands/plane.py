@@ -51,11 +51,15 @@ def command(
     """
     from rich.console import Console
 
+    from narrows.errors import ConfigError
     from narrows.experiments.planes import measure_layers, read_planes
     from narrows.report.planes import plane_table, write_plane
     from narrows.report.tables import markdown
     from narrows.runs import Run
 
+    folders = [source for source in sources if source.is_dir()]
+    if folders and list(sources) != folders[:1]:
+        raise ConfigError("expected one run's folder, or files that a PlaneRecorder has saved")
     if sources[0].is_dir():
         options = {"pairwise": {"noise_std": noise}, "binned": {"bins": bins}, "exact": {}}[measure]
         run = Run.open(sources[0])

@@ -48,8 +48,7 @@ def command(
     from rich.console import Console
 
     from narrows.report import show_table, write_report
-    from narrows.runs import Progress, load_config
-    from narrows.runs import run as carry_out
+    from narrows.runs import Progress, carry_out, load_config
 
     console = Console(quiet=quiet)
     resolved = load_config(config, run_values(given), overrides)
@@ -57,3 +56,4 @@ def command(
     page = write_report(finished)
     show_table(finished, console)
     click.echo(f"Report: {page}")
+    finished.check_diverged()

@@ -18,15 +18,13 @@ __all__ = ["command"]
     click.option(
         "--beta", type=float, help="Weight of the compression I(X;Z); where there is one."
     ),
-    click.option(
-        "--seed", type=int, default=0, show_default=True, help="Of weights, noise and order."
-    ),
+    click.option("--seed", type=int, help="Of weights, noise and order.  [default: 0]"),
 )
 def command(
     config: Path | None,
     method: str | None,
     beta: float | None,
-    seed: int,
+    seed: int | None,
     out: Path,
     overrides: tuple[str, ...],
     quiet: bool,
@@ -40,13 +38,13 @@ def command(
     """
     from rich.console import Console
 
-    from narrows.runs import Progress, load_config
-    from narrows.runs import run as carry_out
+    from narrows.runs import Progress, carry_out, load_config
 
     values = run_values(given) | {"evaluate": {"attack": False}}
     if method is not None:
         values["methods"] = [method]
-    resolved = load_config(config, values, overrides).only(beta, seed)
+    resolved = load_config(config, values, overrides)
+    resolved = resolved.only(beta, resolved.first_seed if seed is None else seed)
     finished = carry_out(resolved, out, Progress(Console(quiet=quiet)))
     (record,) = finished.records()
     click.echo(

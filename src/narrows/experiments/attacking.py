@@ -20,7 +20,7 @@ from narrows.models.bottleneck import as_classifier, latent_mode
 from narrows.runs import Progress
 from narrows.runs.files import write_json
 from narrows.runs.options import check_values
-from narrows.runs.overrides import parse_overrides
+from narrows.runs.overrides import plain_overrides
 from narrows.storage import json_finite
 
 __all__ = ["AttackReport", "AttackRequest", "attack_target", "build_attack"]
@@ -110,7 +110,7 @@ def build_attack(
     single = {name: kind for name, kind in ATTACKS.items() if name != "backend"}
     if name not in {**_ENSEMBLES, **single}:
         raise unknown_name("attack", name, {**_ENSEMBLES, **single})
-    options: dict[str, Any] = dict(parse_overrides(overrides))
+    options = plain_overrides(overrides)
     options |= {} if norm is None else {"norm": norm}
     fixed = name in _ENSEMBLES or issubclass(single[name], FixedEps)
     if fixed and eps is None:

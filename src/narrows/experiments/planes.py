@@ -73,7 +73,7 @@ def measure_layers(
             refuses.
     """
     data = run.splits.train.all()
-    members = run.members(methods, betas)
+    members = run.require_members(methods, betas)
     rows = []
     with (progress or Progress()).bar("information plane", len(members)) as bar:
         for member in members:

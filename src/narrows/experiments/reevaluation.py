@@ -210,7 +210,7 @@ def reevaluate_run(
     """
     settings = settings or Reevaluation()
     check_device(device)
-    members = run.members(methods, betas)
+    members = run.require_members(methods, betas)
     if not run.splits.test.image:
         raise ConfigError(f"{run.config.data} has no images that could be attacked")
     x, y = run.splits.test.to(device).batch(slice(0, images))

@@ -93,6 +93,8 @@ def load_target(
         return _load_function(target, data)
     path = check_path(target, "TARGET")
     if path.suffix == ".safetensors":
+        if method not in (None, path.parent.name):
+            raise ConfigError(f"{path} holds the models of {path.parent.name}, not of {method}")
         path, method = path.parent.parent, path.parent.name
     if not path.is_dir():
         raise ConfigError(
@@ -165,8 +167,9 @@ def _call(path: Path, function: str) -> nn.Module:
     except NarrowsError:
         raise
     except (Exception, SystemExit) as error:  # whatever the user's file raises
+        reason = " ".join(str(error).split())
         raise ConfigError(
-            f"{path}:{function} failed{_line(error, path)} with {type(error).__name__}: {error}; "
+            f"{path}:{function} failed{_line(error, path)} with {type(error).__name__}: {reason}; "
             "correct it, or run the file with python for the whole traceback"
         ) from error
     finally:

@@ -17,6 +17,7 @@ rivals then have four times as many epochs a layer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ from narrows.methods import METHODS, Sizes
 from narrows.models import BinaryStochasticNet
 from narrows.models.noise import forked_rng
 from narrows.runs import Progress
+from narrows.runs.engine import check_device
 from narrows.runs.environment import record_environment
 from narrows.runs.files import locked_folder, make_folder, read_json, write_json
 from narrows.training import Objective, Stacked, TrainConfig, Trainer, fit
@@ -117,11 +119,27 @@ class PlaneConfig:
         for name in self.methods:
             if name not in binary:
                 raise unknown_name("method of binary networks", name, binary)
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise ConfigError(f"methods must be named, and none twice, got {self.methods}")
         if min(self.epochs, self.seeds, self.samples, self.batch_size, self.points) < 1:
             raise ConfigError(
                 "epochs, seeds, samples, batch_size and points must be at least 1, got "
                 f"{asdict(self)}"
             )
+        if not 0 <= self.beta < math.inf:
+            raise ConfigError(f"beta must be finite and at least 0, got {self.beta}")
+        _ = self.train  # which checks the learning rate
+
+    @property
+    def train(self) -> TrainConfig:
+        """How every network is trained."""
+        return TrainConfig(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            optimiser="sgd",
+            checkpoint_seconds=_CHECKPOINT_SECONDS,
+        )
 
 
 def measured_epochs(epochs: int, points: int) -> list[int]:
@@ -167,6 +185,7 @@ def run_plane(config: PlaneConfig, out: Path, progress: Progress) -> Path:
         out: folder in which the folder `imb-plane` is made.
         progress: where progress is shown.
     """
+    check_device(config.device)
     splits = Splits(*(part.to(config.device) for part in load("twelve-bit")))
     with locked_folder(out / "imb-plane") as folder:
         settings = folder / "config.json"
@@ -195,13 +214,6 @@ def _measured(
         return read_json(path, _POINTS, list[PlanePoint])
     train = splits.train + splits.validation
     members, wanted = _members(name, config), measured_epochs(config.epochs, config.points)
-    settings = TrainConfig(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        optimiser="sgd",
-        checkpoint_seconds=_CHECKPOINT_SECONDS,
-    )
     if checkpoint.exists():
         points = read_json(path, _POINTS, list[PlanePoint])
     else:
@@ -220,7 +232,7 @@ def _measured(
             members,
             train,
             subset,
-            settings,
+            config.train,
             checkpoint=checkpoint,
             identity=name,
             on_epoch=on_epoch,

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from narrows.errors import ConfigError
+from narrows.errors import ConfigError, StoreError
 from narrows.methods import METHODS
 from narrows.models.bottleneck import Bottleneck, as_classifier
 from narrows.models.noise import forked_rng
@@ -67,7 +67,13 @@ class Embedding(Measurement):
 
 
 def shot_errors(run: Run, progress: Progress) -> list[ShotError]:
-    """Error of every model on training and test data, from one draw of z and from twelve."""
+    """Error of every model on training and test data, from one draw of z and from twelve.
+
+    Raises:
+        StoreError: for a run that has no model with a variational rate.
+    """
+    if not any("variational_rate" in of for r in run.records() for of in r.information.values()):
+        raise StoreError(f"no model of {run.path} has a variational rate; train vib")
 
     def errors(member: Member, model: nn.Module) -> list[ShotError]:
         rows = []

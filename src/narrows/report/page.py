@@ -13,6 +13,7 @@ import jinja2
 import vl_convert
 
 from narrows.report.tables import ResultTable
+from narrows.runs.files import make_folder
 from narrows.storage import write_atomically
 
 __all__ = ["Section", "render", "write_page", "write_pictures"]
@@ -92,6 +93,7 @@ def render(path: Path, template: str, title: str, charts: Mapping[str, Any], **v
         charts={name: _embeddable(chart) for name, chart in charts.items()},
         **values,
     )
+    make_folder(path.parent)
     write_atomically(path, page.encode())
     return path
 

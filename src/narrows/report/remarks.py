@@ -99,17 +99,18 @@ def _weak_attack(run: Run, method: str) -> list[str]:
 def _beyond_chance(run: Run, method: str) -> list[str]:
     chance = 1 / run.classes
     places = [
-        f"beta {summary.beta:g} ({result.accuracy.mean:.0%})"
+        f"beta {summary.beta:g}, eps {result.eps:g} ({result.accuracy.mean:.0%})"
         for summary in run.summary[method].rows
         for result in summary.attacks
         if result.attack == "pgd"
-        and (result.eps or 0) >= _GRAY
+        and result.eps is not None
+        and result.eps >= _GRAY
         and result.accuracy is not None
         and result.accuracy.mean > 2 * chance
     ]
     if not places:
         return []
     return [
-        f"{method}: PGD at eps = 0.5 leaves more than chance for {'; '.join(places)}. Every image "
-        "can be made uniformly gray at that radius, so the attack failed."
+        f"{method}: PGD leaves more than chance at {'; '.join(places)}. Within a radius of 0.5 "
+        "every image can be made uniformly gray, so the attack failed."
     ]

@@ -1,6 +1,6 @@
 """Runs: configure, train, measure, store, and read back.
 
-`load_config` makes a `ResolvedConfig`, `run` carries it out and writes a folder, and `Run.open`
+`load_config` makes a `ResolvedConfig`, `carry_out` runs it and writes a folder, and `Run.open`
 reads that folder: its configuration, its models (`Member`) and their records.
 
 Rule: this package trains and stores; `narrows.experiments` measures stored models further;
@@ -8,7 +8,7 @@ Rule: this package trains and stores; `narrows.experiments` measures stored mode
 """
 
 from narrows.runs.config import EvaluateConfig, ResolvedConfig, RunConfig
-from narrows.runs.engine import run
+from narrows.runs.engine import carry_out
 from narrows.runs.loading import load_config
 from narrows.runs.progress import Progress
 from narrows.runs.records import Member, MemberRecord
@@ -22,7 +22,7 @@ __all__ = [
     "ResolvedConfig",
     "Run",
     "RunConfig",
+    "carry_out",
     "load_config",
     "load_member",
-    "run",
 ]

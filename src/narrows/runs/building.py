@@ -19,6 +19,7 @@ from narrows.models.noise import forked_rng
 from narrows.runs.config import ResolvedConfig
 from narrows.runs.records import Member
 from narrows.training import Looped, Members, Objective, Stacked
+from narrows.types import Batch
 
 __all__ = ["build_members", "build_model", "build_objective", "try_method"]
 
@@ -89,7 +90,8 @@ def build_members(
 def try_method(config: ResolvedConfig, method: str, shape: Sequence[int], classes: int) -> None:
     """Refuse what cannot be trained, before anything is: network, options, every beta, memory.
 
-    One step's loss is computed on the meta device, where tensors have shapes and no numbers.
+    The network is sized on the meta device, where tensors have shapes and no numbers. If it fits
+    the memory, the terms of the loss are computed once, on a few random inputs.
 
     Args:
         config: of the run.
@@ -106,19 +108,25 @@ def try_method(config: ResolvedConfig, method: str, shape: Sequence[int], classe
     plain = replace(config, adversarial=None)
     try:
         with torch.device("meta"), forked_rng():
-            objective = build_objective(plain, members[0], shape, classes)
-            sizes = _sizes(config, method, objective.model, shape, classes)
+            sized = build_objective(plain, members[0], shape, classes)
+            sizes = _sizes(config, method, sized.model, shape, classes)
             for beta in config.grids[method]:
                 _build_method(config, replace(members[0], beta=beta), sizes)
-            labels = torch.zeros(images, dtype=torch.long)
-            objective.method(objective.model, torch.empty(images, *shape), labels)
+        _check_memory(method, sized, len(members))
+        _compute_terms(build_objective(plain, members[0], shape, classes), images, shape, classes)
     except NarrowsError:
         raise
     except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:
         # Batch normalisation of a single number per channel, say, or widths beyond any memory.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"{method} cannot be trained in batches of {images}: {reason}") from error
-    _check_memory(method, objective, len(members))
+
+
+def _compute_terms(objective: Objective, images: int, shape: Sequence[int], classes: int) -> None:
+    with torch.random.fork_rng([]), torch.no_grad():
+        batch = Batch(torch.rand(images, *shape), torch.arange(images) % classes)
+    with torch.random.fork_rng([]):
+        objective.method.terms(objective.method.observe(objective.model, batch), batch)
 
 
 def _build_method(config: ResolvedConfig, member: Member, sizes: Sizes) -> Method:

@@ -146,6 +146,9 @@ class RunConfig:
             _check_betas(betas)
 
     def _check_names(self) -> None:
+        for method in self.methods:
+            if not isinstance(method, str):
+                raise ConfigError(f"methods must be names, got {method!r}")
         methods = [*self.methods, *self.grids, *self.networks]
         methods += [name for name in self.options if name not in WRAPPERS]
         for kind, names, valid in (
@@ -283,6 +286,8 @@ def _check_betas(betas: Sequence[float]) -> None:
     if not betas:
         raise ConfigError("betas is empty; leave it out for each method's own grid")
     for beta in betas:
+        if not isinstance(beta, int | float):
+            raise ConfigError(f"beta must be a number, got {beta!r}")
         if not 0 <= beta < math.inf:
             raise ConfigError(f"beta must be finite and at least 0, got {beta}")
     if len(set(betas)) < len(betas):

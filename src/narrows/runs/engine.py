@@ -34,10 +34,10 @@ from narrows.runs.summary import chosen_beta
 from narrows.storage import save_tensors
 from narrows.training import Looped, Solo, Trainer, fit
 
-__all__ = ["check_device", "run"]
+__all__ = ["carry_out", "check_device"]
 
 
-def run(config: ResolvedConfig, out: Path, progress: Progress) -> Run:
+def carry_out(config: ResolvedConfig, out: Path, progress: Progress) -> Run:
     """Train, measure and summarise everything in `config`; return the run.
 
     What an earlier, broken run of the same configuration has finished is kept and not repeated.
@@ -60,15 +60,12 @@ def run(config: ResolvedConfig, out: Path, progress: Progress) -> Run:
     with locked_folder(out / f"{config.data}-{config.identity()}") as folder:
         _claim(folder, config)
         for method in config.methods:
-            _MethodTask(config, method, splits, MethodFiles(folder / method), progress).carry_out()
-        write_json(folder / DONE, "completion mark", RunDone(config.methods, splits.test.classes))
+            _MethodTask(config, method, splits, MethodFiles(folder / method), progress).complete()
         finished = Run.open(folder)
         write_json(folder / SUMMARY, "summary", finished.summary)
+        write_json(folder / DONE, "completion mark", RunDone(config.methods, splits.test.classes))
     if not finished.members():
-        lost = [model for method in config.methods for model in finished.lost(method)]
-        raise DivergedError(
-            f"no model is left: {lost[0].error}. Try a smaller learning rate or beta"
-        )
+        finished.check_diverged()
     return finished
 
 
@@ -122,7 +119,7 @@ class _MethodTask:
         self.files, self.progress = files, progress
         self.shape, self.classes = splits.train.shape, splits.train.classes
 
-    def carry_out(self) -> None:
+    def complete(self) -> None:
         """Do what is not done yet."""
         if self.files.done.exists():
             self.progress.note(f"{self.method}: finished before, kept")

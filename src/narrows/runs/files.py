@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,7 +86,7 @@ def read_json(path: Path, kind: str, content: type[T]) -> T:
         )
     if envelope.kind != kind:
         raise StoreError(f"{path} is a {envelope.kind}, expected a {kind}")
-    if envelope.sha256 != _digest(envelope.content):
+    if envelope.sha256 != _checked(path, _digest, envelope.content):
         raise StoreError(
             f"{path} is damaged: its contents have changed since they were written; delete it to "
             "make it again, or restore a copy"
@@ -122,7 +122,7 @@ def read_lines(path: Path, kind: str, content: type[T]) -> list[T]:
     for number, line in enumerate(_read(path, kind).splitlines(), start=1):
         place = Path(f"{path}, line {number},")
         plain = _parse(place, kind, line, dict[str, Any])
-        if plain.pop(_CHECK, None) != _crc(plain):
+        if plain.pop(_CHECK, None) != _checked(place, _crc, plain):
             raise StoreError(f"{place} is damaged: it has changed since it was written")
         records.append(_convert(place, kind, plain, content))
     return records
@@ -137,6 +137,8 @@ def _read(path: Path, kind: str) -> bytes:
         raise StoreError(
             f"there is no {path}; is {path.parent} the folder that narrows has written?"
         ) from error
+    except StoreError:  # an OSError, too
+        raise
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from error
 
@@ -161,8 +163,18 @@ def _convert(path: Path, kind: str, plain: Any, content: type[T]) -> T:
         raise StoreError(f"{path} is not a valid {kind}: {error}") from error
 
 
+def _checked(path: Path, checksum: Callable[[Any], str], plain: Any) -> str:
+    """The checksum of what a file holds; Python reads NaN and infinity where JSON has none."""
+    try:
+        return checksum(plain)
+    except ValueError as error:
+        raise StoreError(f"{path} holds NaN or infinity, which JSON does not have") from error
+    except RecursionError as error:
+        raise StoreError(f"{path} is nested too deeply") from error
+
+
 def _canonical(plain: Any) -> bytes:
-    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _digest(plain: Any) -> str:

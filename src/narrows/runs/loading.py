@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from narrows.checks import check_path
 from narrows.errors import ConfigError
 from narrows.methods import METHODS
 from narrows.models.networks import NetworkConfig
@@ -46,11 +47,11 @@ def load_config(
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        given: Any = OmegaConf.merge(
-            OmegaConf.create(_read(None if file is None else Path(file))),
-            OmegaConf.create(dict(values or {})),
-            parse_overrides(overrides),
+        later: Any = OmegaConf.merge(
+            OmegaConf.create(dict(values or {})), parse_overrides(overrides)
         )
+        stored = _read(None if file is None else check_path(file))
+        given: Any = OmegaConf.merge(OmegaConf.create(_without_overridden(stored, later)), later)
         check_shapes(OmegaConf.to_container(given), RunConfig)
         # Built twice: a lone `train.epochs` changes the settings that the other keys choose.
         first = _build(OmegaConf.merge(OmegaConf.structured(RunConfig), given))
@@ -83,6 +84,29 @@ def _read(file: Path | None) -> dict[str, Any]:
         raise ConfigError(f"{file} is not valid TOML: {_first_line(error)}") from error
 
 
+def _without_overridden(stored: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop what a file says of single methods where a later setting is meant for all of them.
+
+    The configuration of a run names grid and network of each method. Without this, `--betas`
+    would change nothing there.
+    """
+    stored = dict(stored)
+    for general, specific in (("betas", "grids"), ("settings", "train")):
+        if later.get(general) is not None:
+            stored.pop(specific, None)
+    if later.get("data", stored.get("data")) != stored.get("data"):
+        stored.pop("data_sha256", None)
+    network = later.get("network")
+    if isinstance(network, Mapping) and "networks" in stored:
+        name = network.get("name")
+        stored["networks"] = {
+            method: {**specific, **network}
+            for method, specific in stored["networks"].items()
+            if name in (None, specific.get("name"))
+        }
+    return stored
+
+
 def _base(first: RunConfig, given: Mapping[str, Any]) -> RunConfig:
     """What the settings that were given are changes of."""
     network, train = DEFAULTS[first.data]
@@ -93,7 +117,9 @@ def _base(first: RunConfig, given: Mapping[str, Any]) -> RunConfig:
     for method in first.networks:
         natural = natural_network(first.data, method)
         name = _name(given["networks"][method], natural)
-        networks[method] = natural if name == natural.name else NetworkConfig(name)
+        networks[method] = (
+            natural if name == natural.name else NetworkConfig(name, bottleneck=natural.bottleneck)
+        )
     if first.settings is not None:
         train = PUBLISHED[first.settings]
     return RunConfig(data=first.data, network=network, networks=networks, train=train)

@@ -10,7 +10,7 @@ from narrows.errors import ConfigError
 if TYPE_CHECKING:
     from omegaconf.errors import OmegaConfBaseException
 
-__all__ = ["explain", "parse_overrides"]
+__all__ = ["explain", "parse_overrides", "plain_overrides"]
 
 
 def parse_overrides(overrides: Sequence[str]) -> Any:
@@ -32,6 +32,24 @@ def parse_overrides(overrides: Sequence[str]) -> Any:
             reason = " ".join(str(error).split())
             raise ConfigError(f"cannot read the value in {text!r}: {reason}") from error
     return OmegaConf.from_dotlist(list(overrides))
+
+
+def plain_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Read `a.b=v` options as nested dicts and lists, with nothing left to resolve.
+
+    Raises:
+        ConfigError: as `parse_overrides`, and for a value that is missing or refers to nothing.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        plain: Any = OmegaConf.to_container(
+            parse_overrides(overrides), resolve=True, throw_on_missing=True
+        )
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+    return plain
 
 
 def explain(error: OmegaConfBaseException) -> str:

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from narrows.errors import StoreError
+from narrows.errors import ConfigError, StoreError
 
 __all__ = [
     "Accuracy",
@@ -45,7 +45,7 @@ class Member:
 
     def __post_init__(self) -> None:
         if not (0 <= self.beta < math.inf and self.seed >= 0):
-            raise ValueError(f"expected a beta and a seed of at least 0, got {self}")
+            raise ConfigError(f"expected a beta and a seed of at least 0, got {self}")
         object.__setattr__(self, "beta", float(self.beta))
 
     @property

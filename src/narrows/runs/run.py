@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from narrows.checks import check_path
 from narrows.data import Splits
-from narrows.errors import CheckpointError, ConfigError, StoreError
+from narrows.errors import CheckpointError, ConfigError, DivergedError, StoreError
 from narrows.runs.building import build_objective
 from narrows.runs.config import ResolvedConfig
 from narrows.runs.data import load_splits
 from narrows.runs.environment import Environment
 from narrows.runs.files import read_json, read_lines
-from narrows.runs.layout import CONFIG, DONE, RECORD, MethodFiles, WeightsHeader
+from narrows.runs.layout import CONFIG, RECORD, MethodFiles, WeightsHeader
 from narrows.runs.records import LostMember, Member, MemberRecord
 from narrows.runs.summary import MethodSummary, chosen_beta, summarise
 from narrows.storage import load_tensors
@@ -38,7 +38,7 @@ T = TypeVar("T")
 class Run:
     """The folder of a run, opened for reading; nothing is created or changed in it.
 
-    Every file is read at most once, when it is first needed.
+    Configuration, weights and records are read at most once, when they are first needed.
 
     Attributes:
         path: of the folder.
@@ -85,7 +85,7 @@ class Run:
     @property
     def complete(self) -> bool:
         """Whether all methods are."""
-        return (self.path / DONE).exists() and self.finished_methods == self.config.methods
+        return self.finished_methods == self.config.methods
 
     def require_complete(self) -> Run:
         """Return the run itself.
@@ -130,6 +130,35 @@ class Run:
         wanted_betas = _choose_all("beta", betas, all_betas)
         wanted_seeds = _choose_all("seed", seeds, all_seeds)
         return [m for m in members if m.beta in wanted_betas and m.seed in wanted_seeds]
+
+    def require_members(
+        self, methods: Sequence[str] | None = None, betas: Sequence[float] | None = None
+    ) -> list[Member]:
+        """The trained models, of which there must be one; see `members`.
+
+        Raises:
+            StoreError: if there is none, because all have diverged.
+        """
+        members = self.members(methods, betas)
+        if not members:
+            raise StoreError(
+                f"there is no trained model of these in {self.path}: all have diverged"
+            )
+        return members
+
+    def check_diverged(self) -> None:
+        """Report the methods of which no model is left.
+
+        Raises:
+            DivergedError: naming them and the first reason of each.
+        """
+        lost = [
+            f"{method}: every model diverged, {self.lost(method)[0].error}"
+            for method in self.config.methods
+            if not self._stored(method)
+        ]
+        if lost:
+            raise DivergedError(f"{'; '.join(lost)}. Try a smaller beta or learning rate")
 
     def member(
         self, method: str | None = None, beta: float | None = None, seed: int | None = None

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from narrows.audit._base import Case
+from narrows.audit.checks.batch import batch
 from narrows.audit.checks.chance import chance
 from narrows.audit.checks.convergence import convergence
 from narrows.audit.checks.differentiable import differentiable
+from narrows.audit.checks.finite import finite
 from narrows.audit.checks.gradient_free import gradient_free
 from narrows.audit.checks.gradients import gradients
 from narrows.audit.checks.linearity import linearity
@@ -29,7 +31,7 @@ Check = Callable[[Case], Finding]
 
 CHECKS: dict[str, Check] = {
     "probabilities": probabilities,
-    "state": state,
+    "batch": batch,
     "gradients": gradients,
     "differentiable": differentiable,
     "linearity": linearity,
@@ -44,4 +46,7 @@ CHECKS: dict[str, Check] = {
     "seeds": seeds,
     "gradient_free": gradient_free,
     "transfer": transfer,
+    # These two say what was seen until now, and are asked again at the end.
+    "finite": finite,
+    "state": state,
 }

@@ -12,7 +12,8 @@ from itertools import pairwise
 
 from narrows.audit._base import Case
 from narrows.audit._claim import gray_radius
-from narrows.audit._probe import exceeds
+from narrows.audit._probe import counts, share
+from narrows.audit._statistics import only_first
 from narrows.types import Finding
 
 __all__ = ["chance"]
@@ -24,22 +25,21 @@ def chance(case: Case) -> Finding:
     """Fails where PGD leaves more than chance at the gray radius, or less at a smaller one."""
     gray = gray_radius(case)
     radii = sorted({case.eps / 2, case.eps, 2 * case.eps, gray})
-    curve = {
-        eps: case.plain(case.pgd(eps=eps)).robust_accuracy
-        for eps in radii
-        if eps <= max(gray, case.eps)
+    success = {
+        eps: case.plain(case.pgd(eps=eps)).success for eps in radii if eps <= max(gray, case.eps)
     }
-    share = case.y.bincount().max().item() / len(case.y)
-    bound = max(share, 1 / case.classes)
-    left = curve[gray]
-    values = list(curve.values())
-    rise = max((later - earlier for earlier, later in pairwise(values)), default=0.0)
+    curve = {eps: share(~fooled) for eps, fooled in success.items()}
+    largest = case.y.bincount().max().item() / len(case.y)
+    bound = max(largest, 1 / case.classes)
     evidence = (
-        f"PGD leaves {left:.1%} at eps = {gray:g}, where every image can be made gray and "
+        f"PGD leaves {curve[gray]:.1%} at eps = {gray:g}, where every image can be made gray and "
         f"{bound:.1%} is the most that can be left"
     )
-    if exceeds(case, rise, _SLACK):
-        evidence += f"; accuracy rises by {rise:.1%} as eps grows"
-    passed = not exceeds(case, left - bound, _SLACK) and not exceeds(case, rise, _SLACK)
+    passed = not counts(~success[gray], min(1.0, bound + _SLACK))
+    for (eps, near), (wider, far) in pairwise(success.items()):
+        lost = only_first(near, far)
+        if counts(lost, _SLACK):
+            passed = False
+            evidence += f"; {share(lost):.1%} are fooled at eps = {eps:g} and not at {wider:g}"
     remedy = "" if passed else "the attack fails: find out why before any number is believed"
     return Finding("chance", passed, evidence, remedy, {"curve": curve, "chance": bound})

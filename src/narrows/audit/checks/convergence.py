@@ -10,7 +10,8 @@ indicator I4, "incomplete optimisation", which looks at the loss where this look
 from __future__ import annotations
 
 from narrows.audit._base import Case
-from narrows.audit._probe import compare, exceeds
+from narrows.audit._probe import counts, share
+from narrows.audit._statistics import only_first
 from narrows.types import Finding
 
 __all__ = ["convergence"]
@@ -20,20 +21,18 @@ _MORE = 4
 
 def convergence(case: Case) -> Finding:
     """Fails where four times the steps, or the budget's restarts, fool more images."""
-    steps = case.budget.steps
-    usual = case.plain(case.pgd())
+    steps, restarts = case.budget.steps, max(2, case.budget.restarts)
+    usual = case.plain(case.pgd()).success
     curve = {
         count: case.plain(case.pgd(steps=count)).robust_accuracy
         for count in (max(1, steps // _MORE), steps, _MORE * steps)
     }
-    longer = case.plain(case.pgd(steps=_MORE * steps)).success
-    restarted = case.plain(case.pgd(restarts=max(2, case.budget.restarts)))
-    by_steps = compare(longer, usual.success)
-    by_restarts = compare(restarted.success, usual.success)
+    longer = only_first(case.plain(case.pgd(steps=_MORE * steps)).success, usual)
+    restarted = only_first(case.plain(case.pgd(restarts=restarts)).success, usual)
     evidence = (
-        f"{_MORE * steps} steps for {steps} fool {by_steps:.1%} more, "
-        f"{max(2, case.budget.restarts)} restarts for 1 {by_restarts:.1%} more"
+        f"{_MORE * steps} steps for {steps} fool {share(longer):.1%} more, "
+        f"{restarts} restarts for 1 {share(restarted):.1%} more"
     )
-    passed = not (exceeds(case, by_steps) or exceeds(case, by_restarts))
+    passed = not (counts(longer) or counts(restarted))
     remedy = "" if passed else "raise steps and restarts until nothing changes"
     return Finding("convergence", passed, evidence, remedy, {"steps": curve})

@@ -9,12 +9,14 @@ Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420, "shattered gradients
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from narrows.attacks.losses import margin
 from narrows.attacks.norms import random_start
 from narrows.audit._base import Case
-from narrows.audit._probe import few_correct, per_pixel, slope
+from narrows.audit._probe import correct_rows, per_pixel, slope
 from narrows.audit.blocking import blocking_modules
 from narrows.models.outputs import logits_of
 from narrows.types import Finding
@@ -22,16 +24,17 @@ from narrows.types import Finding
 __all__ = ["differentiable"]
 
 _LEAST = 0.5
+_PAIRS = 32  # of a difference and a gradient, at least
 _SHARE = 10  # of the radius in the width of a difference
 
 
 def differentiable(case: Case) -> Finding:
     """Fails where differences contradict autograd, or a layer hides its gradient."""
-    rows = few_correct(case)
+    rows = correct_rows(case)
     if not len(rows):
         return Finding("differentiable", True, "no image is classified correctly", examined=False)
     with case.quiet():
-        names = blocking_modules(case.model, case.x[rows[:8]])
+        names = blocking_modules(case.model, case.x[rows[:8]].to(case.subject.takes))
     agreement = _agreement(case, rows)
     evidence = f"autograd and finite differences correlate by {agreement:.2f}"
     if names:
@@ -48,17 +51,18 @@ def differentiable(case: Case) -> Finding:
 
 
 def _agreement(case: Case, rows: torch.Tensor) -> float:
-    """Correlation over images; 1 where the margin neither moves nor is said to."""
+    """Correlation over images and directions; 1 where the margin neither moves nor is said to."""
     generator = case.generator()
     view = "fixed_noise" if case.stochastic else "plain"
-    model = case.view(view)
+    model = case.view(view) or case.subject
     width = per_pixel(case) / _SHARE
+    rows = rows.repeat(math.ceil(_PAIRS / len(rows)))
     x = case.x[rows]
     x = (x + random_start(x, case.norm, case.eps / 2, generator)).clamp(width, 1 - width)
     u = torch.randint(0, 2, x.shape, generator=generator, device=x.device).to(x.dtype) * 2 - 1
     predicted = width * (slope(case, x, rows, "margin", view).gradient * u).flatten(1).sum(1)
     with case.quiet():
-        ahead, behind = (logits_of(model, x + sign * width * u) for sign in (1, -1))  # type: ignore[arg-type]
+        ahead, behind = (logits_of(model, x + sign * width * u) for sign in (1, -1))
     y = case.y[rows]
     actual = (margin(ahead, y) - margin(behind, y)) / 2
     if not actual.any():

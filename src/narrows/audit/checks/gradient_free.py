@@ -1,40 +1,50 @@
 """Whether a search without gradients fools what attacks by gradient could not.
 
-    images fooled by Square  <=  images fooled by PGD on the cross-entropy or the margin
+    images fooled by Square or RayS  <=  images fooled by PGD on the cross-entropy or the margin
+
+Square looks at the logits, RayS at nothing but the class: it cannot be led astray by confidence.
 
 Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420: "black-box attacks are better than
-white-box attacks"; Croce & Hein (2020), arXiv 2003.01690, for Square as the judge.
+white-box attacks"; Croce & Hein (2020), arXiv 2003.01690, for Square as the judge; Chen & Gu
+(2020), arXiv 2006.12792, for RayS.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from narrows.attacks import Square
 from narrows.audit._base import Case
-from narrows.audit._probe import by_gradient, compare, exceeds
+from narrows.audit._probe import by_gradient, counts, share
+from narrows.audit._rays import RayS
+from narrows.audit._statistics import only_first
 from narrows.types import Finding
 
 __all__ = ["gradient_free"]
 
 
 def gradient_free(case: Case) -> Finding:
-    """Fails where Square fools images that PGD does not."""
-    square = Square(
-        norm=case.norm,
-        eps=case.eps,
-        queries=case.budget.queries,
-        draws=case.budget.draws if case.stochastic else 1,
-        verify_draws=case.budget.verify_draws,
-        seed=case.seed,
-    )
-    searched = case.plain(square)
+    """Fails where Square or RayS fools images that PGD does not."""
+    settings: dict[str, Any] = {
+        "norm": case.norm,
+        "eps": case.eps,
+        "queries": case.budget.queries,
+        "draws": case.budget.draws if case.stochastic else 1,
+        "verify_draws": case.budget.verify_draws,
+        "seed": case.seed,
+    }
     climbed = by_gradient(case)
-    missed = compare(searched.success, climbed)
-    left = 1 - climbed.double().mean().item()
+    success = {
+        "square": case.plain(Square(**settings)).success,
+        "rays": case.plain(RayS(**settings, common_noise=True)).success,
+    }
+    left = {name: share(~fooled) for name, fooled in success.items()}
+    missed = only_first(success["square"] | success["rays"], climbed)
     evidence = (
-        f"accuracy {searched.robust_accuracy:.1%} under Square, {left:.1%} under PGD on "
-        f"two losses; {missed:.1%} of the images fall to the search only"
+        f"accuracy {left['square']:.1%} under Square, {left['rays']:.1%} under RayS, "
+        f"{share(~climbed):.1%} under PGD on two losses; {share(missed):.1%} of the images are "
+        "fooled by a search only"
     )
-    passed = not exceeds(case, missed)
+    passed = not counts(missed)
     remedy = "" if passed else "the gradient hides what a search finds: look for the reason"
-    data = {"square": searched.robust_accuracy, "pgd": left}
-    return Finding("gradient_free", passed, evidence, remedy, data)
+    return Finding("gradient_free", passed, evidence, remedy, {**left, "pgd": share(~climbed)})

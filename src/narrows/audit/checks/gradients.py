@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 
 from narrows.audit._base import Case
-from narrows.audit._probe import few_correct, slope
+from narrows.audit._probe import correct_rows, counts, share, slope
 from narrows.types import Finding
 
 __all__ = ["gradients"]
@@ -24,11 +24,11 @@ _TINY = 1e-12
 
 def gradients(case: Case) -> Finding:
     """Fails where the cross-entropy has no usable gradient at more than 5 % of the images."""
-    rows = few_correct(case)
+    rows = correct_rows(case)
     if not len(rows):
         return Finding("gradients", True, "no image is classified correctly", examined=False)
-    found = slope(case, case.x[rows], rows, "cross_entropy")
-    if not found.graph:
+    looked = slope(case, case.x[rows], rows, "cross_entropy")
+    if not looked.graph:
         return Finding(
             "gradients",
             False,
@@ -36,18 +36,16 @@ def gradients(case: Case) -> Finding:
             "keep preprocessing in the graph; attacked here by differences, search and transfer",
             {"missing": 1.0},
         )
-    flat = found.gradient.flatten(1)
+    flat = looked.gradient.flatten(1)
     broken = (~torch.isfinite(flat)).any(1)
     largest = flat.abs().nan_to_num(0).amax(1)
     zero, tiny = (largest == 0) & ~broken, (largest < _TINY) & (largest > 0)
-    shares = {
-        name: part.double().mean().item()
-        for name, part in (("broken", broken), ("zero", zero), ("vanishing", tiny))
-    }
+    parts = {"broken": broken, "zero": zero, "vanishing": tiny}
+    shares = {name: share(images) for name, images in parts.items()}
     evidence = (
         f"of {len(rows)} images the gradient of the cross-entropy is zero at {shares['zero']:.0%}, "
         f"NaN or infinite at {shares['broken']:.0%}, below {_TINY:g} at {shares['vanishing']:.0%}"
     )
-    passed = shares["zero"] + shares["broken"] <= _LIMIT
+    passed = not counts(zero | broken, _LIMIT)
     remedy = "" if passed else "attack the margin, in float64, or without the model's gradient"
     return Finding("gradients", passed, evidence, remedy, shares)

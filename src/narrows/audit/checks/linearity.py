@@ -14,7 +14,7 @@ from __future__ import annotations
 from narrows.attacks.losses import margin
 from narrows.attacks.norms import steepest
 from narrows.audit._base import Case
-from narrows.audit._probe import few_correct, slope
+from narrows.audit._probe import correct_rows, slope
 from narrows.models.outputs import logits_of
 from narrows.types import Finding
 
@@ -26,7 +26,7 @@ _SHARE = 4
 
 def linearity(case: Case) -> Finding:
     """Fails where the median ratio lies outside [0.2, 5], or half the gradients promise nothing."""
-    rows = few_correct(case)
+    rows = correct_rows(case)
     if not len(rows):
         return Finding("linearity", True, "no image is classified correctly", examined=False)
     view = "fixed_noise" if case.stochastic else "plain"
@@ -36,14 +36,16 @@ def linearity(case: Case) -> Finding:
     step = (x + step).clamp(0, 1) - x
     predicted = (step * gradient).flatten(1).sum(1).double()
     with case.quiet():
-        reached = margin(logits_of(case.view(view), x + step), case.y[rows])  # type: ignore[arg-type]
+        reached = margin(logits_of(case.view(view) or case.subject, x + step), case.y[rows])
     actual = (reached - value).double()
     promising = predicted > 0
     data = {"predicted": predicted.tolist(), "actual": actual.tolist()}
     remedy = "the gradient misleads: attack by finite differences, search and transfer"
     if promising.double().mean() < 0.5:
-        said = f"the gradient promises nothing at {(~promising).double().mean():.0%} of the images"
-        return Finding("linearity", False, said, remedy, data)
+        evidence = (
+            f"the gradient promises nothing at {(~promising).double().mean():.0%} of the images"
+        )
+        return Finding("linearity", False, evidence, remedy, data)
     ratio = (actual[promising] / predicted[promising]).median().item()
     passed = _LOW <= ratio <= _HIGH
     evidence = f"a step of eps / {_SHARE} changes the margin by {ratio:.2g} of what is promised"

@@ -1,6 +1,6 @@
-"""Is one step as strong as many? Then the many went astray.
+"""Whether an attack of many steps is at least as strong as one of a single step.
 
-    accuracy under PGD  <=  accuracy under FGSM
+    images fooled by FGSM  <=  images fooled by PGD
 
 Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420: "one-step attacks perform better than
 iterative attacks".
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from narrows.attacks import FGSM
 from narrows.audit._base import Case
-from narrows.audit._probe import compare, exceeds
+from narrows.audit._probe import counts, share
+from narrows.audit._statistics import only_first
 from narrows.types import Finding
 
 __all__ = ["one_step"]
@@ -27,12 +28,12 @@ def one_step(case: Case) -> Finding:
         )
     )
     pgd = case.plain(case.pgd())
-    missed = compare(fgsm.success, pgd.success)
+    missed = only_first(fgsm.success, pgd.success)
     evidence = (
         f"accuracy {fgsm.robust_accuracy:.1%} after one step, {pgd.robust_accuracy:.1%} after "
-        f"{case.budget.steps}; {missed:.1%} of the images fall to the one only"
+        f"{case.budget.steps}; {share(missed):.1%} of the images are fooled by the one step only"
     )
-    passed = not exceeds(case, missed)
-    remedy = "" if passed else "the path misleads: other losses, smoothed gradients, search"
+    passed = not counts(missed)
+    remedy = "" if passed else "try other losses, smoothed gradients and search"
     data = {"fgsm": fgsm.robust_accuracy, "pgd": pgd.robust_accuracy}
     return Finding("one_step", passed, evidence, remedy, data)

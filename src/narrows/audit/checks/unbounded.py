@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from narrows.audit._base import Case
 from narrows.audit._claim import gray_radius
+from narrows.audit._probe import counts, share
 from narrows.types import Finding
 
 __all__ = ["unbounded"]
@@ -21,8 +22,8 @@ _LIMIT = 0.05
 def unbounded(case: Case) -> Finding:
     """Fails where more than 5 % of the images withstand it."""
     eps = 2 * gray_radius(case)
-    left = case.plain(case.pgd(eps=eps)).robust_accuracy
-    evidence = f"PGD leaves {left:.1%} at eps = {eps:g}, where it may change anything"
-    passed = left <= _LIMIT
+    left = ~case.plain(case.pgd(eps=eps)).success
+    evidence = f"PGD leaves {share(left):.1%} at eps = {eps:g}, where it may change anything"
+    passed = not counts(left, _LIMIT)
     remedy = "" if passed else "the attack fails: find out why before any number is believed"
-    return Finding("unbounded", passed, evidence, remedy, {"accuracy": left})
+    return Finding("unbounded", passed, evidence, remedy, {"accuracy": share(left)})

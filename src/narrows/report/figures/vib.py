@@ -33,6 +33,7 @@ _SPLIT = alt.Color(
 _WIDTH, _HEIGHT = 300, 230
 _ELLIPSE = math.sqrt(5.991)  # 95 % of a Gaussian in the plane lies within so many deviations
 _DRAWN, _CORNERS = 500, 17
+_PANEL = 270
 Row = dict[str, Any]
 
 
@@ -180,9 +181,6 @@ def _ellipses(row: Embedding, errors: Sequence[float], classes: int) -> Any:
         order="corner:Q",
     )
     return alt.layer(back, lines).properties(width=_PANEL, height=_PANEL, title=title)
-
-
-_PANEL = 270
 
 
 def _background(row: Embedding, classes: int) -> str:

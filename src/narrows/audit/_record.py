@@ -1,0 +1,131 @@
+"""Findings and remedies of an audit so far, kept in a folder from which a broken one goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from narrows.attacks import Ledger
+from narrows.attacks._identity import digest
+from narrows.audit._base import Case
+from narrows.errors import CheckpointError
+from narrows.storage import write_atomically
+from narrows.types import Finding
+
+__all__ = ["Record", "plain_json"]
+
+
+class Record:
+    """What is finished of an audit.
+
+    Args:
+        case: whose ledger is kept too.
+        about: settings, which a folder must have been made with.
+        folder: where to keep it; nowhere if there is none.
+
+    Raises:
+        CheckpointError: for a folder that is damaged or belongs to another audit.
+    """
+
+    def __init__(self, case: Case, about: Mapping[str, Any], folder: Path | None) -> None:
+        self.case, self.about, self.folder = case, dict(about), folder
+        others = () if folder is None else (case.twin, *case.siblings)
+        self.relatives = [other and digest(case.x, case.y, other.model) for other in others]
+        self.findings: dict[str, Finding] = {}
+        self.tried: list[str] = []
+        if folder is not None and (folder / "audit.json").exists():
+            self._load(folder)
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the checks that object so far."""
+        return [finding.check for finding in self.findings.values() if not finding.passed]
+
+    def add(self, finding: Finding) -> None:
+        """Keep what a check found."""
+        self.findings[finding.check] = finding
+        self.save()
+
+    def save(self) -> None:
+        """Write everything, complete or not at all."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Of its own name, so that audit.json never speaks of another ledger than it was written of.
+        ledger = self.folder / f"ledger-{len(self.case.ledger.entries)}.safetensors"
+        self.case.ledger.save(ledger)
+        state = {
+            "about": self.about,
+            "relatives": self.relatives,
+            "findings": [asdict(finding) for finding in self.findings.values()],
+            "tried": self.tried,
+            "entered": sorted(self.case.entered),
+            "witnessed": self.case.witnessed(),
+            "ledger": ledger.name,
+        }
+        write_atomically(self.folder / "audit.json", json.dumps(plain_json(state)).encode())
+        for old in self.folder.glob("ledger-*.safetensors"):
+            if old != ledger:
+                old.unlink(missing_ok=True)
+
+    def _load(self, folder: Path) -> None:
+        try:
+            state = json.loads((folder / "audit.json").read_text())
+            about, relatives = state["about"], state["relatives"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise _damaged(folder, error) from error
+        if about != plain_json(self.about):
+            raise CheckpointError(
+                f"{folder} holds an audit with other settings ({about}); use another folder"
+            )
+        if relatives != self.relatives:
+            raise CheckpointError(
+                f"{folder} holds an audit with another twin or other siblings; use another folder"
+            )
+        case = self.case
+        try:
+            findings = [_finding(entry) for entry in state["findings"]]
+            tried, entered = [str(name) for name in state["tried"]], set(state["entered"])
+            ledger = folder / Path(state["ledger"]).name
+            case.witness(state["witnessed"])
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise _damaged(folder, error) from error
+        case.ledger = Ledger.load(ledger, case.x, case.y, case.model)
+        case.entered = entered
+        self.findings = {finding.check: finding for finding in findings}
+        self.tried = tried
+
+
+def _finding(entry: Mapping[str, Any]) -> Finding:
+    finding = Finding(**entry)
+    expected = {"check": str, "passed": bool, "evidence": str, "remedy": str, "data": dict}
+    for name, kind in expected.items():
+        if not isinstance(getattr(finding, name), kind):
+            raise ValueError(f"{name} of a finding is no {kind.__name__}")
+    return finding
+
+
+def _damaged(folder: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{folder / 'audit.json'} is damaged ({error}); delete the folder to start over"
+    )
+
+
+def plain_json(value: Any) -> Any:
+    """For JSON, which has no infinity, no NaN, and only text as keys.
+
+    >>> plain_json({0.5: (1, float("inf"))})
+    {'0.5': [1, None]}
+    """
+    if isinstance(value, Mapping):
+        return {
+            key if isinstance(key, str) else f"{key:g}": plain_json(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [plain_json(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,74 @@
+"""What a folder holds is read back, or refused in one line."""
+
+import json
+
+import pytest
+
+from narrows.audit._record import Record, plain_json
+from narrows.errors import CheckpointError
+from narrows.types import Finding
+from scenarios_audit import case_of
+
+ABOUT = {"eps": 0.2}
+
+
+def written(folder):
+    case = case_of()
+    case.stateful = True
+    case.subject.undefined[3] = True
+    case.wavering[[1, 2]] = True
+    record = Record(case, ABOUT, folder)
+    record.tried.append("margin")
+    record.add(Finding("noise", False, "evidence", "remedy", {"cosine": 0.1}))
+    return record
+
+
+def test_everything_is_read_back(tmp_path):
+    before = written(tmp_path)
+    case = case_of()
+    record = Record(case, ABOUT, tmp_path)
+    assert record.findings == before.findings
+    assert record.failed == ["noise"]
+    assert record.tried == ["margin"]
+    assert case.witnessed() == before.case.witnessed()
+    assert case.stateful
+    assert case.subject.undefined.nonzero().tolist() == [[3]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: [],
+        lambda state: 3,
+        lambda state: None,
+        lambda state: {},
+        lambda state: {**state, "findings": 3},
+        lambda state: {**state, "findings": [{"check": 3}]},
+        lambda state: {**state, "findings": [{**state["findings"][0], "passed": "yes"}]},
+        lambda state: {**state, "findings": [{**state["findings"][0], "data": []}]},
+        lambda state: {**state, "tried": None},
+        lambda state: {**state, "entered": [[]]},
+        lambda state: {**state, "ledger": 3},
+        lambda state: {**state, "witnessed": {"stateful": 1}},
+        lambda state: {**state, "witnessed": {**state["witnessed"], "wavering": [True]}},
+        lambda state: {**state, "witnessed": {**state["witnessed"], "undefined": "x"}},
+    ],
+)
+def test_json_of_another_shape_is_damaged(change, tmp_path):
+    written(tmp_path)
+    path = tmp_path / "audit.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(CheckpointError, match="is damaged"):
+        Record(case_of(), ABOUT, tmp_path)
+
+
+def test_another_audit_is_refused(tmp_path):
+    written(tmp_path)
+    with pytest.raises(CheckpointError, match="other settings"):
+        Record(case_of(), {"eps": 0.3}, tmp_path)
+    with pytest.raises(CheckpointError, match="another twin"):
+        Record(case_of(twin=case_of().model), ABOUT, tmp_path)
+
+
+def test_json_has_no_infinity():
+    assert plain_json({1.5: [float("nan"), {"a": (1, True)}]}) == {"1.5": [None, {"a": [1, True]}]}

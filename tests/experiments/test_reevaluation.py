@@ -1,0 +1,103 @@
+"""One step, and more and more restarts, on the models of a run, each once."""
+
+import pytest
+import torch
+from torch import nn
+
+from narrows.errors import ConfigError
+from narrows.experiments import reevaluation
+from narrows.experiments.reevaluation import Reevaluation, Row, reevaluate, reevaluate_run
+from narrows.runs import Member, Progress
+from scenarios_runs import StoppedError, copied, stop_after, tiny_run
+
+BRIEF = Reevaluation(
+    fgsm_eps=[0.1], pgd_eps=[0.2], restarts=[1, 2], steps=2, step_size=0.1, samples=2,
+    verify_draws=3,
+)  # fmt: skip
+
+
+def test_a_linear_model_is_fooled_where_its_margin_is_smaller_than_the_radius():
+    model = nn.Linear(1, 2, bias=False)
+    model.weight.data = torch.tensor([[-1.0], [1.0]])
+    model.bias = nn.Parameter(torch.tensor([0.5, -0.5]))  # class 1 above x = .5
+    x = torch.tensor([[0.05], [0.38], [0.45], [0.62], [0.9]])
+    y = (x[:, 0] > 0.5).long()
+    rows = reevaluate(model, x, y, BRIEF)
+    assert rows == [
+        Row("deterministic", "fgsm", 0.0, None, 1.0),
+        Row("deterministic", "fgsm", 0.1, None, 0.8),
+        Row("deterministic", "pgd", 0.2, 1, pytest.approx(0.4)),
+        Row("deterministic", "pgd", 0.2, 2, pytest.approx(0.4)),
+    ]
+
+
+def test_every_row_is_told_as_it_is_measured(small_run):
+    x, y = small_run.splits.test.batch(slice(0, 5))
+    seen = []
+    rows = reevaluate(small_run.model(Member("vib", 0.1, 0)), x, y, BRIEF, seen.append)
+    assert rows == seen
+    assert [row.mode for row in rows] == ["mean"] * 4 + ["sample"] * 4
+
+
+def test_restarts_must_rise():
+    for counts in ([], [0, 1], [2, 1], [1, 1]):
+        with pytest.raises(ConfigError, match="restarts must be rising numbers from 1 on"):
+            Reevaluation(restarts=counts)
+
+
+def test_an_interruption_costs_the_model_in_hand_and_no_other(small_run, tmp_path, monkeypatch):
+    run = copied(small_run, tmp_path)
+    original, calls = reevaluation.reevaluate, stop_after(2)
+
+    def interrupted(*arguments):
+        next(calls)
+        return original(*arguments)
+
+    arguments = (run, ["vib"], None, 5, "cpu", Progress(), BRIEF)
+    with monkeypatch.context() as patch:
+        patch.setattr(reevaluation, "reevaluate", interrupted)
+        with pytest.raises(StoppedError):
+            reevaluate_run(*arguments)
+    folder = run.path / "reevaluation"
+    kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+    assert sorted(kept) == ["vib-0.01-0.json", "vib-0.01-1.json"]
+    result = reevaluate_run(*arguments)
+    assert {name: (folder / name).stat().st_mtime_ns for name in kept} == kept
+    assert (result.data, result.images) == ("digits", 5)
+    assert list(dict.fromkeys(of.member for of in result.rows)) == run.members(["vib"])
+    assert reevaluate_run(*arguments) == result
+
+
+def test_other_settings_are_measured_anew(small_run, tmp_path):
+    run = copied(small_run, tmp_path)
+    path = run.path / "reevaluation" / "vib-0.1-0.json"
+    stamps = set()
+    for images, settings in (
+        (5, BRIEF),
+        (5, BRIEF),
+        (6, BRIEF),
+        (6, Reevaluation(fgsm_eps=[0.2], pgd_eps=[], restarts=[1])),
+    ):
+        reevaluate_run(run, ["vib"], [0.1], images, "cpu", Progress(), settings)
+        stamps.add(path.stat().st_mtime_ns)
+    assert len(stamps) == 3
+
+
+def test_betas_that_are_nearly_equal_have_files_of_their_own(tmp_path):
+    quick = {"methods": ["vib"], "betas": [0.1, 0.1000000001], "seeds": 1}
+    run = tiny_run(tmp_path, **quick, train={"epochs": 1})
+    reevaluate_run(run, None, None, 3, "cpu", Progress(), BRIEF)
+    names = sorted(path.name for path in (run.path / "reevaluation").glob("*.json"))
+    assert names == ["vib-0.1-0.json", "vib-0.1000000001-0.json"]
+
+
+def test_what_cannot_be_attacked_is_refused(small_run, tmp_path):
+    with pytest.raises(ConfigError, match="method aib is not in this run"):
+        reevaluate_run(small_run, ["aib"], None, 5, "cpu", Progress(), BRIEF)
+    with pytest.raises(ConfigError, match="device 'toaster'"):
+        reevaluate_run(small_run, None, None, 5, "toaster", Progress(), BRIEF)
+    quick = {"data": "toy1", "methods": ["vib"], "betas": [0.1], "seeds": 1}
+    run = tiny_run(tmp_path, **quick, network={"bottleneck": 2}, train={"epochs": 1})
+    with pytest.raises(ConfigError, match="toy1 has no images that could be attacked"):
+        reevaluate_run(run, None, None, 5, "cpu", Progress(), BRIEF)
+    assert not (run.path / "reevaluation").exists()

@@ -1,0 +1,151 @@
+"""Every command that README and docs print, typed as it is printed, on small stand-ins."""
+
+import importlib
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from product.documents import PAGES, ROOT, Printed, blocks, commands, python_blocks
+from product.recipes import PACKAGED, made
+from product.runs import DEFENCE, RUNS
+from product.test_printed_python import execute
+from product.walk import TINY, copied, narrows, watched
+
+PRINTED = [printed for page in PAGES for printed in commands(page)]
+
+# What is not typed here, and why.
+SKIPPED = {
+    "python3 -m venv .venv": "makes the environment that this test already runs in",
+    ". .venv/bin/activate": "likewise",
+    "pip install -c constraints.txt torch": "downloads",
+    "pip install .": "downloads",
+    "bash scripts/test.sh": "would run this test",
+    "python -c pass": "is no command of ours",
+}
+
+# What stands for something, and what is typed in its place. RUN is the run of the last recipe
+# above it on the page, or else a small one of the digits.
+STANDS_FOR = {
+    r"figure NAME\b":          "figure vib-1",
+    r"\bNAME\b":               "name",
+    r"--method M\b":           "--method vib",
+    r"\bMETHOD\b":             "vib",
+    r"--beta B\b":             "--beta 0.01",
+    r"--seed S\b":             "--seed 0",
+    r"--eps E\b":              "--eps 0.1",
+    r"runs/digits-9f28b25dec": "{finished}",
+    r"runs/mnist-e4660707ac":  "{vib-table1}",
+    r"runs/imb-plane":         "{imb-plane}",
+    r"\bRUN\b":                "{above}",
+}  # fmt: skip
+
+# What is typed after it, so that it takes no time: the last word on an option counts.
+SHORTER = {
+    r"^narrows run$":    " ".join(["--methods cross_entropy,vib", *TINY]),
+    r"^narrows audit":   "--budget fast --images 10",
+    r"^narrows attack":  "--images 10",
+    r"carlini_wagner":   "--set steps=3",
+    r"^narrows reeval":  "--images 5",
+    r"^narrows plane":   "--samples 50",
+    r"float64_fgsm":     "--images 10",
+    r"imb_plane":        "--epochs 2 --seeds 2",
+    r"planted_defences": "--images 10 --epochs 1 --skip-honest --only rounding",
+    r"estimators/bench": "--quick --only variational_rate",
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder_of(shelf, tmp_path):
+    """The folder that stands for the one printed: a copy of one's own."""
+
+    def own(name: str) -> Path:
+        kept = made(shelf, name) if name in PACKAGED else shelf.get(name, RUNS[name])
+        return copied(kept, tmp_path / "stand-in")
+
+    return own
+
+
+def above(printed: Printed) -> str:
+    """Which run was made last above a command on its page."""
+    runs = ["finished"]
+    for other in commands(printed.page):
+        if other.line > printed.line or other == printed:
+            break
+        if recipe := re.search(r"narrows run \S+/([\w-]+)\.toml", other.text):
+            runs.append(recipe[1])
+    return runs[-1]
+
+
+def words_of(printed: Printed, folder_of) -> list[str]:
+    text = printed.text
+    for pattern, stand_in in STANDS_FOR.items():
+        text = re.sub(pattern, stand_in.replace("{above}", f"{{{above(printed)}}}"), text)
+    folders = {name: str(folder_of(name)) for name in set(re.findall(r"{([\w-]+)}", text))}
+    words = [re.sub(r"{([\w-]+)}", lambda m: folders[m[1]], word) for word in text.split()]
+    more = [text for pattern, text in SHORTER.items() if re.search(pattern, printed.text)]
+    return [*words, *" ".join(more).split()]
+
+
+@pytest.mark.parametrize("printed", [p for p in PRINTED if p.text not in SKIPPED], ids=str)
+def test_a_printed_command_runs(printed, folder_of, shelf, tmp_path):
+    (tmp_path / "defence.py").write_text(DEFENCE.replace("digits", "mnist"))
+    if printed.inline and re.fullmatch(r"narrows \w+", printed.text):  # names a command, no more
+        assert narrows(printed.text.split()[1], "--help").code == 0
+        return
+    if recipe := re.fullmatch(r"narrows run (\S+/([\w-]+)\.toml)", printed.text):
+        assert (ROOT / recipe[1]).samefile(PACKAGED[recipe[2]])
+        assert (made(shelf, recipe[2]) / "report.html").exists()
+        return
+    if "seed0.json" in printed.text:  # what the block above it has saved
+        (block,) = python_blocks(printed.page)
+        for seed in (1, 0):
+            execute(block.page, [block])
+            Path("seed0.json").rename(f"seed{seed}.json")
+    program, *words = words_of(printed, folder_of)
+    if program == "narrows":
+        said = narrows(*words)
+        assert (said.code, said.err) == (0, "")
+    elif words[0] == "-m":
+        module = importlib.import_module(words[1])
+        module.main.main(words[2:], standalone_mode=False)
+    else:
+        script(ROOT / words[0], words[1:])
+
+
+def script(path: Path, words: list[str]) -> None:
+    """Run a script as Python does, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(path), *words])
+        patch.syspath_prepend(path.parent)
+        # Click's programs end with an exit code, others by themselves.
+        patch.setattr(sys, "exit", ended)
+        runpy.run_path(str(path), run_name="__main__")
+
+
+def ended(code: object = None) -> None:
+    """In place of `sys.exit` at the end of a script."""
+    assert not code
+
+
+def test_a_block_is_of_a_language_that_is_tried():
+    languages = {block.language for page in PAGES for block in blocks(page)}
+    assert languages <= {"sh", "python", "text"}
+
+
+def test_nothing_is_skipped_that_is_not_printed():
+    assert sorted(set(SKIPPED) - {printed.text for printed in PRINTED}) == []
+
+
+def test_the_folder_that_is_printed_is_that_of_the_first_command(tmp_path):
+    with watched(break_at=1):
+        assert narrows("run", "--out", tmp_path).code == 130
+    (folder,) = tmp_path.iterdir()
+    printed = {name for page in PAGES for name in re.findall(r"digits-\w{10}", text_of(page))}
+    assert printed == {folder.name}
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text()

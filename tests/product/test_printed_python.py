@@ -1,0 +1,60 @@
+"""Every block of Python that README and docs print, in the order of its page, after a prelude."""
+
+import pytest
+import torch
+
+from product.documents import PAGES, Block, python_blocks
+
+# What a reader has before she comes to the blocks of a page: her model and her data, small.
+_CODED = """
+import torch
+from narrows import Bottleneck, load
+train, validation, test = (part.take(slice(0, 200)) for part in load("digits"))
+
+def build_model(latent="deterministic"):
+    encoder = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 8)
+    )
+    return Bottleneck(encoder, torch.nn.Linear(8, 10), latent=latent)
+
+model = build_model()
+"""
+PRELUDES = {
+    "README.md": "",
+    "docs/audit.md": _CODED + "x, y = test.batch(slice(0, 20))\n",
+    "docs/information.md": _CODED
+    + "data, epochs, train_one = train.all(), 3, lambda model: None\n",
+    "docs/methods.md": """
+import torch
+from narrows import Bottleneck, load
+from narrows.data import DATASETS
+train, validation, test = load("mnist")
+
+def build_model():
+    return torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(784, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10)
+    )
+
+encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+model = Bottleneck(encoder, torch.nn.Linear(10, 10))
+optimiser = torch.optim.Adam(model.parameters())
+batches = [train.all()] * 2
+""",
+}
+
+
+def execute(page: str, blocks: list[Block]) -> dict[str, object]:
+    """Run the blocks of a page in one namespace; a traceback names page and line."""
+    names: dict[str, object] = {}
+    exec(compile(PRELUDES[page], f"<prelude of {page}>", "exec"), names)
+    for block in blocks:
+        code = "\n" * (block.line - 1) + block.text
+        exec(compile(code, block.page, "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)])
+def test_the_python_of_a_page_runs(page):
+    torch.manual_seed(0)
+    assert page in PRELUDES, f"say in PRELUDES what a reader of {page} has before its blocks"
+    execute(page, python_blocks(page))

@@ -1,0 +1,123 @@
+"""The page of a run: everything that it shows, and nothing from outside."""
+
+import io
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from narrows.errors import StoreError
+from narrows.report import show_markdown, show_table, write_report
+from narrows.report.html import _charts, _gallery
+from narrows.runs import Run
+from narrows.runs.files import write_json
+from scenarios_records import FakeRun, record
+from scenarios_runs import copied, poison, tiny_run
+
+
+@pytest.fixture(scope="module")
+def page(small_run, tmp_path_factory) -> str:
+    run = copied(small_run, tmp_path_factory.mktemp("page"))
+    path = write_report(run)
+    assert path == run.path / "report.html"
+    return path.read_text()
+
+
+def test_the_page_needs_nothing_from_outside(page):
+    loaded = re.findall(r"""(?:src|href)=["']?(?!data:)([^"'\s>]+)""", page)
+    assert [address for address in loaded if "//" in address] == []
+    assert "vegaEmbed" in page
+
+
+def test_the_page_has_charts_table_images_and_how_to_get_them_again(page, small_run):
+    for name in ("curves", "eps", "beta", "projection"):
+        assert f'id="{name}"' in page
+    assert page.count("data:image/png;base64,") == 2 * 3 * 8
+    assert (
+        page.rpartition("<body>")[2].count("<tr>") == 5 + 2 * 3
+    )  # the table's head and four rows, three of images each
+    assert small_run.config.data_sha256 in page
+    assert "No attack here is gradient-free" in page
+    assert "PGD at eps = 0.1 (Linf)" in page
+
+
+def test_the_gallery_marks_what_is_wrong(small_run):
+    gallery = _gallery(small_run)
+    assert [part["method"] for part in gallery] == ["cross_entropy", "vib"]
+    assert gallery[1]["beta"] == small_run.summary["vib"].chosen_beta
+    for part in gallery:
+        pictures = small_run.pictures(part["method"])
+        assert [row["name"] for row in part["rows"]] == ["clean", "pgd", "deepfool"]
+        for row in part["rows"]:
+            predicted = pictures[f"{row['name']}_predicted"]
+            assert [cell["says"] for cell in row["cells"]] == predicted.tolist()
+            right = (predicted == pictures["label"]).tolist()
+            assert [cell["right"] for cell in row["cells"]] == right
+
+
+def test_the_charts_are_those_that_there_are_numbers_for(small_run):
+    assert set(_charts(small_run)) == {"curves", "projection", "eps", "beta"}
+    left = {0.1: (0.5, 0.4)}
+    assert set(_charts(FakeRun([record(0.1, place=None, left=left)]))) == {"eps"}
+    assert _charts(FakeRun([record(0.1, place=None)])) == {}
+
+
+def test_a_run_without_a_latent_says_that_nothing_was_measured(tmp_path):
+    quick = {"methods": ["cross_entropy"], "seeds": 1, "train": {"epochs": 1}}
+    run = tiny_run(tmp_path, **quick, network={"bottleneck": 0})
+    page = write_report(run).read_text()
+    assert "These networks have no latent: nothing is measured of I(X;Z)" in page
+    assert 'id="curves"' not in page
+
+
+def test_methods_that_diverged_are_named_and_the_others_are_drawn(tmp_path, monkeypatch):
+    poison(monkeypatch, lambda beta: beta > 0)
+    quick = {"methods": ["vib", "cross_entropy"], "betas": [0.1], "seeds": 1}
+    run = tiny_run(tmp_path, **quick, train={"epochs": 1})
+    page = write_report(run).read_text()
+    assert "vib: 1 of 1 models diverged and are in no result (the loss of member 0" in page
+    assert "<td>cross_entropy</td>" in page
+    assert "<td>vib</td>" not in page
+
+
+def test_names_cannot_break_the_page(small_run, tmp_path):
+    run = copied(small_run, tmp_path)
+    environment = run.path / "environment.json"
+    named = replace(run.environment, command="narrows </script><b>run</b>")
+    write_json(environment, "environment", named)
+    page = write_report(Run.open(run.path)).read_text()
+    assert "<b>run</b>" not in page
+    assert "&lt;b&gt;run&lt;/b&gt;" in page
+
+
+def test_a_run_that_is_not_finished_has_no_page(small_run, tmp_path):
+    run = copied(small_run, tmp_path)
+    (run.path / "done.json").unlink()
+    with pytest.raises(StoreError, match="is not finished"):
+        write_report(run)
+
+
+def test_a_page_that_cannot_be_written_is_named(small_run, tmp_path):
+    run = copied(small_run, tmp_path)
+    (run.path / "report.html").mkdir()
+    with pytest.raises(StoreError, match=r"cannot write .*report\.html"):
+        write_report(run)
+
+
+def test_tables_are_shown_on_a_console(small_run):
+    for show, expected in (
+        (show_table, "mean ± std over seeds (2)"),
+        (show_markdown, "| method |"),
+    ):
+        console = Console(file=(file := io.StringIO()), width=80)
+        show(small_run, console)
+        assert expected in file.getvalue()
+
+
+def test_the_configuration_on_the_page_is_the_runs(page, small_run):
+    body = page.rpartition("<body>")[2]
+    (text,) = re.findall(r"<pre>(.*?)</pre>", body, flags=re.DOTALL)
+    plain = json.loads(text.replace("&#34;", '"'))
+    assert plain["grids"] == small_run.config.grids
