@@ -35,7 +35,7 @@ def objective(name="cross_entropy", seed=0, beta=0.01, **options) -> Objective:
         kind = METHODS[name]
         if kind.latent == "binary":
             options = {"samples": 4, **options}
-        method, model, _ = kind.small_case(beta, **options)
+        method, model, _ = kind.example(beta, **options)
         return Objective(model, method)
 
 
