@@ -57,7 +57,7 @@ def test_a_broken_run_goes_on_and_a_finished_one_is_kept(tmp_path, capsys, monke
     assert (folder / "vib" / "models.safetensors").stat().st_mtime_ns == before
 
 
-def test_wrapper_settings_and_file_are_taken(tmp_path, capsys):
+def test_wrapper_recipe_and_file_are_taken(tmp_path, capsys):
     (tmp_path / "net.toml").write_text('methods = ["cross_entropy"]\n[network]\nencoder = [9]\n')
     words = ["train", tmp_path / "net.toml", "--out", tmp_path / "out", "--quiet"]
     words += ["--adversarial", "pgd_training", "--settings", "ib-rar", "--epochs", "1"]
@@ -111,7 +111,7 @@ def test_what_is_wrong_is_said_in_one_line(words, message, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", ["run", "train"])
-def test_help_names_every_network_wrapper_and_settings(capsys, command):
+def test_help_names_every_network_wrapper_and_recipe(capsys, command):
     from narrows.methods.adversarial import WRAPPERS
     from narrows.models.networks import NETWORKS
     from narrows.training import PUBLISHED

@@ -169,7 +169,7 @@ def test_missing_files_are_asked_for_by_the_name_of_the_archive(small, tmp_path)
 
 @pytest.mark.parametrize("size", [0, 3072, 3074, 2 * 3073 + 1])
 def test_contents_that_are_no_records_are_refused(size):
-    with pytest.raises(DataError, match=rf"batch: expected records of 3,073 bytes, got {size:,}"):
+    with pytest.raises(DataError, match=rf"batch: expected a multiple of 3,073 .* got {size:,}"):
         parse_cifar(bytes(size), "batch")
 
 

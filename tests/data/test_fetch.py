@@ -179,7 +179,7 @@ def test_a_damaged_archive_is_named(content):
 
 HOSTILE = {
     "no such user": ("~nobodyx", r"NARROWS_DATA is not a folder: .*home directory"),
-    "too long a name": ("/" + "a" * 5000, r"cannot be looked for \(File name too long\)"),
+    "too long a name": ("/" + "a" * 5000, r"cannot be searched \(File name too long\)"),
 }
 
 

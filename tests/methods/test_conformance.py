@@ -1,4 +1,4 @@
-"""What every method must do: each test runs on the small case of every entry of `METHODS`.
+"""What every method must do: each test runs on the example of every entry of `METHODS`.
 
 A method may describe itself by `has_beta`, `latent`, `needs`, `randomness` and `stackable`; tests
 here hold it to each of them.
@@ -13,7 +13,7 @@ from torch import nn
 from narrows.data import Dataset
 from narrows.errors import ConfigError, InputError
 from narrows.methods import METHODS, Method, Sizes
-from narrows.methods._base import small_batch
+from narrows.methods._base import example_batch
 from narrows.models import BinaryStochasticNet, Bottleneck
 from narrows.models.gaussian import code_width
 from narrows.training import Looped, Objective, Solo, Stacked, TrainConfig, Trainer
@@ -29,10 +29,10 @@ WITH_BETA = [name for name, kind in METHODS.items() if kind.has_beta]
 
 
 def make(name: str, beta: float = 0.1, seed: int = 0) -> Objective:
-    """The small case of a row: a method, or a method with options."""
+    """The example of a row: a method, or a method with options."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        method, model, _ = METHODS[plain(name)].small_case(beta, **OPTIONS.get(name, {}))
+        method, model, _ = METHODS[plain(name)].example(beta, **OPTIONS.get(name, {}))
         return Objective(model, method)
 
 
@@ -47,7 +47,7 @@ def name(request) -> str:
 
 def test_loss_is_finite_and_its_gradient_reaches_every_parameter_of_the_model(name):
     objective = make(name)
-    loss = objective.method(objective.model, *small_batch())
+    loss = objective.method(objective.model, *example_batch())
     assert loss.shape == ()
     assert torch.isfinite(loss)
     loss.backward()
@@ -59,7 +59,7 @@ def test_loss_is_finite_and_its_gradient_reaches_every_parameter_of_the_model(na
 def test_gradients_reach_what_the_method_itself_trains(name):
     objective = make(name)
     critic = {id(parameter) for parameter in objective.method.critic_parameters()}
-    objective.method(objective.model, *small_batch()).backward()
+    objective.method(objective.model, *example_batch()).backward()
     for label, parameter in objective.method.named_parameters():
         if id(parameter) not in critic:
             assert parameter.grad is not None, label
@@ -74,7 +74,7 @@ def test_critic_loss_reaches_the_critic_and_not_the_model(name):
         with pytest.raises(InputError, match="no critic"):
             objective.method.critic_loss(None, None)
         return
-    x, y = small_batch()
+    x, y = example_batch()
     seen = {key: value.detach() for key, value in objective.observe(x, y).items()}
     objective.critic_loss(seen, x, y).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in owned)
@@ -83,7 +83,7 @@ def test_critic_loss_reaches_the_critic_and_not_the_model(name):
 
 def test_total_is_prediction_plus_weighted_terms(name):
     objective = make(name, beta=0.25)
-    x, y = small_batch()
+    x, y = example_batch()
     terms = objective.method.terms(
         objective.method.observe(objective.model, Batch(x, y)), Batch(x, y)
     )
@@ -96,7 +96,7 @@ def test_total_is_prediction_plus_weighted_terms(name):
 
 def test_a_trial_on_the_meta_device_costs_nothing_and_runs(name):
     objective = make(name).to("meta")
-    x, y = (part.to("meta") for part in small_batch())
+    x, y = (part.to("meta") for part in example_batch())
     loss = objective.method(objective.model, x, y)
     assert (loss.shape, loss.device.type) == ((), "meta")
     loss.backward()
@@ -107,7 +107,7 @@ def test_a_trial_on_the_meta_device_costs_nothing_and_runs(name):
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_under_autocast_the_loss_is_float32_and_nearly_the_same(name, kind):
     objective = make(name)
-    x, y = small_batch()
+    x, y = example_batch()
     torch.manual_seed(3)
     exact = objective.method(objective.model, x, y)
     torch.manual_seed(3)
@@ -123,7 +123,7 @@ def test_under_autocast_the_loss_is_float32_and_nearly_the_same(name, kind):
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_a_network_of_halves_has_a_loss_in_float32(name, kind):
     objective = make(name).to(kind)
-    x, y = small_batch()
+    x, y = example_batch()
     loss = objective.method(objective.model, x.to(kind), y)
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)
@@ -151,7 +151,7 @@ COMPILED = [
 def test_compiled_it_has_the_loss_that_it_has_as_written(name, compiled):
     torch.compiler.reset()
     objective = make(name)
-    x, y = small_batch()
+    x, y = example_batch()
     torch.manual_seed(3)
     exact = objective.method(objective.model, x, y)
     parts = {"model": objective.model, "method": objective.method}
@@ -174,7 +174,7 @@ LABELS = {
 @pytest.mark.parametrize("kind", LABELS)
 def test_labels_of_any_integer_type_are_the_same_labels(name, kind):
     objective = make(name)
-    x, y = small_batch()
+    x, y = example_batch()
     torch.manual_seed(3)
     exact = objective.method(objective.model, x, y)
     torch.manual_seed(3)
@@ -196,7 +196,7 @@ BAD_LABELS = {
 def test_labels_that_are_none_are_refused_with_what_to_write(name, kind):
     change, message = BAD_LABELS[kind]
     objective = make(name)
-    x, y = small_batch()
+    x, y = example_batch()
     with pytest.raises(InputError, match=message):
         objective.method(objective.model, x, change(y))
     assert not objective.model._forward_hooks
@@ -204,7 +204,7 @@ def test_labels_that_are_none_are_refused_with_what_to_write(name, kind):
 
 def test_inputs_that_hold_nan_or_are_none_at_all_are_refused(name):
     objective = make(name)
-    x, y = small_batch()
+    x, y = example_batch()
     x[3, 4] = torch.nan
     with pytest.raises(InputError, match="inputs hold NaN or infinity"):
         objective.method(objective.model, x, y)
@@ -215,7 +215,7 @@ def test_inputs_that_hold_nan_or_are_none_at_all_are_refused(name):
 @pytest.mark.parametrize("name", REGULARISERS)
 def test_beta_zero_is_plain_cross_entropy_on_the_same_network(name):
     objective = make(name, beta=0.0)
-    x, y = small_batch()
+    x, y = example_batch()
     torch.manual_seed(3)
     loss = objective.method(objective.model, x, y)
     torch.manual_seed(3)
@@ -238,7 +238,7 @@ def test_a_method_without_a_beta_refuses_one(name):
 
 def test_state_survives_a_round_trip(name):
     trained, fresh = make(name, seed=0), make(name, seed=1)
-    x, y = small_batch()
+    x, y = example_batch()
     trainer_of(trained).run_epoch()
     fresh.load_state_dict(trained.state_dict())
     for objective in (trained, fresh):
@@ -319,7 +319,7 @@ def networks() -> dict[str, nn.Module]:
 
 def works(method: Method, model: nn.Module) -> bool:
     try:
-        method(model, *small_batch()).backward()
+        method(model, *example_batch()).backward()
     except InputError:
         return False
     return True
@@ -338,14 +338,14 @@ def test_the_loss_is_random_where_the_method_says_so(name):
     losses = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        losses.append(objective.method(objective.model, *small_batch()).item())
+        losses.append(objective.method(objective.model, *example_batch()).item())
     assert (losses[0] != losses[1]) == bool(objective.method.randomness)
 
 
 def test_a_method_leaves_the_model_as_it_was(name):
     objective = make(name)
     before = copy.deepcopy(objective.model.state_dict())
-    objective.method(objective.model, *small_batch())
+    objective.method(objective.model, *example_batch())
     assert all(
         torch.equal(a, b)
         for a, b in zip(before.values(), objective.model.state_dict().values(), strict=True)
@@ -360,7 +360,7 @@ def test_a_method_leaves_the_model_as_it_was(name):
 def test_a_model_without_a_latent_is_told_what_to_do(name):
     method = METHODS[name].build(0.1 if METHODS[name].has_beta else 0.0, SIZES)
     with pytest.raises(InputError, match="Bottleneck"):
-        method(nn.Linear(20, 4), *small_batch())
+        method(nn.Linear(20, 4), *example_batch())
 
 
 @pytest.mark.parametrize("name", REGULARISERS)
@@ -375,5 +375,5 @@ def test_any_encoder_and_decoder_will_do(name):
         nn.Linear(12, width),
     )
     model = Bottleneck(encoder, nn.Linear(3, 4), latent=kind.latent)
-    kind.build(0.1, SIZES)(model, *small_batch()).backward()
+    kind.build(0.1, SIZES)(model, *example_batch()).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())

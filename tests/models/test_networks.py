@@ -11,7 +11,7 @@ from narrows.models import NETWORKS, NetworkConfig, build_network
 from narrows.models.binary_stochastic import BinaryStochasticNet
 from narrows.models.bottleneck import latent_mode
 from narrows.models.gaussian import LatentKind
-from narrows.models.mlp import Normalise, mlp
+from narrows.models.mlp import Normalise
 
 
 def count(model: nn.Module) -> int:
@@ -173,17 +173,6 @@ def test_inputs_are_normalised_inside_the_model():
     assert isinstance(build_network(config, (3,), 2, "deterministic").encoder[0], Normalise)
 
 
-def test_an_mlp_starts_at_xavier_weights_and_zero_biases():
-    torch.manual_seed(0)
-    network = mlp([300, 200, 10], final_activation=True)
-    assert [type(layer).__name__ for layer in network] == ["Linear", "ReLU"] * 2
-    bound = (6 / 500) ** 0.5
-    assert network[0].weight.abs().max() <= bound
-    assert network[0].weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
-    assert not network[0].bias.any()
-    assert not network[2].bias.any()
-
-
 @pytest.mark.parametrize(
     ("config", "shape", "message"),
     [
@@ -217,12 +206,6 @@ def test_an_mlp_starts_at_xavier_weights_and_zero_biases():
 def test_networks_that_cannot_be_built_are_refused(config, shape, message):
     with pytest.raises(ConfigError, match=message):
         build_network(NetworkConfig(**config), shape, 10, "deterministic")
-
-
-@pytest.mark.parametrize("sizes", [[], [4], [4, 0, 2]])
-def test_an_mlp_needs_two_positive_widths(sizes):
-    with pytest.raises(ConfigError, match="at least two positive widths"):
-        mlp(sizes)
 
 
 def test_the_configuration_may_ask_for_another_latent_than_the_method():

@@ -126,7 +126,7 @@ def test_a_recipe_takes_the_place_of_the_data_sets_own_and_single_numbers_go_ove
         ({"networks": {"vibb": NetworkConfig()}}, "unknown method 'vibb'"),
         ({"options": {"tradess": {}}}, "unknown method 'tradess'"),
         ({"adversarial": "tradess"}, "unknown adversarial training 'tradess'"),
-        ({"settings": "vibb"}, "unknown published settings 'vibb'; did you mean 'vib'?"),
+        ({"settings": "vibb"}, "unknown training settings 'vibb'; did you mean 'vib'?"),
         ({"seeds": 0}, "seeds must be at least 1, got 0"),
         ({"first_seed": -1}, "first_seed must lie in 0..4294967296, got -1"),
         ({"first_seed": 2**32 + 1}, "first_seed must lie in 0..4294967296"),

@@ -12,7 +12,6 @@ from narrows.runs.records import (
     EstimateRecord,
     LostMember,
     Measurements,
-    finite,
 )
 
 RATE = EstimateRecord(2.0, 0.1, 400, math.log(400))
@@ -93,10 +92,3 @@ def test_a_record_is_the_same_after_it_was_stored(tmp_path):
     lost = [LostMember(0.1, 0, "it became nan")]
     write_json(tmp_path / "b.json", "list", lost)
     assert read_json(tmp_path / "b.json", "list", list[LostMember]) == lost
-
-
-def test_numbers_that_are_not_finite_become_null_wherever_they_are():
-    given = {"a": math.nan, 1: [math.inf, 2.0, (-math.inf,)], "c": {"d": math.nan, "e": "nan"}}
-    assert finite(given) == {"a": None, "1": [None, 2.0, [None]], "c": {"d": None, "e": "nan"}}
-    assert finite(3) == 3
-    assert finite(None) is None

@@ -6,7 +6,6 @@ from torch import nn
 
 from narrows import AIB, CrossEntropy
 from narrows.data import Dataset
-from narrows.data.augment import crop_and_flip
 from narrows.errors import ConfigError, DivergedError
 from narrows.methods import METHODS, Sizes
 from narrows.methods.adversarial import WRAPPERS
@@ -35,7 +34,7 @@ def objective(name="cross_entropy", seed=0, beta=0.01, **options) -> Objective:
         kind = METHODS[name]
         if kind.latent == "binary":
             options = {"samples": 4, **options}
-        method, model, _ = kind.small_case(beta, **options)
+        method, model, _ = kind.example(beta, **options)
         return Objective(model, method)
 
 
@@ -361,22 +360,6 @@ def test_mixed_precision_is_refused_in_a_stack():
 
 
 IMAGES = Dataset("images", DATA.x.view(-1, 1, 4, 5), DATA.y, DATA.classes)
-
-
-def test_members_of_one_seed_see_the_same_moved_images():
-    members = Stacked([objective(seed=s) for s in (0, 1, 2)], [7, 8, 7])
-    config = TrainConfig(epochs=2, batch_size=32, augment="crop_flip")
-    x, y = next(seeded_batches(IMAGES, members, config))
-    assert torch.equal(x[0], x[2])
-    assert torch.equal(y[0], y[2])
-    alone = Solo(objective(seed=1), 8)
-    own_x, own_y = next(seeded_batches(IMAGES, alone, config))
-    assert torch.equal(x[1], own_x[0])
-    assert torch.equal(y[1], own_y[0])
-    plain, _ = next(seeded_batches(IMAGES, Solo(objective(), 8), TrainConfig(batch_size=32)))
-    by_hand = crop_and_flip(plain[0], torch.Generator().manual_seed(8 + 2**32))
-    assert torch.equal(own_x[0], by_hand)
-    assert not torch.equal(by_hand, plain[0])
 
 
 def test_augmentation_goes_on_where_it_stopped(tmp_path):

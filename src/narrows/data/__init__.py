@@ -32,10 +32,10 @@ _SPLIT_SEED = 0
 
 
 class Loader(Protocol):
-    """Loads one data set, from `root` if its files are there."""
+    """A function that loads one data set, from `root` if its files are there."""
 
     def __call__(self, root: Root = None) -> Splits:
-        """Return the three splits, the same ones on every call."""
+        """Return the three splits, the same on every call."""
         ...
 
 
@@ -58,9 +58,9 @@ def load(name: str, root: Root = None, validation_share: float | None = None) ->
 
     Args:
         name: of the data set.
-        root: folder to search first for its files, where it has files.
-        validation_share: how much of what is not test data is held out to choose on, in (0, 1);
-            None for the data set's own choice.
+        root: folder to search first for the files of the data set, where it has any.
+        validation_share: share of the non-test data that is held out for validation, in (0, 1);
+            None for the data set's own share.
 
     Raises:
         ConfigError: for an unknown name, listing the valid ones.

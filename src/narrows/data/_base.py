@@ -22,11 +22,11 @@ Root = str | os.PathLike[str] | None
 # No generated equality: it would compare tensors, whose truth value is undefined.
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Inputs and labels, held in memory and indexed there.
+    """Inputs and labels in memory.
 
     Args:
-        name: what reports call it.
-        x: `[n, ...]`, either floating point or uint8 images, which are served divided by 255; a
+        name: of the data set, for reports.
+        x: `[n, ...]`, floating point, or uint8 images, which batches return divided by 255; a
             tensor, a NumPy array or nested lists.
         y: `[n]` labels in `0..classes-1` of any integer type, kept as int64.
         classes: number of classes.
@@ -71,7 +71,7 @@ class Dataset:
                 f"{hint}"
             )
         if x.dtype == torch.uint8 and not self.image:
-            raise InputError("uint8 stands for images; give other inputs as floats")
+            raise InputError("uint8 inputs are images; give other inputs as floats")
         if (labels := y.shape[0] if y.dim() else 0) != len(x) or not x.numel():
             raise InputError(
                 "expected as many labels as inputs and at least one, "
@@ -112,8 +112,8 @@ class Dataset:
     def batch(self, rows: Tensor | slice) -> Batch:
         """Inputs and labels of `rows`, of any shape: `x: [*rows.shape, ...]` as float32."""
         x = self.x[rows]
-        served = x.to(torch.float32)
-        return Batch(served.div_(255) if x.dtype == torch.uint8 else served, self.y[rows])
+        converted = x.to(torch.float32)
+        return Batch(converted.div_(255) if x.dtype == torch.uint8 else converted, self.y[rows])
 
     def all(self) -> Batch:
         """The whole set as one batch."""
@@ -129,7 +129,7 @@ class Dataset:
 
 
 class Splits(NamedTuple):
-    """Three disjoint sets: to learn from, to choose on, and to report once at the end."""
+    """Three disjoint sets: to train on, to choose on, and to report on."""
 
     train: Dataset
     validation: Dataset
@@ -141,7 +141,7 @@ def split_off(data: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]
 
     Args:
         data: the set to split; both parts keep its order.
-        share: in (0, 1), of each class, rounded.
+        share: of each class, in (0, 1), rounded.
         seed: seed of the choice; the same seed always gives the same split.
 
     Raises:
@@ -151,14 +151,14 @@ def split_off(data: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]
     if not 0 < share < 1:
         raise InputError(f"share must lie in (0, 1), got {share}")
     generator = torch.Generator().manual_seed(seed)
-    given = torch.zeros(len(data), dtype=torch.bool, device=data.y.device)
+    second = torch.zeros(len(data), dtype=torch.bool, device=data.y.device)
     for label in range(data.classes):
         rows = (data.y == label).nonzero().squeeze(1)
         order = torch.randperm(len(rows), generator=generator).to(rows.device)
-        given[rows[order[: round(share * len(rows))]]] = True
-    if given.all() or not given.any():
+        second[rows[order[: round(share * len(rows))]]] = True
+    if second.all() or not second.any():
         raise DataError(
-            f"{data.name}: {len(data)} samples in {data.classes} classes cannot give {share:g} of "
-            "each class away and keep the rest; choose another share"
+            f"{data.name}: {len(data)} samples in {data.classes} classes are too few to split off "
+            f"{share:g} of each class; choose another share"
         )
-    return data.take(~given), data.take(given)
+    return data.take(~second), data.take(second)

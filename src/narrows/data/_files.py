@@ -1,4 +1,4 @@
-"""Files of data sets, read so that whatever is in their place ends in one sentence."""
+"""Reading of data files; whatever is wrong with a file, the error is one sentence."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from narrows.errors import ConfigError, DataError
 __all__ = ["LARGEST", "as_folder", "is_file", "read_file"]
 
 LARGEST = 2**30
-"""Bytes; four times the largest file that is published of any data set here."""
+"""Bytes; four times the largest file of any data set here."""
 
 
 def as_folder(folder: str | os.PathLike[str], name: str) -> Path:
-    """The folder that a user has named, `~` spelt out.
+    """The folder that a user has named, with `~` expanded.
 
     Raises:
-        DataError: for what is no path, or the home of a user that there is not.
+        DataError: for something that is no path, or the home of an unknown user.
     """
     try:
         return check_path(folder, name).expanduser()
@@ -27,22 +27,22 @@ def as_folder(folder: str | os.PathLike[str], name: str) -> Path:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file.
+    """Whether the path is a file.
 
     Raises:
-        DataError: for a folder that may not be looked into, or a name that is too long.
+        DataError: for a folder without permission, or a name that is too long.
     """
     try:
         return path.is_file()
     except (OSError, ValueError) as error:
-        raise DataError(f"{_short(path)}: cannot be looked for ({_reason(error)})") from error
+        raise DataError(f"{_short(path)}: cannot be searched ({_reason(error)})") from error
 
 
 def read_file(path: Path) -> bytes:
     """The content of a file.
 
     Raises:
-        DataError: for a file that cannot be read, or is larger than any that is published.
+        DataError: for a file that cannot be read, or is larger than `LARGEST`.
     """
     try:
         if (size := path.stat().st_size) > LARGEST:

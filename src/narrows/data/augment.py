@@ -3,7 +3,7 @@
     x'[c, i, j] = pad(x)[c, i + dy, j' + dx],   j' = j or W - 1 - j,   dy, dx ~ U{0, ..., 2 padding}
 
 Source: the augmentation of CIFAR-10 in Lee, Xie, Gallagher, Zhang & Tu (2015), arXiv 1409.5185,
-which He et al. (2016), arXiv 1512.03385, section 4.2, and all papers since have taken over.
+used by He et al. (2016), arXiv 1512.03385, section 4.2, and common practice since.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ __all__ = ["crop_and_flip"]
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
-    """Cut each image out of its zero-padded self at a random place, and mirror every other one.
+    """Pad each image with zeros, crop it at a random offset, and mirror it with probability 1/2.
 
     Offsets and flips are drawn on the generator's device, so that a generator on the CPU gives the
-    same ones on every device.
+    same results on every device.
 
     Args:
         images: `[batch, channels, height, width]`, of any dtype.
-        generator: what offsets and flips are drawn from.
-        padding: zeros on each side; 0 for flips alone.
+        generator: source of offsets and flips.
+        padding: zeros on each side; 0 for flips only.
 
     Returns:
         New images of the same shape, dtype and device.

@@ -13,16 +13,16 @@ __all__ = ["epoch_rows"]
 
 
 def epoch_rows(n: int, batch_size: int, generators: Sequence[torch.Generator]) -> Iterator[Tensor]:
-    """Cut one epoch into batches of rows, in an order of its own for each member.
+    """The rows of each batch of one epoch, in a random order for each member.
 
-    Every member draws one permutation of `0..n-1` from its own generator, when this is called, so
-    its batches are the same whether it trains alone or beside others. The incomplete last batch is
-    dropped; if `n < batch_size`, the only batch holds all `n` rows.
+    When this is called, every member draws one permutation of `0..n-1` from its own generator, so
+    that its batches do not depend on other members. The incomplete last batch is dropped; if
+    `n < batch_size`, the only batch holds all `n` rows.
 
     Args:
         n: number of samples.
-        batch_size: rows a batch.
-        generators: one a member, all on one device.
+        batch_size: rows per batch.
+        generators: one per member, all on one device.
 
     Returns:
         Iterator of int64 `[members, min(batch_size, n)]`.
@@ -37,7 +37,7 @@ def epoch_rows(n: int, batch_size: int, generators: Sequence[torch.Generator]) -
     """
     if n < 1 or batch_size < 1 or not generators:
         raise InputError(
-            "expected at least one sample, one row a batch and one generator, "
+            "expected at least one sample, one row per batch and one generator, "
             f"got n={n}, batch_size={batch_size}, {len(generators)} generators"
         )
     size = min(batch_size, n)

@@ -1,13 +1,13 @@
-"""CIFAR-10 and CIFAR-100: 50,000 images to learn from and 10,000 to test on, 3x32x32.
+"""CIFAR-10 and CIFAR-100: 50,000 training and 10,000 test images of 3x32x32.
 
     record = label (CIFAR-100: coarse label, fine label), 1,024 red, 1,024 green, 1,024 blue bytes
 
 Source: Krizhevsky (2009), "Learning multiple layers of features from tiny images", whose binary
-version is read: records one after another, nothing that could be executed. The archive is taken as
-it is published or unpacked. CIFAR-100 is labelled with its hundred fine classes.
+version is read: records one after another, which cannot contain code. The archive may be packed, as
+published, or unpacked. The labels of CIFAR-100 are its hundred fine classes.
 
-The test set is the published one; of the 50,000, a tenth of each class is kept for validation,
-always the same. Images stay uint8 in memory and are divided by 255 when served.
+The test set is the published one; of the 50,000, a tenth of each class is held out for validation,
+always the same images. Images stay uint8 in memory; batches return them divided by 255.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ def load_cifar10(root: Root = None, *, validation_share: float = 0.1) -> Splits:
         root: folder that holds the archive, or the folder `cifar-10-batches-bin` that it unpacks
             to, or their subfolder `cifar10/`; searched before `NARROWS_DATA` and the user's cache,
             where the archive is downloaded to if nothing is found.
-        validation_share: share of the 50,000 that is kept from training.
+        validation_share: share of the 50,000 that is held out for validation.
 
     Raises:
-        DataError: if a file is damaged, or missing and not to be downloaded.
+        DataError: if a file is damaged, or missing and cannot be downloaded.
     """
     return _load("cifar10", CIFAR10, root, validation_share, classes=10)
 
@@ -92,17 +92,17 @@ def parse_cifar(content: bytes, name: str, labels: int = 1) -> tuple[Tensor, Ten
 
     Args:
         content: of the file.
-        name: what errors call it.
-        labels: label bytes of a record, the last of which counts.
+        name: of the file, for errors.
+        labels: number of label bytes per record, of which the last is used.
 
     Raises:
-        DataError: if the content is no whole number of records.
+        DataError: if the content is not a whole number of records.
     """
     size = labels + _PIXELS
     if not content or len(content) % size:
         raise DataError(
-            f"{name}: expected records of {size:,} bytes, got {len(content):,} bytes, which is no "
-            "whole number of them; the file is damaged, or belongs to another data set"
+            f"{name}: expected a multiple of {size:,} bytes, got {len(content):,} bytes; "
+            "the file is damaged, or belongs to another data set"
         )
     # A copy, because a tensor must not share the memory of immutable bytes.
     records = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(-1, size)
@@ -122,6 +122,6 @@ def _load(
         for file in unpacked.files
     ]
     *learn, test = (Dataset(name, x, y, classes) for x, y in parsed)
-    x, y = (torch.cat([getattr(part, which) for part in learn]) for which in ("x", "y"))
+    x, y = torch.cat([part.x for part in learn]), torch.cat([part.y for part in learn])
     train, validation = split_off(Dataset(name, x, y, classes), share, _SPLIT_SEED)
     return Splits(train, validation, test)

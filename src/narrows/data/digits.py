@@ -1,13 +1,13 @@
-"""Handwritten digits: 1,797 real 8x8 images in ten classes, inside the package.
+"""Handwritten digits: 1,797 real 8x8 images in ten classes, embedded in the package.
 
-Each 32x32 bitmap of a digit was cut into 4x4 blocks; a pixel counts its block's black points, 0 to
-16, and is served divided by 16.
+Each 32x32 bitmap of a digit was divided into 4x4 blocks. A pixel is the number of black points of a
+block, 0 to 16, divided by 16.
 
 Source: E. Alpaydin & C. Kaynak (1998), "Optical Recognition of Handwritten Digits", UCI Machine
 Learning Repository, https://doi.org/10.24432/C50P49, licensed under CC BY 4.0
 (https://creativecommons.org/licenses/by/4.0/). `digits.npz` holds the 1,797 images of that set's
-test part, the ones that scikit-learn's `load_digits` returns too, as unsigned bytes and otherwise
-unchanged. The split is ours, so the same writers occur in all three parts.
+test part, which scikit-learn's `load_digits` returns too, as unsigned bytes and otherwise
+unchanged. The split into three parts is this library's; the same writers occur in all of them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Find the files of a published data set, or download them; believe none without its checksum.
+"""Find the files of a published data set, or download them; every file must have its checksum.
 
 Places are searched in this order: the folder given by the caller, the folder named by the
 environment variable `NARROWS_DATA` (in both, first the data set's own subfolder), and the user's
-cache, into which missing files are downloaded. Wherever a file is found, its MD5 is the published
-one, so that the place never changes a result. Files may be gzipped each, published as they are, or
-packed together in one tar archive, out of which they are read without being unpacked to disk.
+cache, into which missing files are downloaded. Wherever a file is found, its MD5 must be the
+published one, so that the place never changes a result. Files may be gzipped, plain, or packed in
+one tar archive, from which they are read without being unpacked to disk.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _VARIABLE = "NARROWS_DATA"
 
 
 class Checksums(NamedTuple):
-    """MD5 of one file gzipped, `None` where it is published as it is, and of the file itself."""
+    """MD5 of one file gzipped, `None` where it is not published gzipped, and of the plain file."""
 
     packed: str | None
     unpacked: str
@@ -39,14 +39,14 @@ class Checksums(NamedTuple):
 
 @dataclass(frozen=True)
 class Archive:
-    """A published data set: what its files are called, contain, and where they can be had.
+    """A published data set: its files, their checksums and their addresses.
 
     Args:
         name: of the data set and of its subfolder.
         files: file name without `.gz` -> checksums.
         mirrors: addresses, each with its final slash, tried in this order.
-        within: the data set that it is a part of, whose subfolder it may lie in.
-        instead: the folder that does as well, as an error about missing files calls it.
+        within: name of the data set in whose subfolder the files may be too.
+        instead: folder that may be given instead of the files, for errors.
     """
 
     name: str
@@ -60,8 +60,8 @@ def fetch(archive: Archive, root: Root = None) -> dict[str, bytes]:
     """Return the verified content of every file, gzipped or unpacked, downloading what is missing.
 
     Raises:
-        DataError: naming a file that is damaged, or the files that are missing where a download
-            failed, the folders that were searched and how to provide them.
+        DataError: naming a file that is damaged; or, where a download failed, the missing files,
+            the folders that were searched and how to provide the files.
     """
     folders = places(archive, root)
     contents = find(archive, root)
@@ -76,7 +76,7 @@ def fetch(archive: Archive, root: Root = None) -> dict[str, bytes]:
 
 
 def find(archive: Archive, root: Root = None) -> dict[str, bytes]:
-    """Return the verified content of those files that are there, without a download.
+    """Return the verified content of the files that exist, without a download.
 
     Raises:
         DataError: naming a file that is damaged.
@@ -87,17 +87,22 @@ def find(archive: Archive, root: Root = None) -> dict[str, bytes]:
 
 
 def members(content: bytes, name: str, wanted: Iterable[str]) -> dict[str, bytes]:
-    """Read files out of a gzipped tar archive called `name`, whatever folder they are in there.
+    """Read files from a gzipped tar archive, in whatever folder of the archive they are.
+
+    Args:
+        content: of the archive.
+        name: of the archive, for errors.
+        wanted: names of the files, without folders.
 
     Raises:
-        DataError: if it is no such archive, or lacks one of them.
+        DataError: if it is no such archive, or lacks one of the files.
     """
     names = list(wanted)
     contents: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
             for member in archive:
-                # Regular files alone: a link may lead out of the archive, or nowhere.
+                # Only regular files: a link may point outside the archive.
                 file = Path(member.name).name
                 if file not in names or not member.isfile():
                     continue
@@ -129,7 +134,7 @@ def places(archive: Archive, root: Root) -> list[Path]:
 
 
 def _read(name: str, sums: Checksums, places: list[Path]) -> bytes | None:
-    """Content of the first file of that name, or None; a damaged one is an error, not a miss."""
+    """Content of the first file of that name, or None; a damaged file is an error."""
     for path, expected in _candidates(name, sums, places):
         if not is_file(path):
             continue
@@ -139,7 +144,7 @@ def _read(name: str, sums: Checksums, places: list[Path]) -> bytes | None:
             raise DataError(
                 f"{path}: expected MD5 {expected}, got {md5}; the file is damaged, or belongs to "
                 "another data set (MNIST and Fashion-MNIST use the same file names: give each a "
-                "subfolder of its own). Delete it to have it downloaded again"
+                "separate subfolder). Delete it to have it downloaded again"
             )
         return content
     return None
@@ -153,13 +158,13 @@ def _candidates(name: str, sums: Checksums, places: list[Path]) -> Iterator[tupl
 
 
 def _published(archive: Archive, name: str) -> tuple[str, str]:
-    """Name and MD5 of the file as the mirrors have it."""
+    """Name and MD5 of the file on the mirrors."""
     sums = archive.files[name]
     return (name, sums.unpacked) if sums.packed is None else (f"{name}.gz", sums.packed)
 
 
 def _download(archive: Archive, name: str, folder: Path) -> list[str]:
-    """Try the mirrors until one delivers the right file; say why the others did not."""
+    """Download a file from the first mirror that has it; return the failures of the others."""
     failures = []
     file, md5 = _published(archive, name)
     for mirror in archive.mirrors:
@@ -172,7 +177,7 @@ def _download(archive: Archive, name: str, folder: Path) -> list[str]:
                 progressbar=True,
             )
             break
-        except OSError as error:  # no connection, or a refusal: requests derives its errors from it
+        except OSError as error:  # the base class of the errors of requests
             failures.append(f"{mirror} ({type(error).__name__})")
         except ValueError:
             failures.append(f"{mirror} (delivered a file with a wrong checksum)")

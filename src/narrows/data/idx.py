@@ -3,7 +3,7 @@
     0x00 0x00 0x08 d | d big-endian uint32 sizes | the values, one unsigned byte each
 
 Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits" (1998), which defines the
-format. Of its value types only the unsigned byte (0x08) is read: no image set uses another.
+format. Only unsigned bytes (0x08) are read: no image set uses another type of value.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def read_idx(path: str | Path) -> Tensor:
 
 
 def parse_idx(content: bytes, name: str) -> Tensor:
-    """Decode the content of an idx file, gzipped or plain, that errors call `name`.
+    """Decode the content of an idx file, gzipped or plain; errors name it `name`.
 
     Raises:
         DataError: if the content is truncated, has a foreign header, or more or fewer values than

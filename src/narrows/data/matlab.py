@@ -31,7 +31,7 @@ _TYPES = {
 
 
 def parse_mat(content: bytes, name: str) -> dict[str, np.ndarray[Any, Any]]:
-    """Every real numeric array of a file that errors call `name`, by its own name.
+    """Every real numeric array of a file, by name; errors name the file `name`.
 
     Raises:
         DataError: if the content is truncated, or no little-endian file of level 5.
@@ -70,7 +70,7 @@ def _elements(data: memoryview) -> list[tuple[int, memoryview]]:
 
 
 def _array(body: memoryview) -> dict[str, np.ndarray[Any, Any]]:
-    """The array by its name; nothing for text, structures, and what is complex."""
+    """The array by its name; empty for text, structures and complex arrays."""
     (_, flags), (_, sizes), (_, name), *values = _elements(body)
     (flag,) = struct.unpack_from("<I", flags)
     if flag & 0xFF not in _NUMERIC or flag & _COMPLEX:

@@ -1,10 +1,10 @@
-"""MNIST and Fashion-MNIST: 60,000 images to learn from and 10,000 to test on, 28x28, ten classes.
+"""MNIST and Fashion-MNIST: 60,000 training and 10,000 test images of 28x28, ten classes.
 
 Sources: LeCun, Bottou, Bengio & Haffner (1998), "Gradient-based learning applied to document
 recognition"; Xiao, Rasul & Vollgraf (2017), arXiv 1708.07747. The test set is the published one.
-The published training set is split, stratified by class and always in the same way, into training
-and validation; the default of 4:1 is that of the adversarial information bottleneck's experiments.
-Images stay uint8 in memory, a quarter of what floats take, and are divided by 255 when served.
+The published training set is split into training and validation, stratified by class and always in
+the same way; the default of 4:1 is that of AIB's experiments (Zhai & Zhang 2021, arXiv 2103.00381).
+Images stay uint8 in memory, a quarter of the size of floats; batches return them divided by 255.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def load_mnist(root: Root = None, *, validation_share: float = 0.2) -> Splits:
 
     Args:
         root: folder that holds the four idx files or their subfolder `mnist/`; searched before
-            `NARROWS_DATA` and the user's cache, where they are downloaded to if nowhere found.
-        validation_share: share of the 60,000 that is kept from training.
+            `NARROWS_DATA` and the user's cache, into which they are downloaded otherwise.
+        validation_share: share of the 60,000 that is held out for validation.
 
     Raises:
-        DataError: if a file is damaged, or missing and not to be downloaded.
+        DataError: if a file is damaged, or missing and cannot be downloaded.
     """
     return _load(MNIST, root, validation_share)
 

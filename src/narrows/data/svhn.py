@@ -1,11 +1,11 @@
-"""SVHN: house numbers, 73,257 images to learn from and 26,032 to test on, 3x32x32, ten digits.
+"""SVHN: digits of house numbers, 73,257 training and 26,032 test images of 3x32x32.
 
 Source: Netzer, Wang, Coates, Bissacco, Wu & Ng (2011), "Reading digits in natural images with
 unsupervised feature learning", format 2, cropped digits. The published labels are 1 to 10, where 10
 stands for the digit 0; here every label is its digit. The 531,131 extra images are not used.
 
-The test set is the published one; a tenth of each class of the others is kept for validation,
-always the same. Images stay uint8 in memory and are divided by 255 when served.
+The test set is the published one; a tenth of each class of the training images is held out for
+validation, always the same images. Images stay uint8 in memory; batches return them divided by 255.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def load_svhn(root: Root = None, *, validation_share: float = 0.1) -> Splits:
 
     Args:
         root: folder that holds `train_32x32.mat` and `test_32x32.mat` or their subfolder `svhn/`;
-            searched before `NARROWS_DATA` and the user's cache, where they are downloaded to if
-            nowhere found.
-        validation_share: share of the 73,257 that is kept from training.
+            searched before `NARROWS_DATA` and the user's cache, into which they are downloaded
+            otherwise.
+        validation_share: share of the 73,257 that is held out for validation.
 
     Raises:
-        DataError: if a file is damaged, or missing and not to be downloaded.
+        DataError: if a file is damaged, or missing and cannot be downloaded.
     """
     learn, test = (_dataset(content, file) for file, content in fetch(SVHN, root).items())
     train, validation = split_off(learn, validation_share, _SPLIT_SEED)

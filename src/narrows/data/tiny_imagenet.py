@@ -1,12 +1,12 @@
-"""Tiny ImageNet: 500 images of each of 200 classes to learn from and 10,000 to test on, 3x64x64.
+"""Tiny ImageNet: 500 training images of each of 200 classes, 10,000 test images, of 3x64x64.
 
 Source: Stanford's course CS231n (2015); IB-RAR (Xu et al. 2022, arXiv 2302.10896) trains on it. The
-labels of its own test set were never published, so its validation set is what is tested on, as
-usual; a tenth of each class of the training images is kept for validation, always the same.
+labels of its test set were never published, so the published validation set is used as test set, as
+is common practice. A tenth of each class of the training images is held out for validation, always
+the same images.
 
-The images are JPEGs in a zip archive, read as it is published, or from the folder that it unpacks
-to. They are decoded once, into one file in the user's cache whose name tells from which files (what
-they are called, how long they are, which class they show), and read from there afterwards.
+The images are JPEGs in a zip archive, which may be unpacked. They are decoded once, into one file
+in the user's cache, whose name contains a hash of the names, sizes and labels of the JPEGs.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TINY_IMAGENET = Archive(
 
 
 class _Files(NamedTuple):
-    """Where the files of the data set are, zipped or not."""
+    """Access to the files of the data set, zipped or not."""
 
     where: str
     read: Callable[[str], bytes]
@@ -66,12 +66,12 @@ def load_tiny_imagenet(root: Root = None, *, validation_share: float = 0.1) -> S
 
     Args:
         root: folder that holds the archive, or the folder `tiny-imagenet-200` that it unpacks to;
-            searched before `NARROWS_DATA` and the user's cache, where the archive is downloaded to
-            if nothing is found.
-        validation_share: share of the training images that is kept from training.
+            searched before `NARROWS_DATA` and the user's cache, into which the archive is
+            downloaded otherwise.
+        validation_share: share of the training images that is held out for validation.
 
     Raises:
-        DataError: if a file is damaged, or missing and not to be downloaded, or the decoded images
+        DataError: if a file is damaged, or missing and cannot be downloaded, or the decoded images
             cannot be written.
     """
     files = _open(root)
@@ -112,7 +112,7 @@ def _open(root: Root) -> _Files:
 
 
 def _listed(files: _Files) -> tuple[list[str], dict[str, list[_Entry]]]:
-    """The classes, and every image of both parts with its label, as the archive's lists say."""
+    """The classes, and every image of both parts with its label, from the archive's lists."""
     names = files.read("wnids.txt").decode().split()
     learn = [
         _Entry(f"train/{name}/images/{line.split()[0]}", label)
@@ -149,7 +149,7 @@ def _decode(files: _Files, entries: list[_Entry]) -> Tensor:
 
 
 def _write(path: Path, images: dict[str, Tensor]) -> None:
-    """Write all or nothing, so that a broken run leaves no file that looks finished."""
+    """Write a temporary file and rename it, so that an interrupted run leaves no partial file."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

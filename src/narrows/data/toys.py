@@ -3,15 +3,15 @@
     Toy 1:  x1 ~ y U(0, 10),               x2 ~ y s U(0, 1),  s = 1 with probability 0.9, else -1
     Toy 2:  x1 = y with probability p, else -y,               x2..x_(d+1) ~ N(eta y, 1)
 
-with y uniform on {-1, 1}. In both x1 is robust and the rest fragile: a small shift against the
-label (1 in Toy 1, 2 eta in Toy 2) turns the rest's evidence around. One bit about x1 is enough to
-do well, so a bottleneck could learn to ignore the fragile features.
+with y uniform on {-1, 1}. In both, x1 is robust and the other features are fragile: a small shift
+against the label (1 in Toy 1, 2 eta in Toy 2) reverses their evidence. One bit about x1 suffices
+for a high accuracy, so a bottleneck could learn to ignore the fragile features.
 
 Sources: Korshunova, Stutz, Alemi, Wiles & Gowal (2021), "A Closer Look at the Adversarial
-Robustness of Information Bottleneck Models", arXiv 2107.05712, section 3.3 (Toy 1) and Eq. 4
-(Toy 2); Toy 2 is from Tsipras et al. (2019), arXiv 1805.12152. Here the labels -1 and 1 are the
-classes 0 and 1. The paper draws new samples at every training step, which `sample` does with new
-seeds; the loaders hold fixed ones.
+Robustness of Information Bottleneck Models", arXiv 2107.05712, section 3.3 (Toy 1) and Eq. 4 (Toy
+2); Toy 2 is from Tsipras et al. (2019), arXiv 1805.12152. Here the labels -1 and 1 are the classes
+0 and 1. The paper draws new samples at every training step, as `sample` does with new seeds; the
+loaders return fixed samples.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class BayesAccuracy(NamedTuple):
         every: of the best rule on all features.
         robust: of the best rule on x1 alone, which the shift does not touch.
         fragile: of the best rule on the other features alone.
-        shifted: what is left of `every`'s rule once the fragile features are shifted.
+        shifted: of the rule of `every` after the fragile features are shifted.
     """
 
     every: float
@@ -50,11 +50,11 @@ class BayesAccuracy(NamedTuple):
 
 @dataclass(frozen=True)
 class Toy1:
-    """Two features; the first gives the label away, the second agrees with it in sign.
+    """Two features; the first determines the label, the second mostly has its sign.
 
     Args:
-        agreement: probability that x2 has the label's sign. With 0 only the low-density regions are
-            drawn from: the adversarial samples of the paper's appendix.
+        agreement: probability that x2 has the label's sign. At 0 all samples lie in regions of low
+            density: the adversarial samples of the paper's appendix.
     """
 
     agreement: float = 0.9
@@ -66,7 +66,7 @@ class Toy1:
     def sample(self, n: int, seed: int) -> Dataset:
         """Draw `x: [n, 2]` and its labels; the same seed gives the same samples."""
         generator, y, sign = _labels(n, seed)
-        size = 1 - torch.rand(n, 2, generator=generator)  # in (0, 1]: a sign never vanishes
+        size = 1 - torch.rand(n, 2, generator=generator)  # in (0, 1], so that signs are defined
         agrees = torch.rand(n, generator=generator) < self.agreement
         x1, x2 = 10 * size[:, 0] * sign, size[:, 1] * sign * (2 * agrees.float() - 1)
         return Dataset("toy1", torch.stack([x1, x2], 1), y, classes=2, image=False)
@@ -76,13 +76,13 @@ class Toy1:
         return _shift(data, size)
 
     def bayes(self) -> BayesAccuracy:
-        """Exact accuracies; x1 decides the label, so a best rule ignores x2 and its shift."""
+        """Exact accuracies; x1 determines the label, so the best rule ignores x2 and its shift."""
         return BayesAccuracy(1.0, 1.0, max(self.agreement, 1 - self.agreement), 1.0)
 
 
 @dataclass(frozen=True)
 class Toy2:
-    """One coarse robust feature and many weak Gaussian ones, which together say more.
+    """One binary robust feature and many weak Gaussian ones, which together are more accurate.
 
     Args:
         p: probability that x1 equals the label, in (0, 1).
@@ -115,7 +115,7 @@ class Toy2:
 
         Given y = 1, x1 contributes +-log(p / (1 - p)) to the log odds, and the Gaussian features
         contribute 2 eta sum(x), which is normal with mean 2 d eta^2 and variance 4 d eta^2; a shift
-        by 2 eta turns the sign of that mean.
+        by 2 eta reverses the sign of that mean.
         """
         mean, deviation = 2 * self.d * self.eta**2, 2 * self.eta * math.sqrt(self.d)
         odds, cdf = math.log(self.p / (1 - self.p)), NormalDist().cdf

@@ -1,13 +1,13 @@
-"""All 4,096 patterns of twelve bits, labelled by a rule that no rotation changes.
+"""All 4,096 patterns of twelve bits, labelled by a rule that is invariant to rotations.
 
     f(x) = 114 k - 11 k^2 + 24 E1 - 12 E3 - 429.5,   y = [f > 0],   p(y=1|x) = sigmoid(gamma f)
 
-The twelve bits sit on the vertices of an icosahedron, twelve points spread evenly over a sphere; an
-active bit is a lit point. k counts the lit points, E1 the lit pairs of neighbours (63 degrees
-apart), E3 the lit pairs of opposite points (180 degrees). Any other pair is 117 degrees apart, so
-k(k-1)/2 - E1 - E3 counts those, and (k, E1, E3) says how often each distance occurs. The 120
-rotations and reflections that map the icosahedron onto itself permute the bits but keep all
-distances, hence f. They sort the patterns into 82 orbits, which share 64 triples (k, E1, E3) and
+The twelve bits are the vertices of an icosahedron, twelve points spread evenly over a sphere. k is
+the number of bits that are 1, E1 the number of pairs of them that are neighbours (63 degrees
+apart), E3 the number of pairs at opposite points (180 degrees). All other pairs are 117 degrees
+apart, and there are k(k-1)/2 - E1 - E3 of them, so (k, E1, E3) determines how often each distance
+occurs. The 120 rotations and reflections that map the icosahedron onto itself permute the bits but
+keep all distances, hence f. Under them the patterns form 82 orbits with 64 triples (k, E1, E3) and
 51 values of f, so that exact computations may merge equal rows of p(y|x).
 
 Patterns are equally likely; 2,118 have y = 1, so with hard labels I(X;Y) = H(Y) = 0.99916 bits. For
@@ -15,8 +15,8 @@ hard labels the curve of the information bottleneck degenerates into straight li
 then a function of X; the soft rule, with gamma solved for I(X;Y) = 0.99 bits, is for exact curves.
 
 Source: the task of Shwartz-Ziv & Tishby (2017), arXiv 1703.00810, who describe the rule as a
-sigmoid of a spherically symmetric function. The closed form above is ours; it gives the labels that
-they published, up to the order in which the twelve points are counted.
+sigmoid of a spherically symmetric function. The closed form above is this library's; it gives their
+published labels, up to the order of the twelve points.
 """
 
 from __future__ import annotations
@@ -117,11 +117,11 @@ def joint(information_bits: float | None = 0.99) -> Tensor:
 
 
 def population(information_bits: float | None = None, seed: int = 0) -> Dataset:
-    """Every pattern with its label: `x: [4096, 12]`. Not images: a bit between 0 and 1 has no rule.
+    """Every pattern with its label: `x: [4096, 12]`; no images, as the rule is for bits 0 and 1.
 
     Args:
         information_bits: None for hard labels; else each label is one draw of the soft rule.
-        seed: of these draws.
+        seed: of the draws.
     """
     if information_bits is None:
         y = (scores() > 0).to(torch.int64)
@@ -134,9 +134,8 @@ def population(information_bits: float | None = None, seed: int = 0) -> Dataset:
 def load_twelve_bit(root: Root = None) -> Splits:
     """Load the hard-labelled patterns, 64 % / 16 % / 20 % of each class.
 
-    Training and validation are 80 %, the share that Nguyen & Choi (arXiv 1712.01272) train on, cut
-    4:1 as in the adversarial information bottleneck's experiments. Experiments on the whole
-    population take `population()`.
+    Training and validation are 80 %, the training share of Nguyen & Choi (2017), arXiv 1712.01272,
+    split 4:1 as in AIB's experiments. For the whole population use `population()`.
 
     Args:
         root: not used, since the data are computed; every loader takes it.

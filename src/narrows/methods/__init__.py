@@ -1,6 +1,6 @@
 """Training methods: `loss = VIB(beta=1e-3)(model, x, y)`."""
 
-from narrows.methods._base import Method, Sizes, SmallCase
+from narrows.methods._base import Method, Sizes
 from narrows.methods.aib import AIB
 from narrows.methods.beta_vae import BetaVAE
 from narrows.methods.ceb import CEB
@@ -34,7 +34,6 @@ __all__ = [
     "LabelSmoothing",
     "Method",
     "Sizes",
-    "SmallCase",
 ]
 
 METHODS: dict[str, type[Method]] = {

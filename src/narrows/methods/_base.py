@@ -32,7 +32,7 @@ from narrows.models.outputs import as_output
 from narrows.models.precision import full_precision
 from narrows.types import Batch, Latent, LossTerms, ModelOutput, Term
 
-__all__ = ["Method", "Sizes", "SmallCase", "negative_log_likelihood", "small_batch"]
+__all__ = ["Method", "MethodExample", "Sizes", "example_batch", "negative_log_likelihood"]
 
 
 class Sizes(NamedTuple):
@@ -51,7 +51,7 @@ class Sizes(NamedTuple):
     hidden: tuple[int, ...] = ()
 
 
-class SmallCase(NamedTuple):
+class MethodExample(NamedTuple):
     """A method, a network that has what it needs, and a batch `x: [32, 20]` of 4 classes."""
 
     method: Method
@@ -59,8 +59,8 @@ class SmallCase(NamedTuple):
     batch: Batch
 
 
-def small_batch() -> Batch:
-    """The batch of every small case, always the same."""
+def example_batch() -> Batch:
+    """The batch of every example, always the same."""
     generator = torch.Generator().manual_seed(1)
     x = torch.rand(32, 20, generator=generator)
     return Batch(x, torch.randint(4, (32,), generator=generator))
@@ -120,7 +120,7 @@ class Method(nn.Module, ABC):
         return cls(beta=beta, **options)
 
     @classmethod
-    def small_case(cls, beta: float = 0.1, **options: Any) -> SmallCase:
+    def example(cls, beta: float = 0.1, **options: Any) -> MethodExample:
         """The method with a small network and a batch that it can be trained on, for tests.
 
         Override it in a method that needs another network or other inputs.
@@ -131,7 +131,7 @@ class Method(nn.Module, ABC):
 
         Example:
             >>> from narrows.methods import VIB
-            >>> method, model, batch = VIB.small_case()
+            >>> method, model, batch = VIB.example()
             >>> method(model, *batch).shape
             torch.Size([])
         """
@@ -140,7 +140,7 @@ class Method(nn.Module, ABC):
         model = build_network(config, (20,), 4, cls.latent)
         sizes = Sizes(inputs=20, latent=3, classes=4, hidden=(8, 3))
         method = cls.build(beta if cls.has_beta else 0.0, sizes, **options)
-        return SmallCase(method, model, small_batch())
+        return MethodExample(method, model, example_batch())
 
     def forward(self, model: nn.Module, x: ArrayLike, y: ArrayLike) -> Tensor:
         """Scalar loss of `model`, for a training loop of your own.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from narrows.checks import ArrayLike
 from narrows.errors import ConfigError, InputError, unknown_name
-from narrows.methods._base import Method, Sizes, SmallCase, small_batch
+from narrows.methods._base import Method, MethodExample, Sizes, example_batch
 from narrows.methods._entrance import check_inputs, finite_total, in_full_precision
 from narrows.models.bottleneck import Bottleneck
 from narrows.models.gaussian import kl_to_standard_normal
@@ -88,10 +88,10 @@ class BetaVAE(Method):
         raise ConfigError("BetaVAE is unsupervised and has no accuracy: train it in your own loop")
 
     @classmethod
-    def small_case(cls, beta: float = 0.1, **options: Any) -> SmallCase:
-        """With a decoder that returns the 20 numbers of an input; see `Method.small_case`."""
+    def example(cls, beta: float = 0.1, **options: Any) -> MethodExample:
+        """With a decoder that returns the 20 numbers of an input; see `Method.example`."""
         model = Bottleneck(nn.Linear(20, 6), nn.Linear(3, 20), latent="gaussian")
-        return SmallCase(cls(beta, **options), model, small_batch())
+        return MethodExample(cls(beta, **options), model, example_batch())
 
     def forward(self, model: nn.Module, x: ArrayLike, y: ArrayLike | None = None) -> Tensor:
         """Scalar loss of `model`, for a training loop of your own.

@@ -128,10 +128,10 @@ class PlaneConfig:
             )
         if not 0 <= self.beta < math.inf:
             raise ConfigError(f"beta must be finite and at least 0, got {self.beta}")
-        _ = self.recipe  # which checks the learning rate
+        _ = self.train  # which checks the learning rate
 
     @property
-    def recipe(self) -> TrainConfig:
+    def train(self) -> TrainConfig:
         """How every network is trained."""
         return TrainConfig(
             epochs=self.epochs,
@@ -232,7 +232,7 @@ def _measured(
             members,
             train,
             subset,
-            config.recipe,
+            config.train,
             checkpoint=checkpoint,
             identity=name,
             on_epoch=on_epoch,

@@ -1,4 +1,4 @@
-"""What adversarial training must do around the small case of every method."""
+"""What adversarial training must do around the example of every method."""
 
 import copy
 
@@ -9,7 +9,7 @@ from torch import nn
 from narrows.data import Dataset
 from narrows.errors import ConfigError
 from narrows.methods import METHODS
-from narrows.methods._base import small_batch
+from narrows.methods._base import example_batch
 from narrows.methods.adversarial import WRAPPERS
 from narrows.training import Objective, Solo, Stacked, TrainConfig, Trainer
 from narrows.types import Batch
@@ -22,8 +22,8 @@ EPS = 0.05
 def make(wrapper: str, name: str, seed=0, beta=0.1, **options) -> Objective:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        inner = METHODS[name.split(",")[0]].small_case(beta, **OPTIONS.get(name, {}))
-        case = WRAPPERS[wrapper].small_case(inner=inner, eps=EPS, **options)
+        inner = METHODS[name.split(",")[0]].example(beta, **OPTIONS.get(name, {}))
+        case = WRAPPERS[wrapper].example(inner=inner, eps=EPS, **options)
         return Objective(case.model, case.method)
 
 
@@ -46,7 +46,7 @@ def name(request) -> str:
 def test_gradients_reach_all_that_is_trained(wrapper, name, regularise):
     objective = make(wrapper, name, regularise=regularise)
     critic = {id(parameter) for parameter in objective.method.critic_parameters()}
-    loss = objective.method(objective.model, *small_batch())
+    loss = objective.method(objective.model, *example_batch())
     assert loss.shape == ()
     assert torch.isfinite(loss)
     loss.backward()
@@ -58,13 +58,13 @@ def test_gradients_reach_all_that_is_trained(wrapper, name, regularise):
 
 def test_a_trial_on_the_meta_device_runs(wrapper, name):
     objective = make(wrapper, name).to("meta")
-    x, y = (part.to("meta") for part in small_batch())
+    x, y = (part.to("meta") for part in example_batch())
     objective.method(objective.model, x, y).backward()
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_it_runs_under_autocast_and_in_half_precision(wrapper, name, kind):
-    x, y = small_batch()
+    x, y = example_batch()
     objective = make(wrapper, name)
     with torch.autocast("cpu", kind):
         loss = objective.method(objective.model, x, y)
@@ -76,7 +76,7 @@ def test_it_runs_under_autocast_and_in_half_precision(wrapper, name, kind):
 
 def test_the_attack_stays_in_the_ball_and_raises_its_objective(wrapper, name):
     objective = make(wrapper, name)
-    model, method, data = objective.model, objective.method, Batch(*small_batch())
+    model, method, data = objective.model, objective.method, Batch(*example_batch())
     with torch.no_grad():
         data.x[0], data.x[1] = 0.0, 1.0
     before = copy.deepcopy(model.state_dict())
@@ -95,7 +95,7 @@ def test_the_attack_stays_in_the_ball_and_raises_its_objective(wrapper, name):
 
 def test_with_no_room_the_wrapped_terms_are_the_wrapped_methods_own(wrapper, name):
     objective = make(wrapper, name)
-    objective.method.eps, data = 0.0, Batch(*small_batch())
+    objective.method.eps, data = 0.0, Batch(*example_batch())
     objective.model.mode = "mean"
     objective.model.eval()  # no dropout
     own = objective.method.terms(objective.method.observe(objective.model, data), data)
@@ -148,7 +148,7 @@ def test_state_survives_a_round_trip(wrapper, name):
     losses = []
     for objective in (trained, fresh):
         torch.manual_seed(0)
-        losses.append(objective.method(objective.model, *small_batch()))
+        losses.append(objective.method(objective.model, *example_batch()))
     assert torch.equal(*losses)
 
 
@@ -162,9 +162,9 @@ class WithNorm(nn.Sequential):
 def test_running_statistics_move_once_a_step(wrapper, mode, inner):
     torch.manual_seed(0)
     model = WithNorm()
-    case = WRAPPERS[wrapper].small_case(inner=METHODS[inner].small_case(), eps=0.3, mode=mode)
+    case = WRAPPERS[wrapper].example(inner=METHODS[inner].example(), eps=0.3, mode=mode)
     method = case.method
-    method(model, *small_batch())
+    method(model, *example_batch())
     norm = model[1]
     assert norm.num_batches_tracked == 1
     assert norm.track_running_stats

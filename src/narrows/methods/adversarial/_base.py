@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from narrows.checks import ArrayLike
 from narrows.errors import ConfigError, unknown_name
-from narrows.methods._base import Method, SmallCase
+from narrows.methods._base import Method, MethodExample
 from narrows.methods._entrance import check_batch
 from narrows.methods.cross_entropy import CrossEntropy
 from narrows.models.bottleneck import latent_mode
@@ -133,17 +133,17 @@ class Adversarial(Method):
         return cls(method, **{**(cls.variants[variant] if variant else {}), **options})
 
     @classmethod
-    def small_case(
-        cls, beta: float = 0.1, *, inner: SmallCase | None = None, **options: Any
-    ) -> SmallCase:
-        """The small case of a method, wrapped, for tests.
+    def example(
+        cls, beta: float = 0.1, *, inner: MethodExample | None = None, **options: Any
+    ) -> MethodExample:
+        """The example of a method, wrapped, for tests.
 
         Args:
             beta: of the wrapped method, where `inner` is not given.
             inner: case of the method to wrap; `None` for cross-entropy.
             options: further arguments of the constructor.
         """
-        inner = CrossEntropy.small_case(beta) if inner is None else inner
+        inner = CrossEntropy.example(beta) if inner is None else inner
         return inner._replace(method=cls(inner.method, **{"eps": 0.05, "steps": 2, **options}))
 
     def check(self, model: nn.Module, x: ArrayLike, y: ArrayLike) -> Batch:

@@ -23,7 +23,7 @@ def dataset(x=None, y=None, **keywords):
         ({"x": torch.rand(0, 1), "y": torch.zeros(0, dtype=torch.int64)}, "0 inputs and 0 labels"),
         ({"x": torch.rand(4)}, r"inputs must be \[n, ...\]"),
         ({"x": torch.zeros(4, 1, dtype=torch.int64)}, "floating point or uint8, got torch.int64"),
-        ({"x": torch.zeros(4, 1, dtype=torch.uint8), "image": False}, "uint8 stands for images"),
+        ({"x": torch.zeros(4, 1, dtype=torch.uint8), "image": False}, "uint8 inputs are images"),
         ({"y": torch.tensor([0, 1, 2, 0])}, r"labels must lie in 0..1, got 0..2"),
         ({"y": torch.tensor([0, 1, -1, 0])}, r"labels must lie in 0..1, got -1..1"),
         (
@@ -59,7 +59,7 @@ def test_arrays_and_lists_of_any_integer_type_become_tensors():
     [
         ("pixels", [0, 1], 2, "inputs must be a torch.Tensor, a NumPy array or nested lists"),
         ([[0.0], [1.0]], {0, 1}, 2, "labels must be a torch.Tensor"),
-        ([[0.0], [1.0]], ["a", "b"], 2, "labels must hold numbers"),
+        ([[0.0], [1.0]], ["a", "b"], 2, "labels must hold real numbers"),
         ([[0.0], [1.0]], [0, 1], 2.5, "classes must be a whole number, got 2.5"),
         ([[0.0], [1.0]], [0, -1], 2, r"labels must lie in 0..1, got -1..0; leave out"),
         ([[0.0], [1.0, 2.0]], [0, 1], 2, "inputs is not a table of numbers"),
