@@ -19,9 +19,14 @@ def _run(place: Place, words: list[str]) -> Ended:
 
 
 WORK = ("right", "half precision", "double precision", "noisy", "seeds the generator", "prints")
-WORK += ("warns", "needs two rows", "two classes for ten", "-inf for all but one class")
+WORK += ("warns", "-inf for all but one class")
 EITHER = ("detached", "without gradients", "in inference mode", "remembers", "infinite", "sparse")
-EITHER += ("writes into its input", "NaN on one image", "refuses more than two images")
+EITHER += (
+    "needs two rows",
+    "writes into its input",
+    "NaN on one image",
+    "refuses more than two images",
+)
 _AUDITED = ("right", "no classes", "one logit", "twice the batch", "a tuple", "NaN", "integers")
 _AUDITED += ("raises", "leaves", "needs two rows", "half precision", "warns")
 _AUDITED += ("-inf for all but one class", "writes into its input", "recursion")
@@ -31,8 +36,6 @@ def _model_cases() -> Iterator[Case]:
     rule = "a model that returns no logits, or raises, is one line"
     for name, body in BODIES.items():
         codes = (0,) if name in WORK else (0, 2) if name in EITHER else (2,)
-        if name == "two classes for ten":
-            codes = (2,)
         for command, rest in (("attack", _ATTACK), ("audit", _AUDIT)):
             yield Case(
                 f"{command} of a model: {name}",

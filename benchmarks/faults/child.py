@@ -76,12 +76,12 @@ class Process:
             os.close(writer)
         return child
 
-    def run(self, seconds: float = 120.0) -> Ended:
+    def run(self, seconds: float = 300.0) -> Ended:
         """Run it to its end; after so many seconds it is killed."""
         began = time.monotonic()
         return self.finish(self.start(), began, seconds)
 
-    def finish(self, child: int, began: float, seconds: float = 120.0) -> Ended:
+    def finish(self, child: int, began: float, seconds: float = 300.0) -> Ended:
         """Wait for a process that was started."""
         out = self._read(began + seconds)
         while not _over(child):

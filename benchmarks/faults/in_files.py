@@ -239,7 +239,8 @@ def place(rng: Random, ground: Path) -> Mutation:
         (folder / file).unlink()
         things[what](folder / file)
 
-    gone = what in ("is not there", "has no folder", "has a folder that is a file")
+    gone = what in ("is not there", "is a link to nothing", "has no folder")
+    gone |= what == "has a folder that is a file"
     # Another plane in the place of one is what the user then has asked for.
     asked = file.parts[0] == "planes" and what.startswith("is planes")
     mutation = _mutation(command, ground, f"{file} {what}", prepare, not gone and not asked)

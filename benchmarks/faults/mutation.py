@@ -54,6 +54,10 @@ class Mutation:
     unchanged: material.Command | None = None
     environment: dict[str, str | None] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # No shell can pass the one; the other stands for a byte that is no UTF-8.
+        self.words = [word.replace("\ud800", "\udcff") for word in self.words]
+
     def limits(self, folder: Path) -> judge.Limits:
         """What it may take."""
         return judge.Limits(self.seconds, self.waiting, self.may_be_interrupted, root=folder)
