@@ -161,7 +161,6 @@ def rows(functions, inputs):
         *rows(
             {
                 "kde_bounds": lambda z: kde_bounds(z, 1.0),
-                "a scale each": lambda z: kde_bounds(z, torch.rand_like(z) + 0.5),
                 "kde_relevance": lambda z: kde_relevance(z, 1.0, Y),
                 "stacked": lambda z: stacked_kde_bounds(z[None], 1.0),
             },
