@@ -38,7 +38,7 @@ from narrows.information import (
     variational_rate,
     variational_relevance,
 )
-from scenarios import CorrelatedGaussians, generator
+from scenarios import CorrelatedGaussians
 
 N = 60
 X, Z = CorrelatedGaussians(0.6, d=3).sample(N)
@@ -161,7 +161,6 @@ def rows(functions, inputs):
         *rows(
             {
                 "kde_bounds": lambda z: kde_bounds(z, 1.0),
-                "a scale each": lambda z: kde_bounds(z, torch.rand_like(z) + 0.5),
                 "kde_relevance": lambda z: kde_relevance(z, 1.0, Y),
                 "stacked": lambda z: stacked_kde_bounds(z[None], 1.0),
             },
@@ -209,11 +208,6 @@ def test_constant_columns_are_counted_and_change_nothing_else(estimate):
     assert math.isfinite(estimate.nats)
 
 
-def test_a_constant_column_leaves_the_width_of_neighbourhoods_alone():
-    plain, more = (ksg(x, Z).diagnostics["neighbourhood"] for x in (X, CODE))
-    assert more == pytest.approx(plain)
-
-
 def test_the_smallest_noise_that_is_accepted_keeps_to_the_ceiling():
     code = X / torch.linalg.vector_norm(X, dim=1).max() * 2.9e6
     for estimate in kde_bounds(code - code.mean(0), 1.0):
@@ -231,36 +225,6 @@ def test_a_loss_shows_its_nan_and_a_flat_kernel_has_no_gradient():
     assert alignment.item() == 0
     assert flat.grad is not None
     assert not flat.grad.any()
-
-
-def test_duplicates_are_counted_with_and_without_a_tree(monkeypatch):
-    x = X.round()
-    with_tree = ksg(x, x, variant=1)
-    monkeypatch.setattr("narrows.information._neighbours._FEW", 0)
-    assert ksg(x, x, variant=1) == with_tree
-    assert 0 < with_tree.diagnostics["duplicates"] < 1
-    assert "no density" in with_tree.diagnostics["warning"]
-
-
-@pytest.mark.parametrize("variant", [1, 2])
-def test_a_variable_that_was_rounded_alone_is_named(variant):
-    x, z = torch.randn(2, 500, 1, dtype=torch.float64, generator=generator(0))
-    assert ksg(x, z, variant=variant).diagnostics["warning"] is None
-    rounded = ksg(x, z.mul(10).round().div(10), variant=variant)
-    assert abs(rounded.nats) > 4 * rounded.std_error
-    about = rounded.diagnostics
-    assert (about["duplicates"], about["ties"] > 0.5) == (0, True)
-    assert "z is rounded or discrete" in about["warning"]
-    named = ksg(z.mul(10).round().div(10), x, variant=variant).diagnostics["warning"]
-    assert "x is rounded" in named
-    # A few ties are what single precision makes of any normal variable.
-    assert ksg(x.float(), z.float()).diagnostics["warning"] is None
-
-
-def test_equal_samples_of_one_label_are_named():
-    noise = torch.randn(N, 1, generator=generator(1))
-    about = ksg_relevance(torch.where(Y[:, None] == 1, 0.0, noise), Y).diagnostics
-    assert about["duplicates"] == pytest.approx(Y.double().mean().item())
 
 
 def test_scores_whose_bound_is_not_finite_are_named():

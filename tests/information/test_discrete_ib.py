@@ -10,8 +10,6 @@ import torch
 from narrows.data import twelve_bit
 from narrows.errors import InputError
 from narrows.information import information_bottleneck
-from narrows.information._certificate import divergences, highest
-from narrows.information._joint import Source, coarsen
 from scenarios import BinarySymmetric, NoiselessLabels, generator
 
 
@@ -216,43 +214,6 @@ def test_a_label_that_x_says_nothing_of_gives_nothing():
     assert solution.relevance.item() == pytest.approx(0, abs=1e-9)
 
 
-def code(p_x, p_y, log_weight, t):
-    """Arguments of `highest` for one code: c(q) = sum_x exp(log_weight - t d(x, q))."""
-    t = torch.tensor([t], dtype=torch.float64)
-    return Source(p_x, p_y), (p_x.log() - log_weight)[None], t, p_y[None]
-
-
-def test_the_highest_decoder_is_enclosed_where_a_fine_grid_finds_it():
-    joint = random_joint(x=9, seed=4)
-    p_x = joint.sum(1)
-    p_y = joint / p_x[:, None]
-    log_weight = p_x.log() + torch.randn(9, dtype=torch.float64, generator=generator(1))
-    for t in (1.0, 30.0, 1000.0):
-        grid = torch.linspace(0, 1, 200_001, dtype=torch.float64)
-        every = torch.stack([1 - grid, grid], 1)
-        height = (log_weight[:, None] - t * divergences(p_y, every)).logsumexp(0)
-        (q,), (value,), bound, certified = highest(*code(p_x, p_y, log_weight, t), slack=1e-9)
-        q, value = q[0], value[0]
-        assert certified
-        assert height.max().item() <= bound.item() <= value.item() + 1e-9 * t
-        assert value.item() == pytest.approx(height.max().item(), abs=1e-4)
-        assert q[1].item() == pytest.approx(grid[height.argmax()].item(), abs=1e-4)
-
-
-def test_the_search_over_three_classes_reaches_the_best_point_of_a_grid():
-    joint = random_joint(x=9, y=3, seed=4)
-    p_x = joint.sum(1)
-    p_y = joint / p_x[:, None]
-    grid = torch.cartesian_prod(*[torch.linspace(0, 1, 101, dtype=torch.float64)] * 2)
-    grid = grid[grid.sum(1) <= 1]
-    grid = torch.cat([grid, 1 - grid.sum(1, keepdim=True)], 1).clamp_min(0)
-    for t in (1.0, 10.0, 100.0):
-        height = (p_x.log()[:, None] - t * divergences(p_y, grid)).logsumexp(0)
-        _, (values,), _, certified = highest(*code(p_x, p_y, p_x.log(), t), slack=1e-9)
-        assert not certified
-        assert values[0].item() >= height.max().item() - 1e-9
-
-
 @pytest.mark.parametrize(
     ("joint", "message"),
     [
@@ -302,17 +263,6 @@ def test_many_distinct_rows_are_solved_as_well():
     assert solution.gap.max() <= 1e-9
     assert solution.certified
     assert solution.converged.all()
-
-
-def test_coarser_rows_keep_their_mass_and_three_moments():
-    p = torch.rand(500, dtype=torch.float64, generator=generator(0))
-    weight = torch.rand(500, dtype=torch.float64, generator=generator(1))
-    source = Source(weight / weight.sum(), torch.stack([1 - p, p], 1))
-    coarse = coarsen(source, 20)
-    assert len(coarse.p_x) <= 40
-    for power in range(4):
-        moments = [(s.p_x * s.p_y[:, 1] ** power).sum().item() for s in (source, coarse)]
-        assert moments[0] == pytest.approx(moments[1], abs=1e-14)
 
 
 def test_rows_next_to_certainty_are_solved_too():

@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from narrows.information._joint import coarsen, merge_rows, mutual_information, reduce, spread
+from narrows.information._joint import (
+    Source,
+    coarsen,
+    merge_rows,
+    mutual_information,
+    reduce,
+    spread,
+)
 from scenarios import BinarySymmetric, generator
 
 
@@ -74,17 +81,18 @@ def test_information_of_a_symmetric_channel():
     assert value.item() == pytest.approx(target.information)
 
 
-def test_coarse_rows_keep_mass_mean_and_two_more_moments():
-    joint = random_joint(500, 2)
-    fine, _ = merge_rows(joint)
-    coarse = coarsen(fine, 8)
-    assert len(coarse.p_x) <= 16
+def test_coarser_rows_keep_their_mass_and_three_moments():
+    p = torch.rand(500, dtype=torch.float64, generator=generator(0))
+    weight = torch.rand(500, dtype=torch.float64, generator=generator(1))
+    source = Source(weight / weight.sum(), torch.stack([1 - p, p], 1))
+    coarse = coarsen(source, 20)
+    assert len(coarse.p_x) <= 40
     for power in range(4):
-        moments = [(part.p_x * part.p_y[:, 1] ** power).sum().item() for part in (fine, coarse)]
-        assert moments[0] == pytest.approx(moments[1], rel=1e-9)
+        moments = [(s.p_x * s.p_y[:, 1] ** power).sum().item() for s in (source, coarse)]
+        assert moments[0] == pytest.approx(moments[1], abs=1e-14)
 
 
-def test_spread_rows_begin_with_the_first_and_go_on_with_the_farthest():
+def test_spread_rows_are_the_first_and_then_each_the_farthest():
     p_y = torch.tensor([[0.5, 0.5], [0.45, 0.55], [1.0, 0.0], [0.0, 1.0]]).double()
     rows = spread(p_y, 3)
     assert rows[0].tolist() == [0.5, 0.5]

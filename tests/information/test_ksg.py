@@ -5,8 +5,6 @@ import torch
 
 from narrows.errors import InputError
 from narrows.information import ksg, ksg_relevance
-from narrows.information._counts import count_within
-from narrows.information._neighbours import nearest, nearest_in_blocks
 from scenarios import CorrelatedGaussians, TwoGaussians, generator
 
 
@@ -63,38 +61,6 @@ def test_the_relevance_equals_the_slow_twin(classes, k):
     z = torch.randn(150, 2, dtype=torch.float64, generator=generator(0)) + 0.5 * y[:, None]
     estimate = ksg_relevance(z, y, k, scaling="none")
     assert estimate.nats == pytest.approx(slow_ross(z.tolist(), y.tolist(), k), abs=1e-12)
-
-
-@pytest.mark.parametrize("find", [nearest, nearest_in_blocks])
-@pytest.mark.parametrize("d", [1, 2, 3, 14])
-@pytest.mark.parametrize("rounded", [False, True])
-def test_neighbours_and_counts_are_those_of_all_distances(find, d, rounded):
-    points = torch.randn(1100, d, dtype=torch.float64, generator=generator(d)).exp()
-    points = points.round(decimals=1) if rounded else points
-    every = (points[:, None] - points).abs().amax(2).fill_diagonal_(math.inf)
-    distances, rows = find(points, 5)
-    assert torch.equal(distances, every.sort(1).values[:, :5])
-    assert torch.equal(every.gather(1, rows), distances)
-    radius = (
-        distances[:, -1] * torch.rand(1100, dtype=torch.float64, generator=generator(1)).round()
-    )
-    for strict, inside in ((True, every < radius[:, None]), (False, every <= radius[:, None])):
-        assert torch.equal(count_within(points, radius, strict=strict), inside.sum(1))
-
-
-@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1e-9, 1e140])
-@pytest.mark.parametrize("offset", [0.0, 1.0, 1e8])
-def test_single_precision_decides_nothing_that_it_cannot(scale, offset):
-    points = torch.randn(200, 2, dtype=torch.float64, generator=generator(0)) + offset
-    points[:100] = points[0] + 1e-9 * (points[:100] - offset)
-    points *= scale
-    every = (points[:, None] - points).abs().amax(2).fill_diagonal_(math.inf)
-    distances, rows = nearest_in_blocks(points, 3)
-    assert torch.equal(distances, every.sort(1).values[:, :3])
-    assert torch.equal(every.gather(1, rows), distances)
-    for strict, inside in ((True, torch.lt), (False, torch.le)):
-        counts = count_within(points, distances[:, -1], strict=strict)
-        assert torch.equal(counts, inside(every, distances[:, -1:]).sum(1))
 
 
 @pytest.mark.parametrize("variant", [1, 2])

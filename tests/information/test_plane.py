@@ -16,7 +16,7 @@ from narrows.information import (
     plane_layers,
 )
 from narrows.models import BinaryStochasticNet, Bottleneck
-from narrows.types import Batch
+from narrows.types import Batch, Latent, ModelOutput
 from scenarios import generator
 
 
@@ -111,3 +111,19 @@ def test_only_binary_layers_can_be_enumerated():
         exact_plane(perceptron(), ["1"], batch())
     with pytest.raises(InputError, match="z1, z2, not z3"):
         exact_plane(BinaryStochasticNet(4, [3, 2], 3), ["z3"], batch())
+
+
+def test_a_scale_too_small_for_its_precision_is_taken_from_its_logarithm():
+    class Narrow(nn.Module):
+        """A latent of which half the scales are 0 in single precision, and e^-150 or less."""
+
+        def forward(self, x):
+            log_scale = torch.where(torch.arange(len(x)) % 2 == 0, -150.0, -5000.0)[:, None] - x
+            latent = Latent(x, x, log_scale.exp(), log_scale)
+            return ModelOutput(x[:, :2], latent)
+
+    data = batch(n=10)
+    [point] = pairwise_plane(Narrow(), ["latent"], data)
+    # Codes that narrow tell all inputs apart, and with them the labels.
+    assert point.rate.nats == pytest.approx(math.log(10))
+    assert point.relevance.nats == pytest.approx(point.relevance.ceiling)

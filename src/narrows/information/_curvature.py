@@ -4,7 +4,8 @@
 
 g is the gradient of Phi (`_newton.py`) in log w and the logits of q, E has one block for each
 cluster and M one row for each x. The block of the logits is minus the curvature of log c
-(`_certificate.py`) at q_z: it is positive at an optimum, where c is highest at q_z.
+(`_certificate.py`) at q_z: it is positive at an optimum over any number of clusters, where c is
+highest at q_z.
 
 With more rows than unknowns this system is solved directly. With fewer, the matrix
 K = 1 + M_q D^-1 M_q', which has one row for each x, takes its place, D being the blocks of the

@@ -24,14 +24,24 @@ _GOLDEN = (5**0.5 - 1) / 2
 _FACTORS = 8
 # In units of the scale: rounding then moves an information by 2e-4 nats.
 _FARTHEST = 3e6
+_NARROWEST = 1e-300
 
 
 class Gaussians(NamedTuple):
-    """Diagonal Gaussians in float64: `mean, scale: [n, K]`; `shared` if every scale is 1."""
+    """Diagonal Gaussians in float64.
+
+    Attributes:
+        mean: `[n, K]`.
+        scale: `[n, K]`.
+        shared: whether every scale is 1.
+        narrow: whether some scale is so small against the means that squares of means cannot be
+            subtracted from each other: distances are then computed from differences of means.
+    """
 
     mean: Tensor
     scale: Tensor
     shared: bool
+    narrow: bool = False
 
     def take(self, rows: Tensor | slice) -> Gaussians:
         """The Gaussians of `rows`."""
@@ -41,16 +51,21 @@ class Gaussians(NamedTuple):
 def standardise(mean: Tensor, scale: Tensor) -> Gaussians:
     """Move Gaussians to the origin and measure each coordinate in units of its typical scale.
 
-    No distance changes; a scale that all samples share becomes 1, and no product underflows.
+    No distance changes; a scale that all samples share becomes 1.
 
     Raises:
-        InputError: as `check_resolved`.
+        InputError: as `check_resolved`, for a shared scale.
     """
-    shared = bool((scale == scale[0]).all())
-    unit = scale[0] if shared else scale.log().mean(0).exp()
+    if (scale == scale[0]).all():
+        centred = (mean - mean.mean(0)) / scale[0]
+        check_resolved(centred)
+        return Gaussians(centred, torch.ones_like(scale), True)
+    unit = scale.log().mean(0).exp()
     centred = (mean - mean.mean(0)) / unit
-    check_resolved(centred)
-    return Gaussians(centred, scale / unit, shared)
+    # Narrower ones resemble nothing but themselves, and their logarithm must be finite.
+    scale = (scale / unit).clamp_min(_NARROWEST)
+    widest = torch.linalg.vector_norm(centred.abs().amax(0) / scale.amin(0)).item()
+    return Gaussians(centred, scale, False, not widest <= _FARTHEST)
 
 
 def check_resolved(centred: Tensor) -> None:
@@ -84,11 +99,29 @@ def similarities(a: Gaussians, b: Gaussians) -> tuple[Tensor, Tensor, Tensor]:
         # KL is 4 B here: two squarings instead of a second exponential.
         forth = alike.square().square_()
         return alike, forth, forth
+    if a.narrow:
+        return _by_differences(a, b)
     log_a, log_b = a.scale.log().sum(1)[:, None], b.scale.log().sum(1)
     alike = _bhattacharyya(a, b).add_(log_a + log_b, alpha=-0.5).neg_().exp_()
     forth = _half_mahalanobis(a, b).add_(log_b - log_a).neg_().exp_()
     back = _half_mahalanobis(b, a).T.add_(log_a - log_b).neg_().exp_()
     return alike, forth, back
+
+
+def _by_differences(a: Gaussians, b: Gaussians) -> tuple[Tensor, Tensor, Tensor]:
+    """`similarities` one coordinate at a time, without a difference of squares or an overflow."""
+    alike, forth, back = a.mean.new_zeros(3, len(a.mean), len(b.mean))
+    columns = (a.mean, b.mean, a.scale.log(), b.scale.log())
+    for mean_a, mean_b, log_a, log_b in zip(*(part.T for part in columns), strict=True):
+        apart, log_a = mean_a[:, None] - mean_b, log_a[:, None]
+        log_v = torch.logaddexp(2 * log_a, 2 * log_b)
+        alike += (apart * (-log_v / 2).exp()).square() / 4
+        alike += (log_v - math.log(2) - log_a - log_b) / 2
+        ratio = log_a - log_b
+        for total, log_ratio, log_scale in ((forth, ratio, log_b), (back, -ratio, log_a)):
+            squares = (apart * (-log_scale).exp()).square() + (2 * log_ratio).exp()
+            total += (squares - 1) / 2 - log_ratio
+    return alike.neg_().exp_(), forth.neg_().exp_(), back.neg_().exp_()
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:

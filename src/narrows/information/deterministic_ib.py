@@ -111,8 +111,8 @@ def deterministic_bottleneck(
     restarts = check_count(restarts, "restarts", error=InputError)
     seed = check_count(seed, "seed", 0, InputError)
     p_xy = source.p_x[:, None] * source.p_y
-    codes, agreement, most = _solve(source, betas, given, restarts, seed)
-    p_zy = _gather(p_xy, codes, most)
+    codes, agreement, tried = _solve(source, betas, given, restarts, seed)
+    p_zy = _gather(p_xy, codes, tried)
     p_z = p_zy.sum(2)
     return DIBSolution(
         betas=betas,
@@ -120,7 +120,7 @@ def deterministic_bottleneck(
         relevance=mutual_information(p_z, p_zy / p_z.clamp_min(1e-300)[..., None]),
         codes=_renumber(whole.restore_rows(codes, p_z.argmax(1, keepdim=True))),
         agreement=agreement,
-        clusters=most,
+        clusters=tried,
         information=mutual_information(source.p_x, source.p_y).item(),
         warning=_warning(p_zy, len(p_xy)),
     )
@@ -130,24 +130,24 @@ def _solve(
     source: Source, betas: Tensor, clusters: int | None, restarts: int, seed: int
 ) -> tuple[Tensor, Tensor, int]:
     """As `_best`, and the number of clusters; doubled from 10 where all are used, if it is None."""
-    most = clusters or _FIRST
-    codes, agreement = _best(source, betas, most, restarts, seed)
-    limit = len(source.p_x) if clusters is None else most
+    tried = clusters or _FIRST
+    codes, agreement = _best(source, betas, tried, restarts, seed)
+    limit = len(source.p_x) if clusters is None else tried
     p_xy = source.p_x[:, None] * source.p_y
-    while most < limit and 2 * most * p_xy.numel() <= _CHEAP:
-        full = F.one_hot(codes, most).amax(1).all(1)
+    while tried < limit and 2 * tried * p_xy.numel() <= _CHEAP:
+        full = F.one_hot(codes, tried).amax(1).all(1)
         if not full.any():
             break
-        most = min(2 * most, limit)
-        more_codes, more_agreement = _best(source, betas[full], most, restarts, seed)
+        tried = min(2 * tried, limit)
+        more_codes, more_agreement = _best(source, betas[full], tried, restarts, seed)
         cost, cost_of_more = (
-            _cost(_gather(p_xy, part, most), betas[full, None]).sum(1)
+            _cost(_gather(p_xy, part, tried), betas[full, None]).sum(1)
             for part in (codes[full], more_codes)
         )
         better = full.clone()
         better[full] = cost_of_more < cost
         codes[better], agreement[better] = more_codes[better[full]], more_agreement[better[full]]
-    return codes, agreement, most
+    return codes, agreement, tried
 
 
 def _best(

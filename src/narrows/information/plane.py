@@ -27,7 +27,7 @@ from narrows.information.kde import kde_bounds, kde_relevance
 from narrows.models import BinaryStochasticNet, Bottleneck, tap
 from narrows.models.bottleneck import latent_mode
 from narrows.models.outputs import as_output
-from narrows.types import Batch, Estimate
+from narrows.types import Batch, Estimate, Latent
 
 __all__ = [
     "MEASURES",
@@ -39,6 +39,8 @@ __all__ = [
 ]
 
 _BLOCK = 2048
+# A smaller log of a scale has no exponential above 0 in double precision.
+_NARROWEST = -700.0
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 _NONLINEAR = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid)
 
@@ -262,7 +264,15 @@ def _code_of(output: Any, layer: str) -> tuple[Tensor, Tensor | None]:
         return output.activations[layer].flatten(1), None
     if output.latent is None:
         raise InputError("the model has no latent; name the layers to measure")
-    return output.latent.mean, output.latent.scale
+    return output.latent.mean, _scale_of(output.latent)
+
+
+def _scale_of(latent: Latent) -> Tensor | None:
+    """The scale, from its logarithm where it is too small for its precision."""
+    scale, log_scale = latent.scale, latent.log_scale
+    if scale is None or log_scale is None or scale.shape != log_scale.shape or (scale > 0).all():
+        return scale
+    return torch.where(scale > 0, scale, log_scale.double().clamp_min(_NARROWEST).exp())
 
 
 def _join(parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:

@@ -122,29 +122,43 @@ def _draw(
     )
     # The constant of the densities, -K/2 log 2 pi, cancels and is left out.
     log_drawn = -0.5 * noise.square().sum(1) - codes.scale.log().sum(1)
-    z = codes.mean + codes.scale * noise
-    log_densities = _log_densities(codes)
+    log_densities = _log_densities(codes, codes.scale * noise)
     rates, relevances = [], []
-    for rows in torch.arange(len(z), device=z.device).split(block):
-        log_p = log_densities(z[rows])
+    for rows in torch.arange(len(noise), device=noise.device).split(block):
+        log_p = log_densities(rows)
         largest = log_p.amax(1, keepdim=True)
         # p(y|x) sums to 1 over y, so that summing over labels gives the sum over inputs.
         p_zy = log_p.sub_(largest).exp_() @ p_yx
         p_z = p_zy.sum(1, keepdim=True)
         p_yz = p_zy / p_z
-        rates.append(log_drawn[rows] - (p_z.log() + largest).squeeze(1) + math.log(len(z)))
+        rates.append(log_drawn[rows] - (p_z.log() + largest).squeeze(1) + math.log(len(noise)))
         # xlogy: a label of probability 0 adds 0, not NaN.
         gain = torch.special.xlogy(p_yz, p_yz) - torch.special.xlogy(p_yz, p_y)
         relevances.append(gain.sum(1))
     return torch.cat(rates), torch.cat(relevances)
 
 
-def _log_densities(codes: Gaussians) -> Callable[[Tensor], Tensor]:
-    """The log of p(z_i|x_j) without its constant, `[rows, n]`: a quadratic in z, one product."""
+def _log_densities(codes: Gaussians, offset: Tensor) -> Callable[[Tensor], Tensor]:
+    """Of rows i, the log of p(z_i|x_j) without its constant, `[rows, n]`; z is mean + offset."""
+    logs = codes.scale.log().sum(1)
+    if codes.narrow:
+        return lambda rows: _by_differences(codes, offset, rows) - logs
+    # A quadratic in z, which takes one product.
+    z = codes.mean + offset
     precision = codes.scale.square().reciprocal()
-    offset = -0.5 * (codes.mean.square() * precision).sum(1) - codes.scale.log().sum(1)
+    constant = -0.5 * (codes.mean.square() * precision).sum(1) - logs
     weights = torch.cat([-0.5 * precision, codes.mean * precision], 1).T
-    return lambda z: torch.addmm(offset, torch.cat([z.square(), z], 1), weights)
+    return lambda rows: torch.addmm(constant, torch.cat([z[rows].square(), z[rows]], 1), weights)
+
+
+def _by_differences(codes: Gaussians, offset: Tensor, rows: Tensor) -> Tensor:
+    """The quadratic one coordinate at a time; an offset below the rounding of z is not lost."""
+    total = codes.mean.new_zeros(len(rows), len(codes.mean))
+    columns = zip(codes.mean.T, codes.scale.T, offset.T, strict=True)
+    for mean, scale, of_column in columns:
+        apart = mean[rows, None] - mean + of_column[rows, None]
+        total -= 0.5 * (apart / scale).square()
+    return total
 
 
 def _mean(terms: Tensor) -> tuple[float, float]:
