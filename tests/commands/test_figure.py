@@ -48,6 +48,6 @@ def test_a_figure_of_another_kind_of_run_is_refused(
 
 def test_a_run_that_is_not_finished_has_no_figure(small_run, tmp_path, capsys):
     run = copied(small_run, tmp_path)
-    (run.path / "done.json").unlink()
+    (run.path / "vib" / "done.json").unlink()
     for name in ("vib-1", "vib-2", "aib-4", "aib-5", "aib-6"):
         assert "is not finished" in refused(capsys, "figure", name, run.path, "--quiet")

@@ -35,5 +35,5 @@ def test_the_curve_may_be_that_of_test_data(small_run, capsys):
 def test_what_has_no_knee_is_one_line(small_run, tmp_path, capsys):
     assert "it has no config.json" in refused(capsys, "knee", tmp_path)
     run = copied(small_run, tmp_path)
-    (run.path / "done.json").unlink()
+    (run.path / "vib" / "done.json").unlink()
     assert "is not finished" in refused(capsys, "knee", run.path)

@@ -27,7 +27,7 @@ def test_the_long_table_in_markdown_writes_nothing(small_run, capsys):
 
 def test_a_run_that_is_not_finished_has_no_report(small_run, tmp_path, capsys):
     run = copied(small_run, tmp_path)
-    (run.path / "done.json").unlink()
+    (run.path / "vib" / "done.json").unlink()
     assert "is not finished; run the command that began it again" in refused(
         capsys, "report", run.path
     )

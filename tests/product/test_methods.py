@@ -39,7 +39,7 @@ def words(method: str, network: str, wrapper: str | None = None) -> list[str]:
 
 
 def members(method: str) -> int:
-    return SEEDS * (1 if METHODS[method].default_betas == (0.0,) else 2)
+    return SEEDS * (2 if METHODS[method].has_beta else 1)
 
 
 def stacked_and_looped(out, method: str, network: str, wrapper: str | None = None):

@@ -36,7 +36,7 @@ STANDS_FOR = {
     r"--beta B\b":             "--beta 0.01",
     r"--seed S\b":             "--seed 0",
     r"--eps E\b":              "--eps 0.1",
-    r"runs/digits-9f28b25dec": "{finished}",
+    r"runs/digits-4ddf399127": "{finished}",
     r"runs/mnist-e4660707ac":  "{vib-table1}",
     r"runs/imb-plane":         "{imb-plane}",
     r"\bRUN\b":                "{above}",
@@ -51,7 +51,7 @@ SHORTER = {
     r"^narrows reeval":  "--images 5",
     r"^narrows plane":   "--samples 50",
     r"float64_fgsm":     "--images 10",
-    r"imb_plane":        "--epochs 2 --seeds 2",
+    r"papers.imb":       "--epochs 2 --seeds 2",
     r"planted_defences": "--images 10 --epochs 1 --skip-honest --only rounding",
     r"estimators/bench": "--quick --only variational_rate",
 }  # fmt: skip

@@ -21,6 +21,14 @@ model = build_model()
 """
 PRELUDES = {
     "README.md": "",
+    "docs/runs.md": """
+from pathlib import Path
+from narrows.runs import Progress, carry_out, load_config
+small = {"methods": ["vib"], "betas": [0.1], "seeds": 1, "train": {"epochs": 1}}
+small["evaluate"] = {"attack": False, "information_samples": 40}
+made = carry_out(load_config(values=small), Path("runs"), Progress())
+made.path.rename("runs/digits-4ddf399127")
+""",
     "docs/audit.md": _CODED + "x, y = test.batch(slice(0, 20))\n",
     "docs/information.md": _CODED
     + "data, epochs, train_one = train.all(), 3, lambda model: None\n",

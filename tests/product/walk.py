@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from narrows import Member, MemberRecord, Run
 from narrows.cli import main
 from narrows.methods import METHODS, Method
+from narrows.runs import building
 
 # What makes any run small; a case adds its network, method and data.
 TINY = [
@@ -138,10 +139,12 @@ class Steps:
     """Counts the passes that methods make through their models, and breaks off at one of them."""
 
     def __init__(self, break_at: int = 0) -> None:
-        self.count, self._break_at = 0, break_at
+        self.count, self.paused, self._break_at = 0, False, break_at
 
     def step(self) -> None:
         """Another pass."""
+        if self.paused:
+            return
         self.count += 1
         if self.count == self._break_at:
             raise KeyboardInterrupt
@@ -149,13 +152,23 @@ class Steps:
 
 @contextmanager
 def watched(break_at: int = 0) -> Iterator[Steps]:
-    """Count `observe` of every method, on numbers (not the trial that has shapes alone).
+    """Count `observe` of every method in training, not in the trial before it.
 
     Args:
         break_at: the pass at which Ctrl-C is pressed; 0 for none.
     """
     steps = Steps(break_at)
     with pytest.MonkeyPatch.context() as patch:
+        trial = building._compute_terms
+
+        def uncounted(*arguments: Any) -> None:
+            steps.paused = True
+            try:
+                trial(*arguments)
+            finally:
+                steps.paused = False
+
+        patch.setattr(building, "_compute_terms", uncounted)
         for base in {base for kind in METHODS.values() for base in kind.__mro__}:
             if issubclass(base, Method) and "observe" in vars(base):
                 patch.setattr(base, "observe", _counting(base.observe, steps))

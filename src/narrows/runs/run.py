@@ -45,8 +45,10 @@ class Run:
         config: every setting.
 
     Example:
-        >>> Run.open("runs/digits-4ddf399127").members(["vib"])[0]  # doctest: +SKIP
-        Member(method='vib', beta=0.001, seed=0)
+        >>> Run.open("nowhere")
+        Traceback (most recent call last):
+            ...
+        narrows.errors.StoreError: there is no folder nowhere
     """
 
     def __init__(self, path: Path, config: ResolvedConfig) -> None:
@@ -314,7 +316,10 @@ def load_member(
         seed: `None` for the first there is.
 
     Example:
-        >>> model = load_member("runs/digits-4ddf399127", "vib", beta=0.1)  # doctest: +SKIP
+        >>> load_member("nowhere", "vib", beta=0.1)
+        Traceback (most recent call last):
+            ...
+        narrows.errors.StoreError: there is no folder nowhere
     """
     run = Run.open(folder)
     return run.model(run.member(method, beta, seed))
