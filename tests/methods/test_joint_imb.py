@@ -88,7 +88,7 @@ def test_what_cannot_be_is_refused():
             JointIMB(0.1, [4, 2], gammas)
     with pytest.raises(ConfigError, match="widths of the network's stochastic layers"):
         JointIMB(0.1, [])
-    with pytest.raises(InputError, match=r"built for layers of \(4, 3\), the network's: \(4, 2\)"):
+    with pytest.raises(InputError, match=r"built for layers of \(4, 3\), the network has \(4, 2\)"):
         JointIMB(0.1, [4, 3]).double()(tiny((4, 2)), *batch())
 
 

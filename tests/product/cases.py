@@ -88,7 +88,7 @@ EPS = {"linf": "0.1", "l2": "0.5"}
 
 # ---------------------------------------------------------------------------------------------
 # Commands: words and the run they are said on. RUN is its folder, OUT an empty one, FILE.toml a
-# configuration, FILE.py a defence. Every option of every command occurs at least once.
+# configuration, FILE.py a defence, FILE.csv two columns of numbers. Every option of every command occurs at least once.
 
 
 class CommandCase(NamedTuple):
@@ -139,6 +139,10 @@ COMMAND_CASES = [
     CommandCase("report RUN", run="twelve-bit"),
     CommandCase("methods"),
     CommandCase("methods --markdown"),
+    CommandCase("estimators"),
+    CommandCase("estimators --markdown"),
+    CommandCase("mi FILE.csv FILE.csv --estimators ksg --draws 1 --seed 1"),
+    CommandCase("mi FILE.csv FILE.csv --estimators ksg --draws 1 --json"),
 ]  # fmt: skip
 
 # What is said on runs in every other state; the same words, and what each state answers.

@@ -27,6 +27,8 @@ def say(shelf, tmp_path):
         folder = shelf.copy(name, RUNS[name], tmp_path / "run") if "RUN" in text else Path()
         (tmp_path / "own.py").write_text(DEFENCE)
         (tmp_path / "own.toml").write_text('methods = ["vib"]\n[network]\nencoder = [8]\n')
+        rows = "\n".join(f"{i % 7 / 7},{i % 5 / 3}" for i in range(40))
+        (tmp_path / "own.csv").write_text(rows + "\n")
         known = {"RUN": folder, "OUT": tmp_path / "out", "FILE": tmp_path / "own"}
         return [re.sub("RUN|OUT|FILE", lambda m: str(known[m[0]]), word) for word in text.split()]
 
