@@ -142,8 +142,8 @@ def phase_transitions(
         grid: number of betas from `lowest` to the first transition, beta_0, that are solved first.
 
     Raises:
-        InputError: if `joint` is not a joint distribution, X and Y are independent, or `lowest` is not
-            below beta_0.
+        InputError: if `joint` is not a joint distribution, X and Y are independent, or `lowest` is
+            not below beta_0.
 
     Example:
         >>> [transition] = phase_transitions(torch.tensor([[0.45, 0.05], [0.05, 0.45]]), 0.1)
