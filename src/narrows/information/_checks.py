@@ -111,7 +111,7 @@ def check_betas(betas: ArrayLike, smallest: float = 0.0) -> Tensor:
     """Return weights of compression as `[B]` float64 on the CPU.
 
     Raises:
-        InputError: if they are no list of numbers that are finite, positive and at least
+        InputError: if they are not a list of numbers that are finite, positive and at least
             `smallest`.
     """
     if isinstance(betas, numbers.Real):

@@ -61,7 +61,7 @@ def reduce(joint: ArrayLike) -> Joint:
     """Check a joint and reduce it; at least two classes are kept.
 
     Raises:
-        InputError: if it is no joint distribution.
+        InputError: if it is not a joint distribution.
     """
     p = check_joint(joint)
     columns = p.shape[1]

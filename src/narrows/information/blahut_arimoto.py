@@ -63,8 +63,8 @@ def blahut_arimoto(
         The solutions with their gaps to the optimum, in nats.
 
     Raises:
-        InputError: if `joint` is no joint distribution, a beta is below 1e-9, another setting is
-            not positive, or a count no whole number.
+        InputError: if `joint` is not a joint distribution, a beta is below 1e-9, another setting is
+            not positive, or a count is not a whole number.
 
     Example:
         >>> joint = torch.tensor([[0.45, 0.05], [0.05, 0.45]])

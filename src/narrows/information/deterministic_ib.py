@@ -96,8 +96,8 @@ def deterministic_bottleneck(
         The solutions at all betas, in nats.
 
     Raises:
-        InputError: if `joint` is no joint distribution, a beta is not positive, or another setting
-            is no whole number that is positive.
+        InputError: if `joint` is not a joint distribution, a beta is not positive, or another
+            setting is not a positive whole number.
 
     Example:
         >>> joint = torch.tensor([[0.3, 0.0], [0.2, 0.0], [0.0, 0.5]])

@@ -54,7 +54,7 @@ def discrete_information(joint: ArrayLike) -> float:
         I(A;B) in nats.
 
     Raises:
-        InputError: if it is no joint distribution.
+        InputError: if it is not a joint distribution.
 
     Example:
         >>> import math
@@ -84,7 +84,7 @@ def code_information(codes: ArrayLike, joint: ArrayLike) -> tuple[float, float]:
         Both in nats.
 
     Raises:
-        InputError: for unequal lengths, NaN, or if `joint` is no joint distribution.
+        InputError: for unequal lengths, NaN, or if `joint` is not a joint distribution.
 
     Example:
         >>> import math

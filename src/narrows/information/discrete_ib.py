@@ -118,8 +118,8 @@ def information_bottleneck(
         The solutions at all betas, in nats.
 
     Raises:
-        InputError: if `joint` is no joint distribution, a beta is below 1e-9, or another setting is
-            not positive.
+        InputError: if `joint` is not a joint distribution, a beta is below 1e-9, or another setting
+            is not positive.
 
     Example:
         >>> joint = torch.tensor([[0.45, 0.05], [0.05, 0.45]])

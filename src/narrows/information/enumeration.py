@@ -145,8 +145,8 @@ def chain_information(tables: Sequence[ArrayLike], joint: ArrayLike) -> list[Lay
         joint: `[X, Y]`, p(x, y).
 
     Raises:
-        InputError: for no table, shapes that do not fit, rows that are no probabilities, or if
-            `joint` is no joint distribution.
+        InputError: for no table, shapes that do not fit, rows that are not probabilities, or if
+            `joint` is not a joint distribution.
 
     Example:
         >>> noiseless = torch.eye(2, dtype=torch.float64)

@@ -61,7 +61,7 @@ def learnability(joint: ArrayLike) -> Learnability:
         The threshold.
 
     Raises:
-        InputError: if `joint` is no joint distribution.
+        InputError: if `joint` is not a joint distribution.
 
     Example:
         >>> round(learnability(torch.tensor([[0.45, 0.05], [0.05, 0.45]])).beta_0, 6)

@@ -54,7 +54,7 @@ def donsker_varadhan(scores: ArrayLike) -> Tensor:
         The bound in nats, `[...]`, differentiable; NaN where a score is NaN.
 
     Raises:
-        InputError: for scores that are no square matrices of at least 2 samples.
+        InputError: for scores that are not square matrices of at least 2 samples.
     """
     scores = _as_scores(scores)
     return _joint(scores) - _log_mean_elsewhere(scores)
@@ -77,7 +77,7 @@ def nwj(scores: ArrayLike) -> Tensor:
         The bound in nats, `[...]`, differentiable; NaN where a score is NaN.
 
     Raises:
-        InputError: for scores that are no square matrices of at least 2 samples.
+        InputError: for scores that are not square matrices of at least 2 samples.
     """
     scores = _as_scores(scores)
     return _joint(scores) - (_log_mean_elsewhere(scores) - 1).exp()
@@ -97,7 +97,7 @@ def infonce(scores: ArrayLike) -> Tensor:
         The bound in nats, `[...]`, differentiable; NaN where a score is NaN.
 
     Raises:
-        InputError: for scores that are no square matrices of at least 2 samples.
+        InputError: for scores that are not square matrices of at least 2 samples.
     """
     scores = _as_scores(scores)
     return _joint(scores) - scores.logsumexp(-1).mean(-1) + math.log(scores.shape[-1])
@@ -118,7 +118,7 @@ def smile(scores: ArrayLike, clip: float = _CLIP) -> Tensor:
         The bound in nats, `[...]`, differentiable; NaN where a score is NaN.
 
     Raises:
-        InputError: for scores that are no square matrices of at least 2 samples, or a clip that is
+        InputError: for scores that are not square matrices of at least 2 samples, or a clip that is
             not positive.
     """
     scores = _as_scores(scores)
@@ -154,7 +154,7 @@ def critic_bound(scores: ArrayLike, bound: BoundName = "infonce") -> Estimate:
         estimate cannot be trusted (the others).
 
     Raises:
-        InputError: for NaN, scores that are no square matrix of at least 2 samples, or so large
+        InputError: for NaN, scores that are not a square matrix of at least 2 samples, or so large
             that the bound is not finite.
         ConfigError: for an unknown bound.
 

@@ -145,7 +145,7 @@ class PlaneRecorder:
         """Write the record as JSON, which `load_plane` reads; the file is complete or unchanged.
 
         Raises:
-            ConfigError: for what is no path.
+            ConfigError: for anything that is not a path.
             StoreError: if it cannot be written.
         """
         # msgspec writes NaN and infinity, which JSON does not have, as null.
@@ -165,7 +165,7 @@ def load_plane(path: str | os.PathLike[str]) -> PlaneRecord:
     """Read what `PlaneRecorder.save` wrote.
 
     Raises:
-        ConfigError: for what is no path.
+        ConfigError: for anything that is not a path.
         InputError: if the file is missing or is no recorded plane.
     """
     path = check_path(path)

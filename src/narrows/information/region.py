@@ -108,7 +108,7 @@ def achievable_region(
         The region, in nats.
 
     Raises:
-        InputError: if `joint` is no joint distribution, or X and Y are independent.
+        InputError: if `joint` is not a joint distribution, or X and Y are independent.
 
     Example:
         >>> region = achievable_region(torch.tensor([[0.45, 0.05], [0.05, 0.45]]))
@@ -142,8 +142,8 @@ def phase_transitions(
         grid: number of betas from `lowest` to the first transition, beta_0, that are solved first.
 
     Raises:
-        InputError: if `joint` is no joint distribution, X and Y are independent, or `lowest` is not
-            below beta_0.
+        InputError: if `joint` is not a joint distribution, X and Y are independent, or `lowest` is
+            not below beta_0.
 
     Example:
         >>> [transition] = phase_transitions(torch.tensor([[0.45, 0.05], [0.05, 0.45]]), 0.1)
