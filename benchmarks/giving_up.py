@@ -31,7 +31,7 @@ RADII = {"plain": {"linf": 0.1, "l2": 1.5}, "PGD-trained": {"linf": 0.2, "l2": 2
 class PatientAPGD(APGD):
     """Every climb to its end."""
 
-    def _give_up(self, best: Any, state: Any) -> None:
+    def _stop_hopeless(self, best: Any, state: Any) -> None:
         pass
 
 

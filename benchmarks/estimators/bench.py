@@ -14,7 +14,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
@@ -26,16 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from _timing import save
 from samplers import LABELLED, PAIRS, Draw, Sampler, gaussian
 
-from narrows.information import (
-    binned_relevance,
-    fit_critic,
-    kde_bounds,
-    kde_relevance,
-    ksg,
-    ksg_relevance,
-    variational_rate,
-)
-from narrows.information.neural import BoundName
+from narrows.information import CRITIC_BOUNDS, ESTIMATORS
 from narrows.report.page import Section, write_page
 from narrows.report.tables import ResultTable, markdown
 from narrows.types import Estimate
@@ -43,49 +35,72 @@ from narrows.types import Estimate
 _SHARE, _LEAST = 0.1, 0.05
 _SLOW = 5000
 # A critic takes seconds where others take hundredths.
-_FEW = {sampler.name for sampler in (gaussian(1, 1.4), gaussian(10, 1.4), gaussian(10, 5.0))}
-Way = Callable[[Draw], Estimate]
+_WITH_CRITICS = {gaussian(d, nats).name for d, nats in ((1, 1.4), (10, 1.4), (10, 5.0))}
 
 
-def critic(bound: BoundName) -> Way:
-    """Of a trained critic."""
-    return lambda draw: fit_critic(draw.x, draw.z, bound)
+@dataclass(frozen=True)
+class Way:
+    """One way to use an estimator: with settings, and one of the two estimates that it returns.
+
+    `choose` takes all estimates of a call.
+    """
+
+    estimator: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    choose: Callable[..., Estimate] = lambda estimate, *_: estimate
+
+    def __call__(self, draw: Draw) -> Estimate:
+        """The estimate from one draw of samples."""
+        entry = ESTIMATORS[self.estimator]
+        result = entry(*(getattr(draw, name) for name in entry.inputs), **self.settings)
+        return self.choose(*result) if isinstance(result, tuple) else self.choose(result)
+
+    def applies(self, sampler: Sampler) -> bool:
+        """Whether the samples have all inputs of the estimator, and the quantity it measures."""
+        entry, draw = ESTIMATORS[self.estimator], sampler.sample(2, 0)
+        wanted = "I(X;Z)" if draw.y is None else "I(Z;Y)"
+        has_inputs = all(getattr(draw, name, None) is not None for name in entry.inputs)
+        return has_inputs and wanted in entry.measures
 
 
-# Each with what it needs: pairs of vectors, labels, or a Gaussian p(z|x) that is known.
-WAYS: dict[str, tuple[str, Way]] = {
-    "ksg": ("pairs", lambda draw: ksg(draw.x, draw.z)),
-    "ksg, variant 2": ("pairs", lambda draw: ksg(draw.x, draw.z, variant=2)),
-    "infonce": ("pairs", critic("infonce")),
-    "donsker_varadhan": ("pairs", critic("donsker_varadhan")),
-    "nwj": ("pairs", critic("nwj")),
-    "smile": ("pairs", critic("smile")),
-    "kde_bounds, lower": ("channel", lambda draw: kde_bounds(draw.mean, draw.scale)[0]),
-    "kde_bounds, upper": ("channel", lambda draw: kde_bounds(draw.mean, draw.scale)[1]),
-    "variational_rate": ("channel", lambda draw: variational_rate(draw.mean, draw.scale)),
-    "ksg_relevance": ("labels", lambda draw: ksg_relevance(draw.z, draw.y)),
-    "binned_relevance": ("labels", lambda draw: binned_relevance(draw.z, draw.y)),
-    "kde_relevance, same": ("labels", lambda draw: same_distance(draw)),
+def same_distance(_: Estimate, upper: Estimate) -> Estimate:
+    """What information planes are drawn from: the difference of two bounds of one kind."""
+    return Estimate(upper.diagnostics["same_distance"], upper.std_error, upper.n)
+
+
+# Estimators that are measured in several ways, or by one of their two estimates. Every other one
+# of the registry is measured as it is.
+SEVERAL: dict[str, dict[str, Way]] = {
+    "ksg": {"ksg": Way("ksg"), "ksg, variant 2": Way("ksg", {"variant": 2})},
+    "fit_critic": {bound: Way("fit_critic", {"bound": bound}) for bound in CRITIC_BOUNDS},
+    "kde_bounds": {
+        "kde_bounds, lower": Way("kde_bounds", choose=lambda lower, upper: lower),
+        "kde_bounds, upper": Way("kde_bounds", choose=lambda lower, upper: upper),
+    },
+    "kde_relevance": {"kde_relevance, same": Way("kde_relevance", choose=same_distance)},
+    "posterior_information": {
+        "posterior_information": Way(
+            "posterior_information", choose=lambda rate, relevance: relevance
+        )
+    },
 }
-
-
-def same_distance(draw: Draw) -> Estimate:
-    """What information planes are drawn from, with noise of a tenth of a class's width."""
-    found = kde_relevance(draw.z, 0.03, draw.y)[1]
-    return Estimate(found.diagnostics["same_distance"], found.std_error, found.n)
+WAYS = {
+    label: way
+    for name in ESTIMATORS
+    for label, way in SEVERAL.get(name, {name: Way(name)}).items()
+    if any(way.applies(sampler) for sampler in (*PAIRS, *LABELLED))
+}
 
 
 def cases(quick: bool) -> Iterator[tuple[str, Sampler, int, int]]:
     """Every estimator with every sampler it can take, at every size, and how many seeds."""
-    for name, (needs, _) in WAYS.items():
-        trained = name in ("infonce", "donsker_varadhan", "nwj", "smile")
+    for name, way in WAYS.items():
+        trained = way.estimator == "fit_critic"
         sizes = [100, 500, 2000, 10_000, 20_000]
         if quick:
             sizes = [1000] if trained else [100, 1000]
-        for sampler in LABELLED if needs == "labels" else PAIRS:
-            if needs == "channel" and sampler.kind != "gaussian":
-                continue
-            if quick and trained and sampler.name not in _FEW:
+        for sampler in filter(way.applies, (*PAIRS, *LABELLED)):
+            if quick and trained and sampler.name not in _WITH_CRITICS:
                 continue
             for n in sizes:
                 yield name, sampler, n, (1 if trained else 2) if quick or n > _SLOW else 5
@@ -94,7 +109,7 @@ def cases(quick: bool) -> Iterator[tuple[str, Sampler, int, int]]:
 def measure(name: str, sampler: Sampler, n: int, seeds: int) -> dict[str, Any]:
     """One row: what an estimator says of `seeds` draws of `n` samples."""
     began = time.perf_counter()
-    estimates = [WAYS[name][1](sampler.sample(n, seed)) for seed in range(seeds)]
+    estimates = [WAYS[name](sampler.sample(n, seed)) for seed in range(seeds)]
     seconds = (time.perf_counter() - began) / seeds
     values = [estimate.nats for estimate in estimates]
     truth = sampler.information
@@ -124,15 +139,15 @@ def measure(name: str, sampler: Sampler, n: int, seeds: int) -> dict[str, Any]:
 
 
 def which_when(rows: list[dict[str, Any]]) -> ResultTable:
-    """For each estimator: how often it can be believed, where not, and whether it says so."""
+    """For each estimator: how often it can be believed, where it cannot, and if it warns there."""
     columns = ["estimator", "believed", "from n", "not to be believed", "warned there", "s at most"]
     table = []
     for name in dict.fromkeys(row["estimator"] for row in rows):
-        own = [row for row in rows if row["estimator"] == name]
-        largest = max(row["n"] for row in own)
-        last = [row for row in own if row["n"] == largest]
+        rows_of = [row for row in rows if row["estimator"] == name]
+        largest = max(row["n"] for row in rows_of)
+        last = [row for row in rows_of if row["n"] == largest]
         wrong = [row for row in last if not row["believed"]]
-        good = [row["n"] for row in own if row["believed"]]
+        good = [row["n"] for row in rows_of if row["believed"]]
         where = "; ".join(f"{row['sampler']} ({row['relative_bias']:+.0%})" for row in wrong)
         warned = f"{fmean(row['warned'] for row in wrong):.0%}" if wrong else "-"
         table.append(
@@ -142,29 +157,29 @@ def which_when(rows: list[dict[str, Any]]) -> ResultTable:
                 str(min(good, default="-")),
                 where or "-",
                 warned,
-                f"{max(row['seconds'] for row in own):.2g}",
+                f"{max(row['seconds'] for row in rows_of):.2g}",
             ]
         )
     return ResultTable(columns, table)
 
 
 def chart(rows: list[dict[str, Any]]) -> alt.ConcatChart:
-    """Relative bias, a cell a sampler and size, a panel an estimator."""
+    """Relative bias: one panel per estimator, one cell per sampler and number of samples."""
     names = dict.fromkeys(row["estimator"] for row in rows)
     panels = [_panel(name, [row for row in rows if row["estimator"] == name]) for name in names]
     return alt.concat(*panels, columns=2, spacing=30)
 
 
 def _panel(name: str, rows: list[dict[str, Any]]) -> alt.LayerChart:
-    about = [f"{field}:{kind}" for field, kind in (("sampler", "N"), ("n", "O"))]
-    about += [
+    tooltips = [f"{field}:{kind}" for field, kind in (("sampler", "N"), ("n", "O"))]
+    tooltips += [
         alt.Tooltip(f"{field}:Q", format=".3~f") for field in ("truth", "mean", "spread", "seconds")
     ]
     samplers = list(dict.fromkeys(row["sampler"] for row in rows))
     base = alt.Chart(alt.Data(values=rows)).encode(
         alt.X("n:O", title="samples", axis=alt.Axis(labelAngle=0)),
         alt.Y("sampler:N", title=None, sort=samplers, axis=alt.Axis(labelLimit=300)),
-        tooltip=about,
+        tooltip=tooltips,
     )
     # Orange is too low, blue too high: both readable by the colour-blind.
     colours = ["#D55E00", "#ffffff", "#0072B2"]

@@ -72,9 +72,9 @@ def enumeration() -> dict[str, float]:
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
-        found = chain_information(binary_tables(x, layers), joint)
+        informations = chain_information(binary_tables(x, layers), joint)
         seconds.append(time.perf_counter() - began)
-    return {"seconds": min(seconds), "first_layer_nats": found[0].rate}
+    return {"seconds": min(seconds), "first_layer_nats": informations[0].rate}
 
 
 if __name__ == "__main__":

@@ -20,7 +20,11 @@ __all__ = ["LABELLED", "PAIRS", "Draw", "Sampler"]
 
 
 class Draw(NamedTuple):
-    """Samples `x: [n, D]`, `z: [n, K]`; labels `y: [n]` where x is one; p(z|x) where Gaussian."""
+    """Samples `x: [n, D]` and `z: [n, K]`.
+
+    Where x is a label, `y: [n]` is too. Where p(z|x) is Gaussian, or where a deterministic code is
+    measured with noise, `mean: [n, K]` and `scale` describe it.
+    """
 
     x: Tensor
     z: Tensor
@@ -148,7 +152,8 @@ def classes(count: int, d: int, apart: float) -> Sampler:
         y = torch.randint(count, (n,), generator=generator)
         z = _uniform(n, d, generator)
         z[:, 0] += apart * y
-        return Draw(y.double()[:, None], z, y=y)
+        # Noise of a thirtieth of a class's width changes the information by little.
+        return Draw(y.double()[:, None], z, y=y, mean=z, scale=0.03)
 
     return Sampler(f"{count} classes, d = {d}, {apart:g} apart", "labels", d, information, draw)
 

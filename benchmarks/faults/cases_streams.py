@@ -312,6 +312,7 @@ def _signal_cases() -> Iterator[Case]:
                 codes=(0,),
                 needs=("runs",),
                 check=same_as_undisturbed(tuple(words)),
+                slow=words[0] in ("audit", "reevaluate"),
             )
         yield Case(
             f"{words[0]} twice at once",
@@ -321,6 +322,7 @@ def _signal_cases() -> Iterator[Case]:
             codes=(0,),
             needs=("runs",),
             check=same_as_undisturbed(tuple(words)),
+            slow=words[0] in ("audit", "reevaluate"),
         )
 
 

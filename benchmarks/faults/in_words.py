@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import is_dataclass
+from importlib import import_module
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import click
 from ground import COMMANDS, TINY, available
+from in_files import reformed
 from mutation import Mutation
-from values import YAML, damage_bytes, damage_json, json_value, text_value, yaml_value
+from values import YAML, damage_bytes, json_value, text_value, yaml_value
 
 from narrows.cli import cli
 
@@ -33,6 +36,8 @@ _RUN = ["run", "--out", "out", "--methods", "vib", "--betas", "0.1", "--seeds", 
 _RUN += ["--epochs", "1"]
 _ATTACK = ["attack", "net.py:net", "--data", "digits", "--attack", "pgd", "--eps", "0.1"]
 _ATTACK += ["--images", "4", "--set", "steps=2", "--set", "restarts=1", "--out", "found"]
+_OWN = {"pgd": ("steps", "restarts", "step_size", "loss"), "square": ("queries", "p_init")}
+_OWN |= {"fgsm": ("loss",), "deepfool": ("steps", "overshoot")}
 _HUGE = ["1000000000000", "1e12", "9223372036854775807", str(2**63), str(2**64), "9" * 30]
 
 
@@ -48,20 +53,26 @@ def _short(command: str, text: str, words: list[str], **more: Any) -> Mutation:
     )
 
 
-def _keys(ground: Path) -> list[str]:
+def _config_class() -> Any:
+    try:
+        return import_module("narrows.runs").RunConfig
+    except ModuleNotFoundError:
+        return import_module("narrows.experiments.config").RunConfig
+
+
+def _keys(kind: Any = None, path: str = "") -> list[str]:
     """Every key of a configuration, as `--set` names it."""
-    (file,) = ground.glob("single/*/config.json")
-    keys: list[str] = []
-
-    def visit(value: Any, path: str) -> None:
-        keys.append(path)
-        for key, inner in value.items() if isinstance(value, dict) else ():
-            visit(inner, f"{path}.{key}")
-
-    for key, value in json.loads(file.read_text()).items():
-        visit(value, key)
-    keys += [f"options.{name}" for name in ("vib", "aib.steps", "vib.samples", "trades", "x.y")]
-    return [*keys, "grids.vib", "grids.x", "options.pgd_training.attack"]
+    if kind is None:
+        keys = _keys(_config_class())
+        keys += [f"options.{name}" for name in ("vib", "aib.steps", "vib.samples", "trades", "x.y")]
+        return [*keys, "grids.vib", "grids.x", "options.pgd_training.attack"]
+    keys = []
+    for name, hint in get_type_hints(kind).items():
+        keys.append(path + name)
+        for inner in (hint, *get_args(hint)):
+            if is_dataclass(inner):
+                keys += _keys(inner, f"{path}{name}.")
+    return keys
 
 
 def _key(rng: Random, keys: list[str]) -> str:
@@ -79,11 +90,11 @@ def _key(rng: Random, keys: list[str]) -> str:
 def set_(rng: Random, ground: Path) -> Mutation:
     words = rng.choices([_TRAIN, _RUN, _ATTACK], [3, 2, 1])[0]
     if words is _ATTACK:
-        keys = ["eps", "steps", "restarts", "norm", "step_size", "loss", "draws", "seed", "chunk"]
-        keys += ["verify_draws", "common_noise"]
-        words = [*words, "--attack", rng.choice(["pgd", "fgsm", "square", "standard", "deepfool"])]
+        attack = rng.choice(["pgd", "pgd", "fgsm", "square", "standard", "deepfool"])
+        keys = [*_OWN.get(attack, ()), "eps", "norm", "draws", "seed", "chunk", "verify_draws"]
+        words = [*words[: words.index("--set")], "--attack", attack, "--out", "found"]
     else:
-        keys = _keys(ground)
+        keys = _keys()
     given = [f"{_key(rng, keys)}={yaml_value(rng)}" for _ in range(rng.choice([1, 1, 1, 2]))]
     if rng.random() < 0.05:
         given[0] = text_value(rng)
@@ -150,13 +161,14 @@ def toml(rng: Random, ground: Path) -> Mutation:
         what, content = _changed_toml(rng)
     elif draw < 0.9:
         (file,) = ground.glob("single/*/config.json")
-        what, value = damage_json(rng, json.loads(file.read_text()))
-        content = json.dumps(value).encode("utf-8", "replace")
-        what = f"JSON: {what}"
+        what, content = reformed(rng, file, file.read_bytes(), signed=rng.random() < 0.8)
     else:
         what = rng.choice(["is a folder", "is not there", "is a link to itself"])
     command = rng.choice([_RUN[:1], ["train"]])
-    name = rng.choice(["run.toml", "run.json", "run"])
+    stored = 0.75 <= draw < 0.9
+    name = rng.choices(["run.toml", "run.json", "run"], [0.3, 2, 0.3] if stored else [2, 0.2, 0.3])[
+        0
+    ]
 
     def prepare(folder: Path) -> None:
         things: dict[str, Callable[[Path], object]] = {

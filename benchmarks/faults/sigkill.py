@@ -36,11 +36,12 @@ from narrows.storage import load_tensors
 
 __all__ = ["CASES", "Case", "differences"]
 
-_ONE = [*("--methods", "cross_entropy,vib", "--betas", "0.1"), *material.TINY]
+_ONE = ["--methods", "cross_entropy,vib", "--betas", "0.1", *material.TINY]
 _PGD = ["--attack", "standard", "--eps", "0.1", "--images", "4", "--set", "verify_draws=2"]
 _VIB = ["--method", "vib", "--beta", "0.1", "--seed", "0"]
 _FAST = ["--method", "cross_entropy", "--seed", "0", "--eps", "0.1", "--budget", "fast"]
 _FAST += ["--images", "2"]
+_FEW = ["--methods", "vib", "--betas", "0.1"]
 _CHANGES = ("os.rename", "os.mkdir", "os.remove")
 
 
@@ -63,7 +64,7 @@ class Case(NamedTuple):
 CASES = [
     Case("run", ("run", "--out", "made", *_ONE, "--set", "train.epochs=6"), (), ("made",)),
     Case("attack", ("attack", "@runs", *_VIB, *_PGD, "--out", "made"), ("runs",), ("made",)),
-    Case("reevaluate", ("reevaluate", "@runs", "--images", "2"), ("runs",), ("runs",)),
+    Case("reevaluate", ("reevaluate", "@runs", *_FEW, "--images", "2"), ("runs",), ("runs",)),
     Case("audit", ("audit", "@runs", *_FAST, "--out", "made"), ("runs",), ("made",)),
 ]
 

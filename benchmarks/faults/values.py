@@ -84,9 +84,15 @@ def text_value(rng: Random) -> str:
     return str(rng.choice([rng.randint(-(10**18), 10**18), rng.uniform(-2, 2), rng.random() ** 40]))
 
 
+PLAUSIBLE = ["1", "2", "3", "7", "0.5", "0.01", "[1]", "[0.1]", "[8, 8]", "true", "false", "null"]
+PLAUSIBLE += ["mlp", "none", "linear", "log", "sgd", "cosine", "vib", "[vib]", "l2", "mean", "0"]
+
+
 def yaml_value(rng: Random) -> str:
-    """A text that stands after `KEY=`."""
+    """A text that stands after `KEY=`; of some keys it is a good one."""
     draw = rng.random()
+    if rng.random() < 0.3:
+        return rng.choice(PLAUSIBLE)
     if draw < 0.35:
         return rng.choice(YAML)
     return text_value(rng) if draw < 0.7 else dump(json_value(rng))

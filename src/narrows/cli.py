@@ -13,9 +13,11 @@ import click
 from narrows.commands import (
     attack,
     audit,
+    estimators,
     figure,
     knee,
     methods,
+    mi,
     plane,
     reevaluate,
     report,
@@ -88,7 +90,20 @@ def cli() -> None:
     """Train through an information bottleneck, measure what passes, attack what comes out."""
 
 
-for module in (run, train, attack, audit, reevaluate, knee, plane, figure, report, methods):
+for module in (
+    run,
+    train,
+    attack,
+    audit,
+    reevaluate,
+    knee,
+    plane,
+    figure,
+    report,
+    methods,
+    mi,
+    estimators,
+):
     cli.add_command(module.command)
 
 

@@ -7,8 +7,8 @@ from torch import nn
 
 from narrows.attacks import CarliniWagner, DeepFool
 from narrows.attacks._nearest import Nearest
-from narrows.attacks._query import Query
 from narrows.attacks.carlini_wagner import _to_tanh
+from narrows.attacks.query import Query
 from narrows.errors import ConfigError
 from scenarios_attacks import Linear, NoisyInput, curved_case, exact_radius, linear_case
 

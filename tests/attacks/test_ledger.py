@@ -1,6 +1,5 @@
 import json
 import math
-import warnings
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from narrows.attacks import FGSM, PGD, DeepFool, Ensemble, Ledger
-from narrows.attacks._identity import digest
-from narrows.attacks.ledger import wilson
 from narrows.errors import CheckpointError, InputError, StoreError
 from narrows.storage import load_tensors, save_tensors
 from narrows.types import AttackResult
@@ -77,15 +74,6 @@ def test_without_success_the_attempt_that_most_draws_fall_for_is_the_worst():
     assert ledger.single_draw_accuracy == pytest.approx(1 - 1.5 / 4)
 
 
-@pytest.mark.parametrize(("successes", "count"), [(0, 10), (3, 10), (50, 100), (999, 1000)])
-def test_interval_solves_wilsons_equation(successes, count):
-    # The ends are where the share is 1.96 standard errors of the end itself away.
-    for end in wilson(successes, count):
-        error = math.sqrt(end * (1 - end) / count)
-        assert abs(end - successes / count) == pytest.approx(1.959964 * error, abs=1e-9)
-    assert wilson(successes, count)[0] <= successes / count <= wilson(successes, count)[1]
-
-
 def test_comes_back_from_its_file_as_it_was(tmp_path: Path):
     model, path = Linear(4, 3), tmp_path / "ledger.safetensors"
     ledger = Ledger(X, Y, model)
@@ -138,7 +126,7 @@ def test_results_that_do_not_fit_are_refused():
     ledger = three()
     with pytest.raises(InputError, match="of 2 images, expected 4"):
         ledger.record("d", FGSM(eps=0.1), result([0.1, 0.1]))
-    with pytest.raises(InputError, match="measures in l2, this ledger in linf"):
+    with pytest.raises(InputError, match="measures in l2 and this ledger in linf"):
         ledger.record("d", FGSM(norm="l2", eps=0.1), result([0.1] * 4))
     assert len(ledger.entries) == 3
 
@@ -265,7 +253,7 @@ def test_a_ledger_of_other_code_with_the_same_weights_is_refused(tmp_path: Path,
     ledger = ensemble.run(model, x, y, path=path)
     kept = {"path": path} if alike == "path" else {"ledger": ledger}
     twin = Twin(model.layer, **{"levels": 0, "temperature": 1.0, **change})
-    with pytest.raises(InputError, match="answered otherwise with the same weights"):
+    with pytest.raises(InputError, match="with the same weights and other logits"):
         ensemble.run(twin, x, y, **kept)
     same = Twin(model.layer, 0, 1.0)
     assert ensemble.run(same, x, y, **kept).entries == ledger.entries
@@ -288,7 +276,7 @@ def test_verdicts_that_do_not_reproduce_are_refused_though_the_probes_do(tmp_pat
 
     Denied.__name__ = Denied.__qualname__ = "Twin"
     denied = Denied(model.layer, 0, 1.0)
-    with pytest.raises(InputError, match="answered otherwise"):
+    with pytest.raises(InputError, match="the same weights and other logits"):
         ensemble.run(denied, x, y, path=path)
 
 
@@ -312,23 +300,10 @@ def test_a_ledger_of_other_images_labels_weights_norm_or_targets_is_refused():
             ensemble.run(*case, ledger=ledger)
     with pytest.raises(InputError, match="other images, labels or weights"):
         ensemble.run(model, x, y, (y + 1) % 5, ledger=ledger)
-    with pytest.raises(InputError, match="measures in l2, this ledger in linf"):
+    with pytest.raises(InputError, match="measures in l2 and this ledger in linf"):
         Ensemble([("fgsm", FGSM(norm="l2", eps=0.05))]).run(model, x, y, ledger=ledger)
     free = Ledger(x, y)
     assert ensemble.run(model, x, y, ledger=free) is free
-
-
-def test_quantised_layers_are_told_apart():
-    def quantised(seed):
-        torch.manual_seed(seed)
-        layer = nn.Linear(200, 40)
-        return torch.ao.quantization.quantize_dynamic(nn.Sequential(layer), {nn.Linear})
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        one, same, other = (quantised(seed) for seed in (0, 0, 1))
-        scale = one[0].weight().q_scale() if one[0].weight().qscheme() else 0
-    assert digest(X, Y, one) == digest(X, Y, same) != digest(X, Y, other), scale
 
 
 @pytest.mark.parametrize(
@@ -350,7 +325,7 @@ def test_files_of_another_shape_are_no_ledgers(tmp_path: Path, damage):
     tensors, header = load_tensors(path)
     damage(tensors, header)
     save_tensors(path, tensors, header)
-    with pytest.raises(CheckpointError, match="no ledger as this version writes it"):
+    with pytest.raises(CheckpointError, match=r"no ledger of these images|another content"):
         Ledger.load(path, X, Y)
     save_tensors(path, tensors, [1])  # pyright: ignore[reportArgumentType]
     with pytest.raises(CheckpointError, match="not a ledger"):

@@ -1,9 +1,12 @@
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
+from torch import nn
 
 from narrows.attacks import DDN, FGSM, PGD, DeepFool, MinimalEps, accuracy_curve
+from narrows.attacks.minimal_eps import within
 from narrows.errors import ConfigError
 from scenarios_attacks import Counting, curved_case, exact_radius, linear_case
 
@@ -39,6 +42,53 @@ def test_what_was_found_is_used_again():
     result = MinimalEps(attack=attack, levels=5)(model, x, y)
     assert result.backwards <= 6 * len(x)
     assert result.success.sum() == attack(model, x, y).success.sum()
+
+
+@pytest.mark.parametrize("eps", [0.3, 0.1, 8 / 255, 0.7, 1e-4])
+@pytest.mark.parametrize("levels", [1, 6, 8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_size_on_the_grid_belongs_to_that_radius(eps, levels, dtype):
+    # 64 * (0.3 * 53 / 64) / 0.3 is 53.00000000000001: a quotient would say radius 54.
+    search = MinimalEps(attack=FGSM(eps=eps), levels=levels)
+    sizes = torch.tensor(search.grid, dtype=dtype)
+    numbers = list(range(1, 2**levels + 1))
+    assert search._first_around(sizes).tolist() == numbers
+    above = torch.nextafter(sizes, torch.full_like(sizes, math.inf))  # as rounding may leave it
+    assert search._first_around(above).tolist() == numbers
+
+
+def test_the_first_radius_around_a_size_is_that_of_a_search_by_hand():
+    search = MinimalEps(attack=FGSM(eps=0.37), levels=5)
+    sizes = torch.rand(500, generator=torch.Generator().manual_seed(0)) * 0.5
+    sizes[:3] = torch.tensor([0.0, math.inf, 1e-9])
+
+    def first(size: torch.Tensor) -> int:
+        if size == 0:
+            return 0
+        holds = [bool(within(size[None], radius)) for radius in search.grid]
+        return holds.index(True) + 1 if any(holds) else len(holds)
+
+    assert search._first_around(sizes).tolist() == [first(size) for size in sizes]
+
+
+def test_a_radius_that_a_success_lies_within_is_not_tried():
+    # Radii just below .15, which is one step of the attack and the 32nd of 64 radii up to .3.
+    model = nn.Linear(2, 2, bias=False)
+    model.weight.data.copy_(torch.eye(2))
+    high = torch.linspace(0.5, 0.8, 30)
+    x, y = torch.stack([high, high - 0.299], 1), torch.zeros(30, dtype=torch.int64)
+    tried: list[float] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Noted(PGD):
+        def perturb(self, query, x, generator):
+            tried.append(self.eps)
+            return super().perturb(query, x, generator)
+
+    result = MinimalEps(attack=Noted(eps=0.3, steps=5, restarts=1), levels=6)(model, x, y)
+    assert result.distance.tolist() == pytest.approx([0.15] * 30)
+    assert tried[0] == 0.3
+    assert 0.15 not in tried
 
 
 def test_targets_are_passed_on():

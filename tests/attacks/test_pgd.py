@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from narrows.attacks import FGSM, PGD
-from narrows.attacks._query import Query
 from narrows.attacks.losses import cross_entropy
+from narrows.attacks.query import Query
 from narrows.errors import ConfigError
 from scenarios_attacks import NoisyInput, curved_case, exact_radius, linear_case
 

@@ -194,7 +194,7 @@ def test_windows_side_by_side_cost_no_query_more_and_lead_as_far(norm, monkeypat
     attack = Square(norm=norm, eps=0.004, queries=1103)
     ends = {}
     for count in (1, 4):
-        monkeypatch.setattr(square, "_ABREAST", count)
+        monkeypatch.setattr(square, "_SIDE_BY_SIDE", count)
         counting = Counting(model)
         result = attack(counting, x, y)
         assert not result.success.any()

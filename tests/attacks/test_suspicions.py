@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from narrows.attacks._suspicions import drift, suspicions, too_far
+from narrows.attacks.suspicions import drift, suspicions, too_far
 from narrows.data import load
 from narrows.errors import InputError
 
@@ -46,7 +46,7 @@ def test_probabilities_are_recognised():
 
 def test_a_model_of_other_units_is_recognised():
     (said,) = suspicions(Seen(before=lambda x: x / 255), X, Y)
-    assert "100% of the same in 0-255" in said
+    assert "100% of the same images in 0-255" in said
 
 
 def test_a_model_that_changes_in_use_is_recognised_and_put_back():

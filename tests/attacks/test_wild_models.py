@@ -7,44 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from narrows.attacks import (
-    APGD,
-    ATTACKS,
-    DDN,
-    FAB,
-    FGSM,
-    NIFGSM,
-    PGD,
-    TGS,
-    Adaptive,
-    Backend,
-    CarliniWagner,
-    DeepFool,
-    MultiTargeted,
-    Square,
-)
+from narrows.attacks import ATTACKS, FGSM, PGD, DeepFool, Square
 from narrows.errors import InputError
-from scenarios_attacks import SignStep
 
-FAST = {
-    "fgsm": FGSM(eps=0.15),
-    "tgs": TGS(eps=0.15),
-    "pgd": PGD(eps=0.15, steps=5, restarts=2),
-    "nifgsm": NIFGSM(eps=0.15, steps=5),
-    "apgd": APGD(eps=0.15, steps=8, restarts=1, loss="dlr"),
-    "multi_targeted": MultiTargeted(eps=0.15, steps=3, restarts=1),
-    "square": Square(eps=0.15, queries=40),
-    "deepfool": DeepFool(steps=10),
-    "backend": Backend(call=SignStep(0.15), eps=0.15),
-    "adaptive": Adaptive(eps=0.15, steps=5, restarts=2),
-    "fab": FAB(steps=5, restarts=1),
-    "ddn": DDN(steps=15),
-    "carlini_wagner": CarliniWagner(steps=15, searches=2),
-}
-
-
-def test_every_attack_is_tried():
-    assert FAST.keys() == ATTACKS.keys()
+EXAMPLES = {name: kind.example() for name, kind in ATTACKS.items()}
 
 
 def plain() -> nn.Sequential:
@@ -130,7 +96,7 @@ FORMS = {
 def test_every_attack_runs_on_every_form_of_a_model(form):
     model = FORMS[form]()
     kind = next((p.dtype for p in model.parameters()), torch.float32)
-    for name, attack in FAST.items():
+    for name, attack in EXAMPLES.items():
         result = attack(model, X, Y)
         assert result.x_adv.dtype == X.dtype, name
         with torch.no_grad():
@@ -145,7 +111,7 @@ def test_replicas_of_distributed_training_run():
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         model = nn.parallel.DistributedDataParallel(plain())
-        for name, attack in FAST.items():
+        for name, attack in EXAMPLES.items():
             assert torch.equal(attack(model, X, Y).success, attack(plain(), X, Y).success), name
         assert model.require_backward_grad_sync
     finally:
@@ -153,17 +119,17 @@ def test_replicas_of_distributed_training_run():
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_a_quantised_model_is_attacked_without_gradients_or_named(name):
     engine = torch.backends.quantized.supported_engines
     if engine == ["none"]:
         pytest.skip("no engine for quantised layers here")
     model = torch.ao.quantization.quantize_dynamic(plain(), {nn.Linear}, torch.qint8)
-    if name == "square":
-        assert FAST[name](model, X, Y).success.sum() >= 3
+    if not EXAMPLES[name].uses_gradients:
+        assert EXAMPLES[name](model, X, Y).success.sum() >= 3
         return
-    with pytest.raises(InputError, match=r"no gradient|gradient is asked for|needs a gradient"):
-        FAST[name](model, X, Y)
+    with pytest.raises(InputError, match=r"no gradient|a gradient is needed|needs a gradient"):
+        EXAMPLES[name](model, X, Y)
 
 
 @pytest.mark.parametrize("attack", [FGSM(eps=0.1), Square(eps=0.1, queries=5)])
@@ -261,14 +227,14 @@ class Mixing(nn.Module):
     ids=["BatchNorm1d", "BatchNorm2d", "functional", "mean"],
 )
 def test_an_answer_that_depends_on_the_rest_of_the_batch_is_refused(attack, model):
-    with pytest.raises(InputError, match="depends on the others of its batch") as caught:
+    with pytest.raises(InputError, match="depend on the others of its batch") as caught:
         attack(model, X, Y)
     assert "\n" not in str(caught.value)
 
 
 def test_a_little_dependence_is_told(caplog):
     FGSM(eps=0.1)(Mixing(0.02), X, Y)
-    assert "depends on the others of its batch" in caplog.text
+    assert "depend on the others of its batch" in caplog.text
 
 
 class Pairs(nn.Module):
@@ -327,20 +293,20 @@ class Ends(nn.Module):
         return self.end(self.model(x), x)
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("pick", [lambda z: z[:, :1], lambda z: z[:, 0], lambda z: z.sum()])
 def test_a_single_logit_is_refused_by_every_attack(name, pick):
     with pytest.raises(InputError, match="a model must return"):
-        FAST[name](Ends(lambda z, x: pick(z)), X, torch.zeros_like(Y))
+        EXAMPLES[name](Ends(lambda z, x: pick(z)), X, torch.zeros_like(Y))
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_more_labels_than_classes_are_refused_by_every_attack(name):
     model = Ends(lambda z, x: z[:, :3])
     with pytest.raises(InputError, match=r"labels must lie in 0\.\.2, got"):
-        FAST[name](model, X, torch.arange(12) % 4)
+        EXAMPLES[name](model, X, torch.arange(12) % 4)
     with pytest.raises(InputError, match=r"labels must lie in 0\.\.2, got"):
-        FAST[name](model, X, torch.full((12,), 3), torch.zeros(12, dtype=torch.int64))
+        EXAMPLES[name](model, X, torch.full((12,), 3), torch.zeros(12, dtype=torch.int64))
 
 
 def saturated(z, x):
@@ -351,13 +317,13 @@ def masked(z, x):
     return z.masked_fill(torch.tensor([False, False, False, False, True]), -torch.inf)
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("end", [saturated, masked])
 def test_probabilities_of_zero_are_legal(name, end):
     model = Ends(end)
     y = model(X).argmax(1)
     assert (model(X) == -torch.inf).any()
-    result = FAST[name](model, X, y)
+    result = EXAMPLES[name](model, X, y)
     assert torch.equal(result.success, model(result.x_adv).argmax(1) != y)
     assert torch.isfinite(result.x_adv).all()
     if end is masked:

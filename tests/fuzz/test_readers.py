@@ -83,7 +83,11 @@ def test_records_of_a_run(content, ground, tmp_path, capsys):
 
 
 @few
-@given(header=json_values, flip=st.integers(0, 10**6), bit=st.integers(0, 7))
+@given(
+    header=st.dictionaries(st.text(max_size=5), json_values),
+    flip=st.integers(0, 10**6),
+    bit=st.integers(0, 7),
+)
 def test_headers_of_tensors(header, flip, bit, tmp_path):
     path = tmp_path / "x.safetensors"
     save_tensors(path, {"x": torch.arange(3)}, header)

@@ -119,3 +119,31 @@ def test_a_cap_that_may_bind_is_reported():
     joint = random_joint(12, 4)
     assert deterministic_bottleneck(joint, [1e-3], clusters=12).warning is None
     assert "all 3 clusters" in deterministic_bottleneck(joint, [1e-3, 1.5], clusters=3).warning
+
+
+def test_clusters_are_added_until_they_suffice():
+    joint = random_joint(24, 4)
+    given, chosen = (deterministic_bottleneck(joint, [1e-3, 0.3], clusters=c) for c in (24, None))
+    assert chosen.clusters == 20 or chosen.clusters == 24
+    assert chosen.warning is None
+    assert chosen.relevance.tolist() == pytest.approx(given.relevance.tolist(), abs=5e-3)
+    # With a cap of ten, as much is not reached at the smaller beta.
+    capped = deterministic_bottleneck(joint, [1e-3, 0.3], clusters=10)
+    assert capped.relevance[0] < chosen.relevance[0] - 1e-3
+    assert "give clusters=20" in capped.warning
+
+
+def test_where_ten_clusters_suffice_nothing_changes():
+    joint = random_joint(30, 3)
+    chosen = deterministic_bottleneck(joint, [0.2, 0.4])
+    assert chosen.clusters == 10
+    capped = deterministic_bottleneck(joint, [0.2, 0.4], clusters=10)
+    assert torch.equal(chosen.codes, capped.codes)
+    assert torch.equal(chosen.agreement, capped.agreement)
+
+
+def test_a_large_joint_has_a_limit_which_the_warning_names(monkeypatch):
+    monkeypatch.setattr("narrows.information.deterministic_ib._CHEAP", 24 * 4 * 19)
+    solution = deterministic_bottleneck(random_joint(24, 4), [1e-3])
+    assert solution.clusters == 10
+    assert "all 10 clusters that were tried are used" in solution.warning

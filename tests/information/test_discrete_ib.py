@@ -456,7 +456,7 @@ def test_a_cap_that_binds_is_reported_and_never_called_converged():
     assert capped.gap[0] > 0.1
     assert capped.converged.tolist() == [False, True]
     assert "at 1 of 2 betas" in capped.warning
-    assert "wants more clusters than were allowed" in capped.warning
+    assert "needs more clusters than were allowed" in capped.warning
 
 
 def test_a_tolerance_that_nothing_meets_is_never_called_converged():

@@ -112,7 +112,7 @@ def test_the_discrete_solver_on_a_fine_grid_comes_near():
         ({"s_xx": torch.ones(2, 3)}, "s_xx must be a square matrix"),
         ({"s_xx": torch.ones(2)}, "s_xx must be a matrix of real numbers"),
         ({"s_xx": torch.ones(0, 0)}, "s_xx must be a matrix of real numbers"),
-        ({"s_yy": torch.eye(1) + 0j}, "s_yy must be a matrix of real numbers, got complex64"),
+        ({"s_yy": torch.eye(1) + 0j}, "s_yy must hold real numbers, got complex64"),
         ({"s_xy": "none"}, "s_xy must be a torch.Tensor"),
         ({"s_xx": torch.tensor([[1.0, 0.5], [0.0, 1.0]])}, "s_xx must be symmetric"),
         ({"s_xx": torch.full((2, 2), math.nan)}, "s_xx must be symmetric and finite"),

@@ -1,7 +1,7 @@
 """Every public function takes its numbers in whatever form they come, and nothing else.
 
-A new name gets a row in CALLS, with an example of each tensor that it takes, or a place in
-WITHOUT_TENSORS.
+An estimator of the registry has its row by itself. Another new name gets a row in CALLS, with an
+example of each tensor that it takes, or a place in WITHOUT_TENSORS.
 """
 
 import math
@@ -69,7 +69,25 @@ def planes(function, model, layer):
     return Call(lambda x, y: function(model, [layer], Batch(x, y)), {"x": X, "y": Y}, model=True)
 
 
+SAMPLES = {"x": X, "z": Z, "y": Y, "mean": X, "scale": SCALE}
+
+
+def estimator(name):
+    """Of an estimator of the registry, with the settings that end its example."""
+    entry = public.ESTIMATORS[name]
+    settings = entry.example.sample(N)[len(entry.inputs) :]
+    return code(
+        lambda **tensors: entry(*tensors.values(), *settings),
+        **{key: SAMPLES[key] for key in entry.inputs},
+    )
+
+
+# Those of the registry whose inputs are samples have a row of themselves; others follow.
 CALLS = {
+    name: estimator(name)
+    for name, entry in public.ESTIMATORS.items()
+    if set(entry.inputs) <= SAMPLES.keys()
+} | {
     "achievable_region": Call(
         lambda joint: public.achievable_region(joint).bound([0.1]), {"joint": JOINT}
     ),
@@ -81,7 +99,6 @@ CALLS = {
     ),
     "binned_plane": planes(public.binned_plane, PERCEPTRON, "1"),
     "binned_rate": code(lambda z: public.binned_rate(z, bins=7), z=Z),
-    "binned_relevance": code(public.binned_relevance, z=Z, y=Y),
     "bit_table": Call(public.bit_table, {"p": TABLE}, batched=True, sense=(("p", "no numbers"),)),
     "blahut_arimoto": Call(public.blahut_arimoto, {"joint": JOINT, "betas": BETAS}),
     "chain_information": Call(
@@ -102,8 +119,8 @@ CALLS = {
     "discrete_entropy": Call(public.discrete_entropy, {"p": JOINT}, batched=True),
     "discrete_information": Call(public.discrete_information, {"joint": JOINT}),
     "donsker_varadhan": loss(public.donsker_varadhan, scores=SCORES),
+    "estimate": code(lambda x, z: public.estimate(x, z, ["ksg"], draws=1), x=X, z=Z),
     "exact_plane": planes(public.exact_plane, BINARY, "z1"),
-    "fit_critic": code(lambda x, z: public.fit_critic(x, z, config=QUICK), x=X, z=Z),
     "gaussian_bottleneck": Call(
         public.gaussian_bottleneck,
         {
@@ -117,10 +134,6 @@ CALLS = {
     "hsic": Call(public.hsic, {"k": KERNEL, "other": OTHER}, batched=True),
     "infonce": loss(public.infonce, scores=SCORES),
     "information_bottleneck": Call(public.information_bottleneck, {"joint": JOINT, "betas": BETAS}),
-    "kde_bounds": code(public.kde_bounds, mean=X, scale=SCALE),
-    "kde_relevance": code(public.kde_relevance, mean=X, scale=SCALE, y=Y),
-    "ksg": code(public.ksg, x=X, z=Z),
-    "ksg_relevance": code(public.ksg_relevance, z=Z, y=Y),
     "learnability": Call(public.learnability, {"joint": JOINT}),
     "linear_kernel": loss(public.linear_kernel, x=X),
     "normalise_kernel": loss(public.normalise_kernel, k=KERNEL),
@@ -137,7 +150,6 @@ CALLS = {
         y=Y,
     ),
     "renyi_entropy": Call(lambda k: public.renyi_entropy(k), {"k": KERNEL}, batched=True),
-    "renyi_information": code(public.renyi_information, x=X, z=Z),
     "smile": loss(public.smile, scores=SCORES),
     "stacked_binned_rates": Call(public.stacked_binned_rates, {"z": torch.stack([X, Z])}),
     "stacked_kde_bounds": Call(
@@ -163,9 +175,10 @@ CALLS = {
     ),
 }
 WITHOUT_TENSORS = {
-    *("CRITIC_BOUNDS", "ESTIMATORS", "MEASURES", "CriticConfig"),
+    *("CRITIC_BOUNDS", "ESTIMATORS", "Estimator", "MEASURES", "CriticConfig"),
     *("DIBSolution", "GaussianIB", "IBPoint", "IBSolution", "Knee", "LayerInformation"),
     *("LayerPoint", "Learnability", "NoClearKnee", "PhaseTransition", "Region", "SeedKnees"),
+    *("PlanePoint", "PlaneRecord", "Reading", "Survey", "Trial"),
     *("binary_codes", "load_plane", "log_spaced", "plane_layers"),
     *("concave_envelope", "knee", "knee_over_seeds", "one_error_rule"),
 }

@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -39,10 +40,26 @@ def test_a_record_survives_its_file(tmp_path):
     recorder(10)
     recorder.save(tmp_path / "plane.json")
     record = load_plane(tmp_path / "plane.json")
-    assert record == json.loads(json.dumps(recorder.record()))
-    assert [point["epoch"] for point in record["points"]] == [0, 10]
-    assert (record["n"], record["measure"], record["options"]) == (20, "binned", {"bins": 4})
+    assert record == recorder.record()
+    assert [point.epoch for point in record.points] == [0, 10]
+    assert (record.n, record.measure, record.options) == (20, "binned", {"bins": 4})
+    assert json.loads((tmp_path / "plane.json").read_text())["units"] == "nats"
     assert list(tmp_path.iterdir()) == [tmp_path / "plane.json"]
+
+
+def test_numbers_that_json_lacks_survive_the_file(tmp_path):
+    recorder = PlaneRecorder(perceptron(), ["1"], batch())
+    recorder(0)
+    path = tmp_path / "plane.json"
+    recorder.save(path)
+    content = json.loads(path.read_text())
+    for name in ("nats", "std_error", "ceiling"):
+        content["points"][0]["rate"][name] = None
+    path.write_text(json.dumps(content))
+    [point] = load_plane(path).points
+    assert math.isnan(point.rate.nats)
+    assert math.isnan(point.rate.std_error)
+    assert point.rate.ceiling == math.inf
 
 
 def test_what_is_no_plane_is_refused(tmp_path):
@@ -82,8 +99,8 @@ def test_arrays_text_paths_and_numpy_numbers_are_recorded(tmp_path):
     assert recorder(np.int64(3)) == expected
     recorder.save(str(tmp_path / "plane.json"))
     record = load_plane(str(tmp_path / "plane.json"))
-    assert record["points"][0]["epoch"] == 3
-    assert record["options"] == {"noise_std": 0.5}
+    assert record.points[0].epoch == 3
+    assert record.options == {"noise_std": 0.5}
     for path in (None, 3, ""):
         with pytest.raises(ConfigError, match="path must be a path"):
             recorder.save(path)
@@ -97,6 +114,8 @@ def test_a_plane_that_was_damaged_is_refused(tmp_path):
     recorder = PlaneRecorder(perceptron(), ["1"], batch())
     recorder(0)
     path = tmp_path / "plane.json"
+    recorder.save(path)
+    content = path.read_text()
     for key, value in (
         ("epoch", "1"),
         ("layer", 3),
@@ -104,7 +123,7 @@ def test_a_plane_that_was_damaged_is_refused(tmp_path):
         ("relevance", None),
         ("rate", {}),
     ):
-        record = json.loads(json.dumps(recorder.record()))
+        record = json.loads(content)
         record["points"][0][key] = value
         path.write_text(json.dumps(record))
         with pytest.raises(InputError, match="no recorded information plane"):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from narrows import FGSM, BinaryStochasticNet, as_classifier
-from narrows.attacks._entrance import is_stochastic
+from narrows.attacks.entrance import is_stochastic
 from narrows.errors import ConfigError, InputError
 from narrows.models import latent_mode, tap
 from narrows.models.binary_stochastic import tree

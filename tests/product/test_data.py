@@ -51,13 +51,13 @@ def test_another_share_for_validation(name, share, tmp_path):
     run(tmp_path, *words, "--set", f"validation_share={share}", "--set", "evaluate.attack=false")
 
 
-@pytest.mark.parametrize("settings", PUBLISHED)
-def test_all_published_settings_by_their_name(settings, tmp_path):
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_all_published_settings_by_their_name(name, tmp_path):
     small = ["--network", "mlp", *settings(SMALLEST["mlp"]), "--data", "cifar10"]
     # A ramp of beta is as long as it is: only epochs after it are chosen from.
-    ramp = PUBLISHED[settings].beta_ramp
-    words = ["--settings", settings, "--epochs", str(ramp + 1), "--methods", "vib", "--seeds", "1"]
+    ramp = PUBLISHED[name].beta_ramp
+    words = ["--settings", name, "--epochs", str(ramp + 1), "--methods", "vib", "--seeds", "1"]
     folder = run(tmp_path, *TINY, *small, *words, "--set", "evaluate.attack=false")
     config = Run.open(folder).config
-    assert config.train.optimiser == PUBLISHED[settings].optimiser
-    assert config.train.learning_rate == PUBLISHED[settings].learning_rate
+    assert config.train.optimiser == PUBLISHED[name].optimiser
+    assert config.train.learning_rate == PUBLISHED[name].learning_rate

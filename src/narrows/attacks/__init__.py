@@ -1,7 +1,6 @@
-"""Attacks: `PGD(norm="linf", eps=0.1)(model, x, y) -> AttackResult`."""
+"""Attacks: `PGD(norm="linf", eps=0.1)(model, x, y) -> AttackResult`; `ATTACKS` has all of them."""
 
 from narrows.attacks._base import Attack, FixedEps, MinimalNorm
-from narrows.attacks._query import Query
 from narrows.attacks.adaptive import Adaptive, Features, Heads, Rate
 from narrows.attacks.apgd import APGD
 from narrows.attacks.backend import (
@@ -22,6 +21,7 @@ from narrows.attacks.minimal_eps import MinimalEps, accuracy_curve
 from narrows.attacks.multi_targeted import MultiTargeted
 from narrows.attacks.nifgsm import NIFGSM
 from narrows.attacks.pgd import PGD
+from narrows.attacks.query import Query
 from narrows.attacks.square import Square
 from narrows.attacks.tgs import TGS
 

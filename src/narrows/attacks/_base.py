@@ -1,9 +1,9 @@
 """What every attack shares, so that an attack's own file holds only its own step.
 
-The base owns the checks of the input, evaluation mode, the random numbers, chunks that fit the
-memory, dropping images that are misclassified anyway, expectation over a stochastic model's noise,
-the count of forward and backward passes, and the verdict: success is decided again on the images
-that are returned, and for a stochastic model on a fresh and larger set of draws than the attack's.
+The base checks the input, sets evaluation mode, seeds the random numbers, splits the images into
+chunks that fit the memory, leaves misclassified images alone, averages over a stochastic model's
+noise, and counts forward and backward passes. It also gives the verdict: success is decided again
+on the images that are returned, and for a stochastic model on more draws than the attack's own.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from narrows.attacks import norms
-from narrows.attacks._entrance import (
+from narrows.attacks.entrance import (
     Victim,
     check_case,
     check_eps,
@@ -27,7 +27,7 @@ from narrows.attacks._entrance import (
     enter,
     refuse_overwriting,
 )
-from narrows.attacks._query import Query, frozen
+from narrows.attacks.query import Query, frozen
 from narrows.checks import ArrayLike, check_count, check_labels, check_number
 from narrows.errors import ConfigError
 from narrows.types import AttackResult, Norm
@@ -35,9 +35,9 @@ from narrows.types import AttackResult, Norm
 __all__ = ["Attack", "Best", "FixedEps", "Limits", "MinimalNorm"]
 
 Limits = Mapping[str, Mapping[str, Any]]
-"""What `check_number` is told of settings that are numbers, by their names."""
+"""Arguments of `check_number` for numeric settings, by the names of the settings."""
 
-_RECHECKED = 8  # attacked images on which a model without noise is looked at once more
+_RECHECKED = 8  # attacked images on which a model is tested for noise again, after the attack
 _SEEDS = 2**63
 
 
@@ -46,8 +46,8 @@ class Best:
 
     Attributes:
         x: `[n, ...]`, the attempts; the images themselves before any was offered.
-        value: `[n]`, what the attack raises, at `x`; inf where `x` fools the model.
-        fooled: `[n]` bool.
+        value: `[n]`, the objective at `x`; inf where `x` fools the model.
+        fooled: `[n]` bool, whether `x` fools the model.
     """
 
     def __init__(self, x: Tensor) -> None:
@@ -56,19 +56,19 @@ class Best:
         self.fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
 
     def offer(self, rows: Tensor, x: Tensor, value: Tensor, fooled: Tensor) -> None:
-        """Take attempts where they are better; one that fools beats any that doesn't.
+        """Store attempts where they are better; one that fools beats any that does not.
 
         Args:
-            rows: `[b]`, the image that each attempt is at; an image may occur several times.
+            rows: `[b]`, the image of each attempt; an image may occur several times.
             x: `[b, ...]`, the attempts.
-            value: `[b]`.
-            fooled: `[b]` bool.
+            value: `[b]`, the objective at each.
+            fooled: `[b]` bool, whether each fools the model.
         """
         value = value.to(self.value.dtype).masked_fill(fooled, math.inf)
         peak = self.value.scatter_reduce(0, rows, value, "amax")
         better = (value > self.value[rows]) & (value == peak[rows])
         places = better.nonzero().squeeze(1)
-        # Among equals the first one wins: writing two to one image could mix them.
+        # Among equals the first one wins: writing two attempts to one image could mix them.
         first = rows.new_full((len(self.x),), len(rows))
         first = first.scatter_reduce(0, rows[places], places, "amin")
         places = places[first[rows[places]] == places]
@@ -77,13 +77,17 @@ class Best:
         self.fooled[rows[fooled]] = True
 
     def attempts(self, count: int, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Plan `count` attempts at each image, for as long as it is not fooled.
+        """Plan `count` attempts at each image that is not fooled yet.
 
-        As many as fit a chunk go side by side: few images are left to the later ones, and small
-        batches waste threads and accelerators.
+        As many later attempts as fit a chunk are made side by side, because few images are left by
+        then and small batches waste the hardware.
+
+        Args:
+            count: attempts at each image.
+            chunk: images that are attacked at once.
 
         Yields:
-            `rows: [b]` and `[b]`, the number of the attempt at each; the first alone.
+            `rows: [b]`, the image of each attempt, and `[b]`, its number; first all of number 0.
         """
         rows = torch.arange(len(self.x), device=self.x.device)
         done = 0
@@ -102,11 +106,19 @@ class Attack(ABC):
         norm: `"linf"` or `"l2"`: how the size of a perturbation is measured.
         draws: how many draws of a stochastic model's noise each gradient is averaged over (EOT).
         verify_draws: fresh draws on which success against a stochastic model is decided.
-        common_noise: whether all of an attack's own looks at a stochastic model meet the same
-            noise, so that only the image differs between them; verdicts are on fresh noise still.
-            Only noise from torch's global generator can be held so.
+        common_noise: whether every pass of the attack through a stochastic model uses the same
+            noise, so that only the images differ between two passes. Verdicts still use fresh
+            noise. The model must take its noise from torch's global generator.
         chunk: images attacked at once; lower it if memory runs out. Random starts depend on it.
         seed: seed of every random number, including the model's own noise.
+
+    Attributes:
+        source: authors, year and arXiv id.
+        randomness: what the attack draws: `"none"`; `"random starts"`, so that a single restart is
+            deterministic; or anything else, such as `"random search"`.
+        supported_norms: the norms that the attack can take.
+        uses_gradients: whether the model must have a gradient.
+        limits: ranges of numeric settings, by their names.
     """
 
     norm: Norm = "linf"
@@ -116,21 +128,38 @@ class Attack(ABC):
     chunk: int = 512
     seed: int = 0
 
+    source: ClassVar[str]
+    randomness: ClassVar[str]
+    supported_norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    uses_gradients: ClassVar[bool] = True
     limits: ClassVar[Limits] = {"step_size": {"above": 0}}
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance, with which the tests that every attack must pass run in seconds.
+
+        It fools some of the images of a small network and misses others.
+        """
+        raise NotImplementedError(f"{cls.__name__} does not say how to make a small instance")
 
     def __post_init__(self) -> None:
         if self.norm not in ("linf", "l2"):
             raise ConfigError(f"norm must be 'linf' or 'l2', got {self.norm!r}")
+        if self.norm not in self.supported_norms:
+            raise ConfigError(
+                f"{type(self).__name__} is an {self.supported_norms[0].title()} attack, got norm "
+                f"{self.norm!r}; PGD, FAB and DeepFool take both norms"
+            )
         for field in fields(self):
             written = getattr(field.type, "__name__", str(field.type))
             kinds = {kind.strip() for kind in written.split("|")}
             value = getattr(self, field.name)
             checked = self._checked(field.name, kinds, value)
             if type(checked) is not type(value) and not isinstance(value, int):
-                object.__setattr__(self, field.name, checked)  # a number of NumPy's
+                object.__setattr__(self, field.name, checked)  # was one of NumPy's numbers
 
     def _checked(self, name: str, kinds: set[str], value: object) -> object:
-        """A setting whose type is written as `kinds`: numbers and texts are checked."""
+        """A setting after the check that its annotated type, written as `kinds`, asks for."""
         if value is None and "None" in kinds:
             return None
         if kinds <= {"int", "None"}:
@@ -148,30 +177,37 @@ class Attack(ABC):
 
     @abstractmethod
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Attack one chunk `x: [b, ...]` of images that are not fooled yet.
+        """Attack one chunk of images that do not fool the model yet.
 
-        The images are float32 at least. The result has the same shape and lies in [0, 1]. Whether
-        it fools the model is decided by the base, so an attack that has lost may return its best
-        attempt.
+        The base decides whether the result fools the model, so an attack that fails returns its
+        best attempt.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images, float32 at least.
+            generator: for all random numbers that the attack draws.
+
+        Returns:
+            `[b, ...]` in [0, 1].
         """
 
     def __call__(
         self, model: nn.Module, x: ArrayLike, y: ArrayLike, target: ArrayLike | None = None
     ) -> AttackResult:
-        """Attack `model` at images `x` of classes `y`; towards `target: [n]` where it is given.
+        """Attack `model` at images `x` of classes `y`, towards `target` where it is given.
 
         Args:
             model: returns logits `[n, classes]` or a `ModelOutput`; normalises its own input.
             x: `[n, ...]` floating point images in [0, 1].
             y: `[n]` integer labels.
-            target: `[n]` classes the images shall be taken for; success means just that.
+            target: `[n]` classes to reach; success then means that the target is predicted.
 
         Raises:
-            InputError: for images outside [0, 1] or not finite, labels or targets that don't fit
-                the images or the model, a model that cannot be run on them, overwrites them or
-                answers with a look at the rest of the batch, or whose logits or gradients are NaN
-                or not there.
-            ConfigError: for an L2 radius that reaches beyond every image.
+            InputError: for images outside [0, 1] or not finite; labels or targets that do not fit
+                the images or the model; a model that cannot be run on the images, overwrites them,
+                or whose logits for an image depend on the rest of the batch; logits that are NaN;
+                gradients that are NaN or missing.
+            ConfigError: for an L2 radius larger than the distance between any two images.
         """
         eps = getattr(self, "eps", None)
         with torch.inference_mode(False), frozen(model), torch.no_grad():
@@ -188,7 +224,7 @@ class Attack(ABC):
                 result = replace(result, forwards=result.forwards + 2 * len(sample))
                 if not differs(model, victim.precision.given(sample)):
                     return result
-                # There is noise where the attack has led, though none at the images or beside them.
+                # The model is noisy on the attacked images, though not on the original ones.
                 victim = victim._replace(stochastic=True, forwards=result.forwards)
                 again = self._attack(model, victim, x, y, target)
                 return replace(again, backwards=result.backwards + again.backwards)
@@ -198,7 +234,7 @@ class Attack(ABC):
     ) -> AttackResult:
         torch.manual_seed(self.seed)
         generator = torch.Generator(x.device).manual_seed(self.seed)
-        # Copies, because a tensor made in inference mode can have no gradient.
+        # Copies, because a tensor that was made in inference mode cannot have a gradient.
         images = x.to(norms.exact(x.dtype), copy=True)
         labels = (y if target is None else target).clone()
         parts = []
@@ -223,7 +259,7 @@ class Attack(ABC):
     def _attack_chunk(self, query: Query, x: Tensor, generator: torch.Generator) -> AttackResult:
         everyone = torch.arange(len(x), device=x.device)
         start = query.verdict(x, everyone)
-        # One vote of a stochastic model may be luck: an image is lost where it is more than that.
+        # A vote of a stochastic model may be luck: it counts only if it is won clearly.
         lost = start.fooled & start.sure
         rows = (~lost).nonzero().squeeze(1)
         x_adv = x.clone()
@@ -234,8 +270,8 @@ class Attack(ABC):
                 x_adv = query.precision.rounded(x_adv, x).to(x.dtype)
         verdict = query.verdict(x_adv, everyone)
         size = norms.size(x_adv - x, self.norm)
-        # The draws of the last vote have picked nothing. Without noise an image that comes back as
-        # it was is what it was.
+        # The draws of the last vote have selected nothing, so that vote counts. Without noise, an
+        # image that did not move keeps its first verdict.
         moved = query.stochastic | (size > 0)
         success = lost | (verdict.fooled & moved)
         distance = size.masked_fill(start.fooled, 0).masked_fill(~success, math.inf)
@@ -259,12 +295,12 @@ class FixedEps(Attack):
         return (x + norms.project(x_adv - x, self.norm, self.eps)).clamp_(0, 1)
 
     def starts(self, x: Tensor, restart: Tensor, generator: torch.Generator) -> Tensor:
-        """Where attempts at `x: [b, ...]` begin: at the image in restart 0, else anywhere near.
+        """Starting points: the image itself in restart 0, and a random point of the ball later.
 
         Args:
-            x: the images.
+            x: `[b, ...]`, the images.
             restart: `[b]`, number of the restart.
-            generator: of the random points of the ball; not asked in restart 0 alone.
+            generator: of the random points; not used if all restarts are number 0.
         """
         if not restart.any():
             return x
@@ -273,11 +309,11 @@ class FixedEps(Attack):
 
 
 class MinimalNorm(Attack):
-    """An attack that looks for the smallest perturbation that fools the model."""
+    """An attack that searches for the smallest perturbation that fools the model."""
 
 
 def _moved(x: Tensor, x_adv: Tensor) -> Tensor:
-    """A few of the images that an attack has changed: `[b, ...]`."""
+    """A sample of the images that an attack has changed: `[b, ...]`."""
     rows = (x_adv != x).flatten(1).any(1).nonzero().squeeze(1)
     return x_adv[rows[:: max(1, len(rows) // _RECHECKED)][:_RECHECKED]]
 

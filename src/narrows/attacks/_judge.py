@@ -1,8 +1,8 @@
-"""Images judged once more, on draws that have picked nothing.
+"""Re-evaluation of attacked images on independent draws of a stochastic model.
 
-The worst of several attacks on a stochastic model is picked by the draws that it was judged on, and
-is flattered by them: of an image that one vote in five gets wrong, one of four votes is wrong more
-often than not.
+The worst of several attacks on a stochastic model is selected by the draws that it was judged on,
+and looks stronger than it is. For example, if one vote in five on an image is wrong, then the worst
+of four votes is wrong with probability 1 - .8^4 = .59.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks._entrance import enter
-from narrows.attacks._query import Query, frozen
+from narrows.attacks.entrance import enter
 from narrows.attacks.losses import margin
 from narrows.attacks.norms import exact
+from narrows.attacks.query import Query, frozen
 from narrows.types import AttackResult
 
 __all__ = ["Judgement", "confirmed", "judge", "reproduces"]
 
 _CHUNK = 512
-_REJUDGED = 100  # draws of a stochastic model on which old verdicts are compared
-_DRIFT = 0.3  # of the mean rate of fooled draws: more than the luck of those that were picked
-_TIE = 1e-3  # lead of a class, of the spread of all logits, that rounding may turn
-_DRAWS = 10  # times those of the vote that is judged once more
+_REJUDGED = 100  # draws of a stochastic model on which recorded verdicts are tested
+_DRIFT = 0.3  # change of the mean rate of fooled draws that the selection of draws may explain
+_TIE = 1e-3  # lead of a class, as a share of the logits' spread, that rounding may reverse
+_DRAWS = 10  # times as many draws as the vote that is to be confirmed
 
 
 class Judgement(NamedTuple):
@@ -36,7 +36,7 @@ class Judgement(NamedTuple):
         fooled_rate: `[n]`, share of single draws.
         logits: `[n, C]`, averaged in probability.
         forwards: images that were sent forward.
-        stochastic: whether the model is.
+        stochastic: whether the model is stochastic.
     """
 
     fooled: Tensor
@@ -55,10 +55,18 @@ def judge(
     draws: int = 1000,
     seed: int = 0,
 ) -> Judgement:
-    """Judge `x: [n, ...]`, on `draws` of a stochastic model; the global generator is left as it is.
+    """Judge images; the state of the global generator is restored afterwards.
+
+    Args:
+        model: any classifier.
+        x: `[n, ...]` images.
+        labels: `[n]`, or the targets if `targeted`.
+        targeted: what `labels` are.
+        draws: of a stochastic model's noise; a deterministic model takes one.
+        seed: of the draws.
 
     Raises:
-        InputError: for a model that cannot be judged on them.
+        InputError: for a model that cannot be run on the images.
     """
     devices = [x.device] if x.device.type == "cuda" else []
     with (
@@ -98,9 +106,17 @@ def confirmed(
     verify_draws: int,
     seed: int,
 ) -> AttackResult:
-    """The result without the successes that fresh draws, ten times as many, do not confirm.
+    """The result without the successes that ten times as many fresh draws do not confirm.
 
-    A success that all draws agree on, as every one of a deterministic model, costs no second look.
+    A success on which all draws agree, as they do for a deterministic model, is not judged again.
+
+    Args:
+        model: that was attacked.
+        result: of the attack.
+        labels: `[n]`, or the targets if `targeted`.
+        targeted: what `labels` are.
+        verify_draws: draws that the result was judged on.
+        seed: of the fresh draws.
     """
     doubtful = (result.success & (result.fooled_rate < 1)).nonzero().squeeze(1)
     if not len(doubtful):
@@ -136,17 +152,18 @@ def reproduces(
     targeted: bool,
     noise_held: bool,
 ) -> bool:
-    """Whether a model judges images as it once did, but for what rounding decides.
+    """Whether a model gives its recorded verdicts on images again, but for rounding.
 
     Args:
-        model: to be judged.
+        model: to be tested.
         x: `[n, ...]` images.
         labels: `[n]`, or the targets if `targeted`.
-        fooled: `[n]` bool, the old verdicts.
-        rate: `[n]`, the old shares of fooled draws, compared in the mean if it is stochastic.
+        fooled: `[n]` bool, the recorded verdicts.
+        rate: `[n]`, the recorded shares of fooled draws; of a stochastic model their mean is
+            compared.
         targeted: what `labels` are.
-        noise_held: whether the noise of a stochastic model was seen to be the same under a seed,
-            which says more than rates that are flattered by the draws that picked them.
+        noise_held: whether a stochastic model was seen to return the recorded logits under the
+            recorded seed. That says more than rates, which are biased by the selection of draws.
     """
     again = judge(model, x, labels, targeted=targeted, draws=_REJUDGED)
     if again.stochastic:

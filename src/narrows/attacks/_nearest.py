@@ -1,12 +1,13 @@
-"""What attacks on the smallest perturbation share: the nearest success so far, and its last look.
+"""The nearest success so far of a search for the smallest perturbation, and its final refinement.
 
-    lead(s) = how far x + s * (nearest - x) is across the boundary, from s = 0 (not) to s = 1 (yes)
+A search ends a little past the boundary. Along the line from the image to the success,
 
-A search ends a little past the boundary. On a deterministic model a few secant steps along the line
-to the image take back what is left. A stochastic model is undecided at its boundary, so there the
-perturbation is enlarged until fresh draws confirm it. What one lucky draw found beside the image
-leads nowhere however much it is enlarged: such an image, and one that no draw was found for, moves
-along the mean of many gradients instead.
+    lead(s) = lead over the class to leave at x + s * (nearest - x),    lead(0) < 0 < lead(1)
+
+and on a deterministic model a few secant steps move s towards the root. A stochastic model is
+undecided at its boundary, so there the perturbation is enlarged until fresh draws confirm it. A
+success that was only a lucky draw near the image is never confirmed however much it is enlarged.
+Such an image, and one without any success, moves along the mean of many gradients instead.
 """
 
 from __future__ import annotations
@@ -17,25 +18,30 @@ import torch
 from torch import Tensor
 
 from narrows.attacks._base import Best
-from narrows.attacks._query import Query
 from narrows.attacks.losses import margin
 from narrows.attacks.norms import per_image, size, steepest
+from narrows.attacks.query import Query
 from narrows.types import Norm
 
 __all__ = ["Nearest"]
 
-_LOOKS = 3
-_SHARE = 0.1  # of the secant's rest: aiming at the boundary itself, rounding would decide the side
-_ENLARGED = (1, *(1 + 0.02 * 2**k for k in range(12)))
-_NEAR = 0.02  # of the box, where an image that nothing led away from begins to move
-_GRADIENTS = 50  # looks that its way is averaged over
+_SECANTS = 3
+_SHARE = 0.1  # of the way back to the success: at the root itself rounding would decide the side
+_FACTORS = (1, *(1 + 0.02 * 2**k for k in range(12)))  # by which a perturbation is enlarged
+_FIRST_MOVE = 0.02  # size of the first step along the mean gradient, as a share of [0, 1]
+_GRADIENTS = 50  # that are averaged
 
 
 class Nearest:
-    """The nearest image so far that fools the model, for each of a chunk.
+    """The nearest image so far that fools the model, for each of `n` images.
 
-    Of a stochastic model it is the latest one, which a search that closes in has left near the
-    boundary: the nearest would be the luckiest draw.
+    Of a stochastic model the latest success is kept instead, which a search that closes in has
+    left near the boundary: the nearest would be the luckiest draw.
+
+    Args:
+        x: `[n, ...]`, the images.
+        norm: in which perturbations are measured.
+        latest: whether the latest success is kept instead of the nearest.
 
     Attributes:
         origin: `[n, ...]`, the images.
@@ -55,11 +61,17 @@ class Nearest:
     @property
     def distance(self) -> Tensor:
         """`[n]`; inf where nothing has fooled the model yet."""
-        found = torch.isfinite(self._best.value)
-        return size(self.x - self.origin, self._norm).where(found, torch.inf)
+        successful = torch.isfinite(self._best.value)
+        return size(self.x - self.origin, self._norm).where(successful, torch.inf)
 
     def offer(self, rows: Tensor, x_adv: Tensor, fooled: Tensor) -> None:
-        """Take those of the attempts `x_adv: [b, ...]` that are `fooled: [b]` and nearer."""
+        """Keep those attempts that fool the model and are nearer than what was kept.
+
+        Args:
+            rows: `[b]`, the image of each attempt.
+            x_adv: `[b, ...]`, the attempts.
+            fooled: `[b]` bool.
+        """
         value = -size(x_adv - self.origin[rows], self._norm)
         if self._offers is not None:
             self._offers += 1
@@ -67,7 +79,7 @@ class Nearest:
         self._best.offer(rows, x_adv, value.where(fooled, -torch.inf), torch.zeros_like(fooled))
 
     def finish(self, query: Query) -> Tensor:
-        """The images to return: `[n, ...]`, moved along the line through `origin`."""
+        """The images to return: `[n, ...]`, each refined along the line from its origin."""
         if query.stochastic:
             self._confirm(query)
         elif len(rows := torch.isfinite(self.distance).nonzero().squeeze(1)):
@@ -75,46 +87,48 @@ class Nearest:
         return self.x
 
     def _tighten(self, query: Query, rows: Tensor) -> None:
+        """Move the successes at `rows` back to the boundary by secant steps."""
         origin, delta = self.origin[rows], self.x[rows] - self.origin[rows]
         low, high = delta.new_zeros(len(rows)), delta.new_ones(len(rows))
-        behind = query.objective(query.logits(origin, rows), rows, margin)
-        ahead = query.objective(query.logits(self.x[rows], rows), rows, margin)
-        for _ in range(_LOOKS):
-            secant = low + (high - low) * (behind / (behind - ahead)).nan_to_num(0).clamp(0, 1)
+        lead_low = query.objective(query.logits(origin, rows), rows, margin)
+        lead_high = query.objective(query.logits(self.x[rows], rows), rows, margin)
+        for _ in range(_SECANTS):
+            root = (lead_low / (lead_low - lead_high)).nan_to_num(0).clamp(0, 1)
+            secant = low + (high - low) * root
             share = secant + _SHARE * (high - secant)
             attempt = origin + per_image(share, delta) * delta
             logits = query.logits(attempt, rows)
             fooled = query.fooled(logits, rows)
             lead = query.objective(logits, rows, margin)
             self.offer(rows, attempt, fooled)
-            high, ahead = share.where(fooled, high), lead.where(fooled, ahead)
-            low, behind = low.where(fooled, share), behind.where(fooled, lead)
+            high, lead_high = share.where(fooled, high), lead.where(fooled, lead_high)
+            low, lead_low = low.where(fooled, share), lead_low.where(fooled, lead)
 
     def _confirm(self, query: Query) -> None:
-        """Enlarge what was found until it is confirmed; elsewhere go up the mean gradient."""
-        delta, found = self.x - self.origin, torch.isfinite(self.distance)
-        rows = found.nonzero().squeeze(1)
-        left = self._enlarge(query, rows, delta[rows])
-        rows = torch.cat([left, (~found).nonzero().squeeze(1)])
+        """Enlarge the successes until fresh draws confirm them; elsewhere follow the gradient."""
+        delta, successful = self.x - self.origin, torch.isfinite(self.distance)
+        rows = successful.nonzero().squeeze(1)
+        unconfirmed = self._enlarge(query, rows, delta[rows])
+        rows = torch.cat([unconfirmed, (~successful).nonzero().squeeze(1)])
         if len(rows):
-            way = self._uphill(query, rows)
-            least = _NEAR * (1 if self._norm == "linf" else math.sqrt(way[0].numel()))
-            self._enlarge(query, rows, least * way)
+            direction = self._mean_direction(query, rows)
+            box = 1 if self._norm == "linf" else math.sqrt(direction[0].numel())
+            self._enlarge(query, rows, _FIRST_MOVE * box * direction)
 
     def _enlarge(self, query: Query, rows: Tensor, delta: Tensor) -> Tensor:
-        """Make `delta: [b, ...]` larger until fresh draws confirm it; where they never do."""
-        # On the boundary a verdict is a toss of a coin: be two standard errors past it.
+        """Enlarge `delta: [b, ...]` until fresh draws confirm it; return the rows where none do."""
+        # At the boundary a verdict is left to chance: go two standard errors past it.
         enough = min(0.5 + query.verify_draws**-0.5, 1)
-        for factor in _ENLARGED:
+        for factor in _FACTORS:
             if not len(rows):
                 break
             self.x[rows] = (self.origin[rows] + factor * delta).clamp_(0, 1)
             verdict = query.verdict(self.x[rows], rows)
-            open_ = ~verdict.fooled | (verdict.fooled_rate < enough)
-            rows, delta = rows[open_], delta[open_]
+            unconfirmed = ~verdict.fooled | (verdict.fooled_rate < enough)
+            rows, delta = rows[unconfirmed], delta[unconfirmed]
         return rows
 
-    def _uphill(self, query: Query, rows: Tensor) -> Tensor:
+    def _mean_direction(self, query: Query, rows: Tensor) -> Tensor:
         """Steepest direction of the margin averaged over many draws, of size one: `[b, ...]`."""
         origin = self.origin[rows]
         total = torch.zeros_like(origin)

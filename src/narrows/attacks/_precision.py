@@ -1,9 +1,9 @@
-"""Low precision: an attack computes in float32 at least, and the model sees what it would be given.
+"""Low precision: attacks compute in float32 at least, and models see images of their own type.
 
 A step of 2.5 eps / 100 is less than half the distance between two bfloat16 numbers near 1, so an
-iterate of that type would never move. Iterates are therefore float32 at least. Before each look
-they are rounded to the type of the images as they came, in which the result is returned, and cast
-to the type that the model takes.
+iterate of that type would never move. Iterates are therefore float32 at least. Before each pass
+they are rounded to the type in which the images came, which is also that of the result, and then
+cast to the type that the model takes.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _SLACK = 1 + 1e-5  # of a radius: the rounding of x + eps
 
 
 class Precision(NamedTuple):
-    """How images reach the model.
+    """The types of the images and of the model.
 
     Attributes:
-        images: type of the images as they came and as they are returned.
+        images: type of the images as they came, and of those that are returned.
         model: type that the model takes.
         norm: of the radius.
         eps: radius within which rounded images stay, if the attack has one.
@@ -39,18 +39,18 @@ class Precision(NamedTuple):
 
     @property
     def grain(self) -> float:
-        """Distance between neighbouring numbers just above 1, as the model sees them."""
+        """Distance between neighbouring numbers just above 1 in the coarser of the two types."""
         return max(torch.finfo(self.images).eps, torch.finfo(self.model).eps)
 
     def given(self, x: Tensor, origin: Tensor | None = None) -> Tensor:
-        """What the model is given for `x: [b, ...]`: rounded as images are, in its own type."""
+        """`x: [b, ...]` rounded to the type of the images, in the type of the model."""
         return self.rounded(x, origin).to(self.model)
 
     def rounded(self, x: Tensor, origin: Tensor | None = None) -> Tensor:
-        """`x: [b, ...]` rounded to the type of the images; within the radius around `origin`.
+        """`x: [b, ...]` rounded to the type of the images, within the radius around `origin`.
 
-        A pixel that rounding takes out of the ball goes to the neighbour on the image's side. With
-        L2 that holds for all pixels of an image that leaves the ball.
+        A pixel that rounding moves out of the ball is rounded towards the origin instead. With L2
+        that holds for all pixels of an image that leaves the ball.
         """
         near = x.to(self.images)
         bits = _BITS.get(self.images)
@@ -62,6 +62,6 @@ class Precision(NamedTuple):
             out = delta.abs() > limit
         else:
             out = per_image(size(delta, "l2") > limit, delta) & (delta.abs() > (x - origin).abs())
-        # The bits of numbers that are not negative, read as integers, are in the same order.
+        # Numbers that are not negative have the same order as their bits, read as integers.
         inward = ((near + 0).view(bits) - delta.sign().to(bits)).view(self.images)
         return torch.where(out, inward, near)

@@ -1,20 +1,4 @@
-"""Adaptive attack: PGD that ascends what the defence was trained to keep low, whatever that is.
-
-    x_adv <- clip(x_adv + step_size * sign(grad_x J(model, x_adv, y)))
-
-    J = the method's whole training loss                            any `Method` instance
-    J = CE + weight * KL(p(z|x) || N(0, I))                         Rate: the rate of the bottleneck
-    J = |z - own|^2 - |z - other|^2                                 Features: of the nearest images
-    J = CE + sum_l CE(head_l(activation_l), y)                      Heads: one a layer
-
-Source: Tramer, Carlini, Brendel & Madry (2020), arXiv 2002.08347, for the principle; Xu, Perin &
-Picek (2023), arXiv 2302.10896, Table 6, for the training loss; Sabour, Cao, Faghri & Fleet (2016),
-arXiv 1511.05122, for features.
-
-Deviations: whatever is ascended, success means misclassification, and of an image that is never
-fooled the step with the largest margin is returned. The feature attack does not only approach an
-image of another class but also leaves the nearest one of its own, so that it has a targeted form.
-"""
+"""Adaptive attacks: PGD that raises the very loss that a defence was trained to keep low."""
 
 from __future__ import annotations
 
@@ -22,16 +6,16 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from narrows.attacks._base import Best, FixedEps
-from narrows.attacks._query import Query
 from narrows.attacks.losses import cross_entropy, margin
 from narrows.attacks.norms import exact
 from narrows.attacks.pgd import Look, climb
+from narrows.attacks.query import Query
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.models.bottleneck import Mode, latent_mode
 from narrows.models.gaussian import kl_to_standard_normal
@@ -48,7 +32,8 @@ class Rate:
     """Cross-entropy plus `weight` times the rate KL(p(z|x) || N(0, I)) in nats: `[b]`.
 
     With the beta that a VIB was trained with as its weight this is the VIB's training loss. With a
-    weight of 1 it climbs the rate alone, a few hundred nats, and forgets the label.
+    weight of 1 the rate, a few hundred nats, outweighs the cross-entropy, and the label has next to
+    no effect.
 
     Raises:
         InputError: for a model without a Gaussian latent.
@@ -57,18 +42,26 @@ class Rate:
     weight: float = 0.01
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Value at each image."""
+        """Value at each image.
+
+        Args:
+            model: that is attacked.
+            x: `[b, ...]` images.
+            y: `[b]`, their classes.
+        """
         output = as_output(model(x))
         loss = cross_entropy(average_logits(output.logits), y)
         return loss + self.weight * kl_to_standard_normal(_latent(output))
 
 
 class Features:
-    """How much nearer the code is to that of another class than to that of its own: `[b]`.
+    """How much nearer the code is to that of another class than to that of its own class: `[b]`.
+
+        J = min_i |z - z_i|^2 over own-class codes - min_j |z - z_j|^2 over other codes
 
     Args:
-        model: whose code is meant; its posterior mean, where it is stochastic.
-        x: `[m, ...]`, images to head for, of at least two classes.
+        model: computes the codes; where it is stochastic, the mean of the posterior is taken.
+        x: `[m, ...]`, images of at least two classes, whose codes are the z_i and z_j.
         y: `[m]`, their classes.
 
     Raises:
@@ -81,29 +74,44 @@ class Features:
         self.classes = y
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Value at each image."""
+        """Value at each image.
+
+        Args:
+            model: that is attacked.
+            x: `[b, ...]` images.
+            y: `[b]`, their classes.
+        """
         mean = _latent(as_output(model(x))).mean
-        # Not cdist, whose gradient at distance 0 is no number.
+        # Not cdist, whose gradient at distance 0 is NaN.
         apart = (mean.unsqueeze(1) - self.codes).square().sum(-1)
-        own = y.unsqueeze(1) == self.classes
-        if not (own.any(1) & (~own).any(1)).all():
-            raise InputError("Features needs images of every attacked class and of another one")
-        return apart.where(own, math.inf).amin(1) - apart.where(~own, math.inf).amin(1)
+        same_class = y.unsqueeze(1) == self.classes
+        if not (same_class.any(1) & (~same_class).any(1)).all():
+            raise InputError(
+                "Features needs images of every attacked class and of another one; pass more images"
+            )
+        to_own = apart.where(same_class, math.inf).amin(1)
+        return to_own - apart.where(~same_class, math.inf).amin(1)
 
 
 @dataclass(frozen=True)
 class Heads:
-    """Cross-entropies of the model and of a classifier on each of some layers, added up: `[b]`.
+    """Sum of the model's cross-entropy and those of classifiers on some of its layers: `[b]`.
 
     Args:
-        heads: for each name in the model's `activations` (see `tap`) what makes logits `[b, C]` of
-            it.
+        heads: for each name in the model's `activations` (see `tap`) a function from that
+            activation to logits `[b, C]`.
     """
 
     heads: Mapping[str, Callable[[Tensor], Tensor]]
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Value at each image."""
+        """Value at each image.
+
+        Args:
+            model: that is attacked.
+            x: `[b, ...]` images.
+            y: `[b]`, their classes.
+        """
         output = as_output(model(x))
         total = cross_entropy(average_logits(output.logits), y)
         for name, head in self.heads.items():
@@ -122,18 +130,35 @@ OBJECTIVES: dict[str, Objective] = {"cross_entropy": _plain, "rate": Rate()}
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptive(FixedEps):
-    """PGD on any objective; towards a target the objective of the target is descended.
+    """PGD on any objective J, such as the loss that the defence was trained with.
 
-    An objective that returns one number for the whole batch may depend on which images share it, so
-    images then stay until their restart ends; one number an image lets each leave once fooled.
-    Against a stochastic model every restart runs to its end, as with PGD.
+        x_adv <- clip(x_adv + step_size * sign(grad_x J(model, x_adv, y)))
+
+        J = the whole training loss of a method                 any `Method` instance
+        J = CE + weight * KL(p(z|x) || N(0, I))                 `Rate`, the rate of the bottleneck
+        J = |z - z_own|^2 - |z - z_other|^2                     `Features`, of the nearest images
+        J = CE + sum_l CE(head_l(activation_l), y)              `Heads`, one for each layer
+
+    Towards a target, the objective of the target is descended.
+
+    Source: Tramer, Carlini, Brendel & Madry (2020), arXiv 2002.08347, for the principle; Xu, Perin
+    & Picek (2023), arXiv 2302.10896, Table 6, for the training loss; Sabour, Cao, Faghri & Fleet
+    (2016), arXiv 1511.05122, for features.
+
+    Deviations: whatever J is, success means misclassification, and of an image that is never fooled
+    the step with the largest margin is returned. The feature attack not only approaches an image of
+    another class but also leaves the nearest one of its own class, so that it has a targeted form.
+
+    An objective that returns a single number for the whole batch may depend on which images share
+    the batch, so images then stay until their restart ends. With one number per image, each image
+    leaves once it is fooled. Against a stochastic model every restart runs to its end, as in `PGD`.
 
     Args:
         eps: radius, in units of the [0, 1] image range.
         objective: `(model, x, y) -> [b]` or a scalar, such as a `Method`; or `"cross_entropy"` or
             `"rate"`.
         mode: `"mean"` takes the gradient through the posterior mean of every bottleneck, without
-            noise; success is judged on the model as it was given.
+            noise; success is still judged on the model as it was passed.
         steps: gradient steps of one restart.
         restarts: attempts at each image, the first from the image itself.
         step_size: length of a step; `None` for 2.5 * eps / steps.
@@ -146,6 +171,9 @@ class Adaptive(FixedEps):
         >>> attack(model, torch.rand(8, 4), torch.zeros(8, dtype=torch.long)).x_adv.shape
         torch.Size([8, 4])
     """
+
+    source: ClassVar[str] = "Tramer et al. 2020, arXiv 2002.08347"
+    randomness: ClassVar[str] = "random starts"
 
     eps: float = 8 / 255
     objective: str | Objective = "cross_entropy"
@@ -167,8 +195,19 @@ class Adaptive(FixedEps):
             raise unknown_name("objective", self.objective, OBJECTIVES)
         return OBJECTIVES[self.objective]
 
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance, for the tests of every attack."""
+        return cls(eps=0.1, steps=5, restarts=3)
+
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Climb from the images themselves, then from random starts where that did not fool."""
+        """Climb from the images themselves, then from random starts those not fooled yet.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: of the random starts.
+        """
         best = Best(x)
         step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         rows = torch.arange(len(x), device=x.device)
@@ -186,7 +225,7 @@ class Adaptive(FixedEps):
         return best.x
 
     def _look(self, query: Query, x_adv: Tensor, rows: Tensor) -> Look:
-        """Along the objective; fooled images leave if each has a value of its own."""
+        """The gradient of the objective; fooled images leave if it has a value for each image."""
         objective, labels = self._objective(), query.labels[rows]
         x = query.given(x_adv.detach(), rows).detach().requires_grad_()
         model = _hookable(query.model)
@@ -208,7 +247,7 @@ class Adaptive(FixedEps):
 
 
 class _Scripted(nn.Module):
-    """A TorchScript module behind one that takes hooks."""
+    """A module around a TorchScript one, which accepts no hooks."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -224,7 +263,7 @@ def _hookable(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def _watched(query: Query, model: nn.Module, x: Tensor) -> Iterator[list[Tensor]]:
-    """Count what an objective sends through the model, and keep the logits at `x` itself."""
+    """Count the images that an objective sends through the model; keep the logits at `x` itself."""
     seen: list[Tensor] = []
 
     def keep(module: nn.Module, args: tuple[Any, ...], result: object) -> None:
@@ -243,7 +282,7 @@ def _watched(query: Query, model: nn.Module, x: Tensor) -> Iterator[list[Tensor]
 def _latent(output: ModelOutput) -> Latent:
     if output.latent is None:
         raise InputError(
-            "this objective needs a model with a latent: use Bottleneck(encoder, decoder), or "
-            "tap(model, [...], latent='layer name') on a network of your own"
+            "this objective needs a model with a latent; use Bottleneck(encoder, decoder), or "
+            "tap(model, [...], latent='layer name') on another network"
         )
     return output.latent

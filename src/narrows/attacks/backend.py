@@ -1,17 +1,4 @@
-"""Other libraries' attacks, replayed and counted by our rules.
-
-    x_adv = clip(call(model, x, y), ball and box)
-
-The library sees a plain module that returns logits, averaged over `draws` of a stochastic model's
-noise. What passes through it is counted, images that leave the ball or [0, 1] are brought back with
-a warning that says how far they were out, and success is decided on what is returned, on fresh
-draws, as for our own attacks. Towards a target the library sees two classes, "the target" and "the
-best of the others", and is asked to leave the latter: so any untargeted attack becomes a targeted
-one, except those whose loss needs three classes.
-
-None of the libraries is a dependency. What some of them do to a process (reseed the generators of
-torch, NumPy and Python, drop the trace function that coverage tools need) ends with the call.
-"""
+"""Attacks of other libraries, whose results are counted and judged like those of this one."""
 
 from __future__ import annotations
 
@@ -23,32 +10,58 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from narrows.attacks import norms
 from narrows.attacks._base import Attack
-from narrows.attacks._entrance import check_eps
-from narrows.attacks._query import Query
+from narrows.attacks.entrance import check_eps
+from narrows.attacks.query import Query
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.types import Norm
 
-__all__ = ["Backend", "from_art", "from_autoattack", "from_foolbox", "from_torchattacks"]
+__all__ = [
+    "Backend",
+    "RandomStep",
+    "from_art",
+    "from_autoattack",
+    "from_foolbox",
+    "from_torchattacks",
+]
 
 Call = Callable[[nn.Module, Tensor, Tensor], Any]
-_NO_GRADIENT = ("requires grad", "require grad", "used in the graph")  # as autograd says it
-_ROUNDING = 1e-4  # how far out, as a share of the radius or the box, is not worth a word
+_NO_GRADIENT = ("requires grad", "require grad", "used in the graph")  # in autograd's messages
+_ROUNDING = 1e-4  # share of the radius or of [0, 1] by which rounding may leave it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backend(Attack):
-    """Any `(model, x, y) -> x_adv` as an attack.
+    """Any `(model, x, y) -> x_adv` as an attack, such as one of another library.
+
+        x_adv = clip(call(model, x, y))        into the ball and into [0, 1]
+
+    The call is given a plain module that returns logits, averaged over `draws` of a stochastic
+    model's noise. All passes through it are counted. Images that leave the ball or [0, 1] are
+    brought back, with a warning that says how far outside they were. As for any other attack,
+    success is decided on the returned images, on fresh draws.
+
+    Towards a target the call is given a model of two classes, "the best of the others" and "the
+    target", and is asked to leave the former. So any untargeted attack has a targeted form, except
+    one whose loss needs three classes.
+
+    None of the libraries is a dependency. Some of them change the state of the process: they reseed
+    the generators of torch, NumPy and Python, or remove the trace function that coverage tools
+    need. That state is restored after the call.
+
+    Source: the libraries, for which there are `from_torchattacks` (Kim (2020), arXiv 2010.01950),
+    `from_foolbox` (Rauber et al. (2017), arXiv 1707.04131), `from_art` (Nicolae et al. (2018),
+    arXiv 1807.01069) and `from_autoattack` (Croce & Hein (2020), arXiv 2003.01690).
 
     Args:
         call: the attack; `model` is a module in evaluation mode, `x: [b, ...]` holds images that it
-            classifies as `y: [b]`. It may return a tensor or a NumPy array of the shape of `x`.
+            classifies as `y: [b]`. It returns a tensor or a NumPy array of the shape of `x`.
         norm: `"linf"` or `"l2"`: how the perturbation is measured.
         eps: radius of the ball to which the images are brought back; `None` for no ball.
 
@@ -61,6 +74,9 @@ class Backend(Attack):
         tensor([True])
     """
 
+    source: ClassVar[str] = "the library that is called"
+    randomness: ClassVar[str] = "what the call draws"
+
     call: Call
     eps: float | None = None
 
@@ -71,8 +87,19 @@ class Backend(Attack):
         if self.eps is not None:
             check_eps(self.eps, self.norm)
 
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance, for the tests of every attack."""
+        return cls(call=RandomStep(0.15), eps=0.15)
+
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Hand the chunk over, and bring back what comes out of bounds."""
+        """Make the call, and bring back images that leave the ball or [0, 1].
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: of the seed that the call runs under.
+        """
         if not query.targeted:
             return self._bring_back(self._run(query, None, x, query.labels, generator), x)
         x_adv = x.clone()
@@ -90,11 +117,11 @@ class Backend(Attack):
             try:
                 result = self.call(_Seen(query, target, x.dtype), x.clone(), y.clone())
             except RuntimeError as error:
-                if not any(said in str(error) for said in _NO_GRADIENT):
+                if not any(part in str(error) for part in _NO_GRADIENT):
                     raise
                 raise InputError(
                     "the backend's attack needs a gradient that the model does not have "
-                    f"({str(error).splitlines()[0]}); take an attack without gradients (Square)"
+                    f"({str(error).splitlines()[0]}); use an attack without gradients (Square)"
                 ) from error
         x_adv = torch.as_tensor(result).detach().to(x)
         if x_adv.shape != x.shape or not torch.isfinite(x_adv).all():
@@ -121,11 +148,38 @@ class Backend(Attack):
         return (x + norms.project(x_adv - x, self.norm, self.eps)).clamp_(0, 1)
 
 
-class _Seen(nn.Module):
-    """The model as a library sees it: parameters and a device, logits out, every pass counted.
+@dataclass(frozen=True)
+class RandomStep:
+    """A call as another library could write it: a random start, then one step of FGSM.
 
-    Images of another precision are brought to that of the attacked ones: what goes by way of NumPy
-    comes back in double or in single, whatever it was.
+    Args:
+        eps: radius of the Linf ball.
+
+    Example:
+        >>> import torch
+        >>> attack = Backend(call=RandomStep(0.1), eps=0.1)
+        >>> x, y = torch.rand(8, 4), torch.zeros(8, dtype=torch.int64)
+        >>> attack(torch.nn.Linear(4, 3), x, y).x_adv.shape
+        torch.Size([8, 4])
+    """
+
+    eps: float
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Attack images `x: [b, ...]` of classes `y: [b]`."""
+        start = x + self.eps * (2 * torch.rand_like(x) - 1)
+        start = start.clamp(0, 1).requires_grad_()
+        loss = nn.functional.cross_entropy(model(start), y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, start)
+        x_adv = start.detach() + 1.25 * self.eps * gradient.sign()
+        return (x + (x_adv - x).clamp(-self.eps, self.eps)).clamp(0, 1)
+
+
+class _Seen(nn.Module):
+    """The model as a library sees it: a module that returns logits and counts every pass.
+
+    Images are converted to the precision of the attacked ones, because a library that uses NumPy
+    may pass float64 or float32 whatever it was given.
     """
 
     def __init__(self, query: Query, target: int | None, dtype: torch.dtype) -> None:
@@ -137,7 +191,7 @@ class _Seen(nn.Module):
         self.training = False
 
     def train(self, mode: bool = True) -> _Seen:
-        """Stay as it is: a library is to attack the model as it is used."""
+        """Stay in evaluation mode, so that the library attacks the model as it is used."""
         return self
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,7 +213,7 @@ class _Seen(nn.Module):
 
 @contextmanager
 def _isolated(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed every generator for a while; what the code inside does to the process ends with it."""
+    """Seed every generator inside a `with` block, and restore the state of the process after it."""
     numpy = sys.modules.get("numpy")
     before = random.getstate(), numpy and numpy.random.get_state(), sys.gettrace()
     try:
@@ -178,7 +232,7 @@ def _isolated(seed: int, device: torch.device) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Library:
-    """An attack of a library by its name; built for each chunk, since it holds the model."""
+    """An attack of a library by its name; it is built for each chunk, since it holds the model."""
 
     name: str
     eps: float | None = None
@@ -236,7 +290,7 @@ def _load(module: str, package: str | None = None) -> ModuleType:
     except ModuleNotFoundError as error:
         package = package or module
         raise ConfigError(
-            f"this attack runs in {package}, which needs {error.name}: pip install {package}"
+            f"this attack is one of {package}, which needs {error.name}; pip install {package}"
         ) from error
 
 
@@ -248,8 +302,8 @@ def from_torchattacks(
     Args:
         name: of the class in torchattacks.
         norm: in which the perturbation is measured.
-        eps: radius, handed on where it is given.
-        options: what else its constructor takes.
+        eps: radius, which is passed to the attack unless it is `None`.
+        options: further arguments of its constructor.
 
     Raises:
         ConfigError: when it runs, if torchattacks is not installed or has no such attack.
@@ -262,7 +316,14 @@ def from_foolbox(
 ) -> Backend:
     """An attack of foolbox: `from_foolbox("LinfPGD", eps=8 / 255, steps=40)`.
 
-    `eps=None` is for its attacks on the smallest perturbation. Otherwise as `from_torchattacks`.
+    Args:
+        name: of the class in foolbox.attacks.
+        norm: in which the perturbation is measured.
+        eps: radius; `None` for an attack that searches for the smallest perturbation.
+        options: further arguments of its constructor.
+
+    Raises:
+        ConfigError: when it runs, if foolbox is not installed or has no such attack.
     """
     return Backend(call=_Foolbox(name, eps, options), norm=norm, eps=eps)
 
@@ -272,7 +333,14 @@ def from_art(
 ) -> Backend:
     """An attack of the Adversarial Robustness Toolbox: `from_art("SquareAttack", eps=8 / 255)`.
 
-    Otherwise as `from_torchattacks`.
+    Args:
+        name: of the class in art.attacks.evasion.
+        norm: in which the perturbation is measured.
+        eps: radius, which is passed to the attack unless it is `None`.
+        options: further arguments of its constructor.
+
+    Raises:
+        ConfigError: when it runs, if the toolbox is not installed or has no such attack.
     """
     return Backend(call=_Art(name, eps, options), norm=norm, eps=eps)
 
@@ -280,8 +348,15 @@ def from_art(
 def from_autoattack(*, eps: float, norm: Norm = "linf", **options: Any) -> Backend:
     """The original AutoAttack, package pyautoattack: `from_autoattack(eps=8 / 255)`.
 
-    `version="standard"` and the other options are its own. Its losses need three classes or four,
-    so it has no targeted form here. Raises as `from_torchattacks` does.
+    Its losses need three classes or four, so it has no targeted form here.
+
+    Args:
+        eps: radius.
+        norm: in which the perturbation is measured.
+        options: further arguments of its constructor, such as `version="standard"`.
+
+    Raises:
+        ConfigError: when it runs, if pyautoattack is not installed.
     """
     order = {"norm": {"linf": "Linf", "l2": "L2"}.get(norm, norm)}
     return Backend(call=_AutoAttack("AutoAttack", eps, {**order, **options}), norm=norm, eps=eps)

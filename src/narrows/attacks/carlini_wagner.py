@@ -1,22 +1,4 @@
-"""Carlini-Wagner L2: the smallest perturbation plus c times what is missing to the boundary.
-
-    min_w |x_adv - x|_2^2 + c max(Z_y - max_{k != y} Z_k + confidence, 0)      untargeted
-    min_w |x_adv - x|_2^2 + c max(max_{k != t} Z_k - Z_t + confidence, 0)      towards t
-    x_adv = (tanh w + 1) / 2
-
-Source: Carlini & Wagner (2017), arXiv 1608.04644, section VI.A. Adam descends w, so that the box
-needs no clip; c is searched for each image: ten times as large until the attack succeeds, halfway
-between the largest that failed and the smallest that succeeded afterwards.
-
-Deviations: the start is atanh(.999999 (2x - 1)), as in the authors' code, since a pixel of exactly
-0 or 1 would never move. By default the first c of an image is the one at which the perturbation is
-optimal if the model is linear, 2 gap / |grad gap|^2, so that no search is spent on finding its
-order of magnitude. Later searches start from the nearest image so far, or where the last one ended.
-Every image aborts on its own. All searches but the last take steps five times as long and abort
-early, because a pixel of 0 has six units of w to go before it shows: 5 searches of 200 steps then
-ended nearer on MNIST in a third of the passes. The nearest success is moved along its line to the
-image by a secant (`_nearest.py`).
-"""
+"""Carlini-Wagner L2: minimise the perturbation plus c times what is missing to the boundary."""
 
 from __future__ import annotations
 
@@ -29,36 +11,55 @@ from torch import Tensor
 
 from narrows.attacks._base import Limits, MinimalNorm
 from narrows.attacks._nearest import Nearest
-from narrows.attacks._query import Query
 from narrows.attacks.losses import AttackLoss, margin
 from narrows.attacks.norms import dual_size, per_image
+from narrows.attacks.query import Query
 from narrows.errors import ConfigError
 from narrows.types import Norm
 
 __all__ = ["CarliniWagner"]
 
 _INSIDE = 0.999999
-_CHECKS = 20  # looks in a search at whether the loss still falls
+_CHECKS = 20  # times in a search that the fall of the loss is tested
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's
 
 
 @dataclass(frozen=True, kw_only=True)
 class CarliniWagner(MinimalNorm):
-    """Carlini-Wagner L2, targeted where a target is given.
+    """Minimise the L2 perturbation plus c times what is missing to the boundary.
 
-    Its images sit just past the boundary, or `confidence` behind it in the logits. Against a
+        min_w |x_adv - x|_2^2 + c max(Z_y - max_{k != y} Z_k + confidence, 0)      untargeted
+        min_w |x_adv - x|_2^2 + c max(max_{k != t} Z_k - Z_t + confidence, 0)      towards t
+        x_adv = (tanh w + 1) / 2
+
+    Adam descends w, so that [0, 1] needs no clip. c is searched for each image: it is ten times as
+    large until the attack succeeds, and then halfway between the largest that failed and the
+    smallest that succeeded.
+
+    Source: Carlini & Wagner (2017), arXiv 1608.04644, section VI.A.
+
+    Deviations: the start is atanh(.999999 (2x - 1)), as in the authors' code, since a pixel of
+    exactly 0 or 1 would never move. By default the first c of an image is 2 gap / |grad gap|^2, at
+    which the perturbation is optimal if the model is linear, so that no search is spent on finding
+    the order of magnitude. Later searches start from the nearest success so far, or where the last
+    one ended. Each image aborts separately. All searches but the last take steps five times as long
+    and abort early, because a pixel of 0 has to change w by six before it shows: in this way 5
+    searches of 200 steps ended nearer on MNIST in a third of the passes. The nearest success is
+    moved along its line to the image by a secant.
+
+    Images end just past the boundary, or with a lead of `confidence` in the logits. Against a
     stochastic model every step is judged by the attack's own draws (raise `draws`), and the last
     success is moved outwards until fresh draws confirm it.
 
     Args:
         steps: of Adam, in each search.
-        searches: values of c tried; 1 is the form with c fixed.
+        searches: values of c that are tried; 1 is the form with c fixed.
         confidence: lead in the logits that counts as success.
-        initial_c: the first c, or `None` for each image's own from the model's linearisation.
+        initial_c: the first c; `None` for one from the linearisation of the model at each image.
         learning_rate: of Adam, in units of w.
         approach_rate: the same in all searches but the last.
-        least_fall: an image's search ends where a twentieth of the steps lowered its loss by less
-            than this share; 0 for never.
+        least_fall: the search of an image ends where a twentieth of the steps lowered its loss by
+            less than this share; 0 for never.
         approach_fall: the same in all searches but the last.
 
     Example:
@@ -69,6 +70,10 @@ class CarliniWagner(MinimalNorm):
         >>> CarliniWagner(steps=200, searches=3)(model, x, y).distance  # the boundary is .1414 away
         tensor([0.1414])
     """
+
+    source: ClassVar[str] = "Carlini & Wagner 2017, arXiv 1608.04644"
+    randomness: ClassVar[str] = "none"
+    supported_norms: ClassVar[tuple[Norm, ...]] = ("l2",)
 
     norm: Norm = "l2"
     steps: int = 1000
@@ -91,8 +96,6 @@ class CarliniWagner(MinimalNorm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.norm != "l2":
-            raise ConfigError(f"CarliniWagner is an L2 attack, got norm {self.norm!r}")
         for name in ("least_fall", "approach_fall"):
             if getattr(self, name) >= 1:
                 raise ConfigError(f"{name} must be less than 1, got {getattr(self, name)}")
@@ -101,24 +104,37 @@ class CarliniWagner(MinimalNorm):
     def published(cls, **options: Any) -> Self:
         """Settings of the authors' code, which VIB's authors used unchanged (footnote 7).
 
-        Alemi et al. (2017), arXiv 1612.00410, section 4.2.3; with `draws=12` the attack averages as
-        many draws as they did. 9 searches of 10,000 steps from c = .001: hours on real networks.
+        They are 9 searches of 10,000 steps from c = .001, which take hours on real networks.
+
+        Source: Alemi et al. (2017), arXiv 1612.00410, section 4.2.3; with `draws=12` the attack
+        averages as many draws as theirs.
         """
         settings = {"steps": 10_000, "searches": 9, "initial_c": 1e-3, "approach_rate": 0.01}
         return cls(**{**settings, "least_fall": 1e-4, "approach_fall": 1e-4, **options})
 
     @classmethod
     def fixed_c(cls, c: float = 1.0, steps: int = 200, **options: Any) -> Self:
-        """One c and no search, as IB-RAR reports it (200 steps; the c is its library's default).
+        """One c and no search, as IB-RAR reports it (200 steps; c is the default of its library).
 
-        It stops short of what a search finds: a c too small never reaches the boundary, one too
-        large overshoots it. Not a test of robustness.
+        This is not a test of robustness: a c that is too small never reaches the boundary, and one
+        that is too large goes far past it.
         """
         settings = {"steps": steps, "searches": 1, "initial_c": c, "approach_rate": 0.01}
         return cls(**{**settings, "least_fall": 0.0, **options})
 
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance, for the tests of every attack."""
+        return cls(steps=30, searches=2)
+
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Search c from one descent to the next; an image never fooled comes back as it was."""
+        """Search c from one descent to the next; an image never fooled comes back unchanged.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: not used.
+        """
         nearest = Nearest(x, "l2", latest=query.stochastic)
         rows = torch.arange(len(x), device=x.device)
         c = self._first_c(query, x, rows)
@@ -131,9 +147,9 @@ class CarliniWagner(MinimalNorm):
             low = low.maximum(c.where(~succeeded, 0))
             c = torch.where(torch.isinf(high), 10 * c, (low + high) / 2)
             if search < self.searches - 1:
-                found = per_image(torch.isfinite(nearest.distance), x)
-                w = torch.where(found, _to_tanh(nearest.x), w)
-        # What leads by the confidence is not taken back to the boundary, but it is confirmed.
+                successful = per_image(torch.isfinite(nearest.distance), x)
+                w = torch.where(successful, _to_tanh(nearest.x), w)
+        # Moving a success back to the boundary would lose its confidence.
         if self.confidence and not query.stochastic:
             return nearest.x
         return nearest.finish(query)
@@ -149,7 +165,7 @@ class CarliniWagner(MinimalNorm):
     def _descend(
         self, query: Query, nearest: Nearest, w: Tensor, c: Tensor, fine: bool
     ) -> tuple[Tensor, Tensor]:
-        """One search: where it ended, `[n, ...]`, and where it succeeded, `[n]` bool."""
+        """One search: w at its end, `[n, ...]`, and whether it succeeded, `[n]` bool."""
         rows = torch.arange(len(w), device=w.device)
         end, succeeded = w.clone(), torch.zeros_like(rows, dtype=torch.bool)
         first, second = torch.zeros_like(w), torch.zeros_like(w)

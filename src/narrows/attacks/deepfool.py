@@ -1,34 +1,18 @@
-"""DeepFool: step to the nearest boundary of the model's linearisation until the class changes.
-
-    l     = argmin_k |f_k - f_y| / ||grad f_k - grad f_y||_dual
-    delta <- delta + |f_l - f_y| / ||w_l||_2^2 * w_l          (L2, w_l = grad f_l - grad f_y)
-    delta <- delta + |f_l - f_y| / ||w_l||_1 * sign(w_l)      (Linf)
-    x_adv = clip(x + (1 + overshoot) * delta)
-
-Source: Moosavi-Dezfooli, Fawzi & Frossard (2016), arXiv 1511.04599, Algorithm 2; Linf by the form
-for general norms that follows it.
-
-Deviations: as in the authors' code the model is looked at in the overshot point, and a step has a
-least length (1e-4), without which an image on a boundary would not move. What the clip cuts off is
-taken out of `delta` too, so that later steps need not undo it. A class is passed over in a step if
-its boundary would not be the nearest even with a gradient five times as long as when last looked
-at; that left every image unchanged where it was measured, at a third of the cost. Towards a target
-only the target's boundary counts.
-"""
+"""DeepFool: step to the nearest linearised boundary until the class changes."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from narrows.attacks._base import Limits, MinimalNorm
-from narrows.attacks._boundary import nearest_boundary, rivals_of
-from narrows.attacks._query import Query
+from narrows.attacks._boundary import BoundarySearch
 from narrows.attacks.norms import per_image, steepest
+from narrows.attacks.query import Query
 from narrows.types import Norm
 
 __all__ = ["DeepFool"]
@@ -40,14 +24,29 @@ _GROWTH = 5
 
 @dataclass(frozen=True, kw_only=True)
 class DeepFool(MinimalNorm):
-    """DeepFool, batched, with an image leaving at the step that fools the model.
+    """Step to the nearest boundary of the model's linearisation until the class changes.
 
-    Its images sit just past the boundary, where a stochastic model is undecided: raise `overshoot`
-    if fresh draws are to confirm them.
+        l     = argmin_k |f_k - f_y| / |grad f_k - grad f_y|_dual
+        delta <- delta + |f_l - f_y| / |w_l|_2^2 * w_l            (L2, w_l = grad f_l - grad f_y)
+        delta <- delta + |f_l - f_y| / |w_l|_1 * sign(w_l)        (Linf)
+        x_adv = clip(x + (1 + overshoot) * delta)
+
+    Source: Moosavi-Dezfooli, Fawzi & Frossard (2016), arXiv 1511.04599, Algorithm 2; the Linf form
+    is that for general norms, which follows it.
+
+    Deviations: as in the authors' code the model is linearised at the overshot point, and a step
+    has a least length of 1e-4, without which an image on a boundary would not move. What the clip
+    cuts off is removed from `delta` too, so that later steps need not undo it. A class is skipped
+    in a step if its boundary would not be the nearest even with a gradient five times as long as
+    when it was last computed; this changed no image where it was measured, at a third of the cost.
+    Towards a target only the boundary of the target counts.
+
+    An image leaves at the step that fools the model, just past the boundary. There a stochastic
+    model is undecided: raise `overshoot` for images that fresh draws confirm.
 
     Args:
         norm: `"l2"` or `"linf"`.
-        steps: linearisations of an image before it is given up.
+        steps: linearisations of an image before the attack gives up.
         overshoot: share by which the accumulated perturbation is enlarged to cross the boundary.
 
     Example:
@@ -59,44 +58,47 @@ class DeepFool(MinimalNorm):
         tensor([0.1442])
     """
 
+    source: ClassVar[str] = "Moosavi-Dezfooli et al. 2016, arXiv 1511.04599"
+    randomness: ClassVar[str] = "none"
+
     norm: Norm = "l2"
     steps: int = 50
     overshoot: float = 0.02
 
     limits: ClassVar[Limits] = {"overshoot": {"low": 0}}
 
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance, for the tests of every attack."""
+        return cls(steps=10)
+
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Step until fooled; an image that never is comes back at its last step."""
+        """Step until fooled; an image that never is comes back at its last step.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: not used.
+        """
         x_adv, delta = x.clone(), torch.zeros_like(x)
         rows = torch.arange(len(x), device=x.device)
-        slopes: Tensor | None = None
+        search = BoundarySearch(query, self.norm, _GROWTH)
         for _ in range(self.steps):
             verdict = query.verdict(x_adv[rows], rows)
             left = (~verdict.fooled).nonzero().squeeze(1)
             if not len(left):
                 break
-            rows, logits = rows[left], verdict.logits[left]
-            slopes = torch.full_like(logits, math.inf) if slopes is None else slopes[left]
+            rows, delta = rows[left], delta[left]
+            search.keep(left)
+            boundary = search.nearest(x_adv[rows], rows, verdict.logits[left])
+            length = boundary.distance.clamp_min(self._least_step(query, x)).nan_to_num(posinf=0)
+            delta = delta + per_image(length, delta) * steepest(boundary.normal, self.norm)
             origin = x[rows]
-            delta = delta[left] + self._step(query, x_adv[rows], rows, logits, slopes)
             delta = (origin + delta).clamp_(0, 1) - origin
             x_adv[rows] = (origin + (1 + self.overshoot) * delta).clamp_(0, 1)
         return x_adv
 
-    def _step(
-        self, query: Query, x: Tensor, rows: Tensor, logits: Tensor, slopes: Tensor
-    ) -> Tensor:
-        """Shortest step to a boundary of the linearisation at `x: [b, ...]`; zero without any.
-
-        `slopes: [b, C]` holds the dual size of each class's gradient when it was last looked at,
-        inf before, and is brought up to date.
-        """
-        held, rivals, guess = rivals_of(query, rows, logits, slopes)
-        nearest, _, normal = nearest_boundary(
-            *(query, x, rows, held, rivals, guess, slopes), norm=self.norm, growth=_GROWTH
-        )
-        # In half precision a step of 1e-4 may be no step: the least one shows in a pixel of 1.
+    def _least_step(self, query: Query, x: Tensor) -> float:
+        """The least length of a step, which half precision must be able to tell from 0."""
         pixels = 1 if self.norm == "linf" else math.sqrt(x[0].numel())
-        least = max(_LEAST_STEP, pixels * query.grain)
-        length = nearest.clamp_min(least).nan_to_num(posinf=0)
-        return per_image(length, x) * steepest(normal, self.norm)
+        return max(_LEAST_STEP, pixels * query.grain)

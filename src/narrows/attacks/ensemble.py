@@ -1,13 +1,4 @@
-"""Several attacks one after another, each on the images that are still standing.
-
-`standard` is AutoAttack: Croce & Hein (2020), arXiv 2003.01690, section 6: APGD on the
-cross-entropy, APGD and FAB each towards 9 targets, Square with 5,000 queries.
-`reevaluation` is that of Korshunova et al. (2021), arXiv 2107.05712: APGD on the cross-entropy and
-on DLR, 5 restarts of 100 steps each, and MultiTargeted, 10 restarts of 200.
-
-Deviation: with fewer than 10 classes there are fewer targets, and with fewer than the DLR losses
-need (3, targeted 4) they are the margin; the log says so.
-"""
+"""Ensembles of attacks: each attacks the images that no earlier one has fooled."""
 
 from __future__ import annotations
 
@@ -20,9 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from narrows.attacks._base import Attack
-from narrows.attacks._entrance import check_case
 from narrows.attacks._judge import confirmed
 from narrows.attacks.apgd import APGD
+from narrows.attacks.entrance import check_case
 from narrows.attacks.fab import FAB
 from narrows.attacks.ledger import Ledger
 from narrows.attacks.multi_targeted import MultiTargeted
@@ -34,16 +25,24 @@ from narrows.types import AttackResult, Norm
 __all__ = ["Ensemble", "Progress", "reevaluation", "standard"]
 
 Progress = Callable[[str, int, int], None]
-"""Told the name of each attack, how many are done, and of how many, before each and at the end."""
+"""Called before each attack and at the end with its name, the number done, and the total."""
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The worst of several attacks, itself called like one.
+    """The worst case over several attacks, itself called like an attack.
+
+        an image is robust  =  every attack fails on it
+
+    Each attack is run only on the images that no earlier one has fooled. `run` returns the `Ledger`
+    with the worst attempt at each image; a call returns that as one `AttackResult`.
+
+    Source: Croce & Hein (2020), arXiv 2003.01690, section 6. `standard` and `reevaluation` are the
+    ensembles of papers.
 
     Args:
-        attacks: `(name, attack)` in the order of their turns, cheap ones first. All measure in one
-            norm.
+        attacks: `(name, attack)` in the order in which they run, cheap ones first. All measure in
+            one norm.
 
     Example:
         >>> import torch
@@ -64,18 +63,20 @@ class Ensemble:
         if len(set(names)) < len(names):
             raise ConfigError(f"the attacks of an ensemble need different names, got {names}")
         if len(norms := {attack.norm for _, attack in self.attacks}) > 1:
-            raise ConfigError(f"attacks of one ensemble measure in one norm, got {sorted(norms)}")
+            raise ConfigError(
+                f"the attacks of an ensemble must measure in the same norm, got {sorted(norms)}"
+            )
 
     @property
     def norm(self) -> Norm:
-        """In which all of them measure."""
+        """The norm that all attacks measure in."""
         return self.attacks[0][1].norm
 
     @property
     def eps(self) -> float | None:
-        """Radius of the verdicts: the largest of the attacks' radii; `None` if none has one.
+        """Radius within which a success counts: the largest of the attacks; `None` if none has one.
 
-        An attack without a radius, beside others that have one, counts where it stays within.
+        It also applies to the successes of attacks that have no radius.
         """
         radii = [getattr(attack, "eps", None) for _, attack in self.attacks]
         return max((eps for eps in radii if eps is not None), default=None)
@@ -91,7 +92,17 @@ class Ensemble:
         path: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
-        """Attack `model` at images `x` of classes `y`; see `run` for the ledger itself."""
+        """Attack `model` at images `x` of classes `y`; see `run` for the ledger itself.
+
+        Args:
+            model: as in `run`, like the other arguments.
+            x: `[n, ...]` floating point images in [0, 1].
+            y: `[n]` integer labels.
+            target: `[n]` classes to reach; success then means just that.
+            ledger: to continue.
+            path: of the ledger's file.
+            progress: called before each attack.
+        """
         return self.run(model, x, y, target, ledger=ledger, path=path, progress=progress).result()
 
     def run(
@@ -107,24 +118,24 @@ class Ensemble:
     ) -> Ledger:
         """Fill a ledger; an attack that is in it already is not run again.
 
-        A success against a stochastic model counts if fresh draws, ten times as many as it was
-        judged on, confirm it: the worst of several attacks is otherwise a matter of luck.
+        A success against a stochastic model counts only if ten times as many fresh draws as it was
+        judged on confirm it, because the worst of several attacks may be a matter of luck.
 
         Args:
             model: returns logits or a `ModelOutput`; normalises its own input.
             x: `[n, ...]` floating point images in [0, 1].
             y: `[n]` integer labels.
-            target: `[n]` classes the images shall be taken for; success means just that.
-            ledger: to go on with, as it is changed; a new one otherwise.
-            path: of a file that is gone on with if it exists, and written after each attack.
-            progress: told of each attack.
+            target: `[n]` classes to reach; success then means just that.
+            ledger: to continue, which changes it; `None` for a new one.
+            path: of a file, which is continued if it exists, and written after each attack.
+            progress: called before each attack.
 
         Returns:
-            The ledger, whose verdicts are those within this ensemble's radius; what it holds from
-            other radii counts only as far as it lies within.
+            The ledger with the verdicts within this ensemble's radius. Attempts that it holds from
+            larger radii count only if they lie within it.
 
         Raises:
-            InputError: for images or labels that mean nothing, or a ledger that belongs to others.
+            InputError: for images or labels that do not fit, or a ledger that belongs to others.
             CheckpointError: for a damaged file.
         """
         file = None if path is None else check_path(path)
@@ -163,7 +174,7 @@ class Ensemble:
         y: Tensor,
         target: Tensor | None,
     ) -> Ledger:
-        """The one to go on with, if it belongs to model, images and labels, or a new one."""
+        """The ledger to continue, if it belongs to the model and the images, or a new one."""
         if ledger is not None:
             ledger.require(model, x, y, target, "the ledger that was passed")
             return ledger
@@ -173,7 +184,25 @@ class Ensemble:
 
 
 def standard(norm: Norm = "linf", *, eps: float, seed: int = 0, **settings: Any) -> Ensemble:
-    """AutoAttack's standard ensemble; `settings` (`draws`, `chunk`, ...) are those of every attack.
+    """AutoAttack's standard ensemble of four attacks.
+
+        APGD on the cross-entropy -> APGD towards 9 targets -> FAB towards 9 targets -> Square
+
+    APGD and FAB take 100 steps of one restart, Square 5,000 queries.
+
+    Source: Croce & Hein (2020), arXiv 2003.01690, section 6.
+
+    Deviations: with fewer than 10 classes there are fewer targets. With fewer than 4 the targeted
+    DLR loss is the margin, which is logged as a warning.
+
+    Args:
+        norm: `"linf"` or `"l2"`.
+        eps: radius, in units of the [0, 1] image range.
+        seed: of every attack.
+        settings: further settings that every attack has: `draws`, `chunk`, ....
+
+    Raises:
+        ConfigError: for a setting out of its range.
 
     Example:
         >>> import torch
@@ -192,7 +221,30 @@ def standard(norm: Norm = "linf", *, eps: float, seed: int = 0, **settings: Any)
 
 
 def reevaluation(norm: Norm = "linf", *, eps: float, seed: int = 0, **settings: Any) -> Ensemble:
-    """The ensemble of the re-evaluation of IB methods; `settings` are those of every attack."""
+    """The ensemble of the re-evaluation of information-bottleneck methods.
+
+        APGD on the cross-entropy -> APGD on DLR -> MultiTargeted
+
+    APGD takes 5 restarts of 100 steps with each loss, MultiTargeted 10 restarts of 200 steps.
+
+    Source: Korshunova et al. (2021), arXiv 2107.05712.
+
+    Deviations: with fewer than 3 classes the DLR loss is the margin, which is logged as a warning.
+
+    Args:
+        norm: `"linf"` or `"l2"`.
+        eps: radius, in units of the [0, 1] image range.
+        seed: of every attack.
+        settings: further settings that every attack has: `draws`, `chunk`, ....
+
+    Raises:
+        ConfigError: for a setting out of its range.
+
+    Example:
+        >>> import torch
+        >>> model, x, y = torch.nn.Linear(4, 5), torch.rand(8, 4), torch.zeros(8, dtype=torch.int64)
+        >>> result = reevaluation(eps=0.1)(model, x, y)
+    """
     shared: dict[str, Any] = {"norm": norm, "eps": eps, "seed": seed, **settings}
     return Ensemble(
         (

@@ -1,61 +1,61 @@
-"""FAB, the fast adaptive boundary attack: project onto the linearised boundary, near the image.
-
-    d(u)  = proj(u; {v: lead + <w, v - x_adv> = 0} in [0, 1])
-    alpha = min(|d(x_adv) - x_adv| / (|d(x_adv) - x_adv| + |d(x) - x|), alpha_max)
-    x_adv <- clip((1 - alpha) (x_adv + eta (d(x_adv) - x_adv)) + alpha (x + eta (d(x) - x)))
-    x_adv <- x + beta (x_adv - x)   where that fooled the model
-
-Source: Croce & Hein (2020), arXiv 1907.02044, Algorithm 1, eq. 7 to 10; the targeted form is that
-of Croce & Hein (2020), arXiv 2003.01690. `w` is the gradient of the lead of the rival class whose
-boundary is nearest. The projection is exact: with norm Linf all pixels move alike, with L2 each in
-proportion to its |w|, until the box stops it.
-
-Deviations: the breakpoints of the projection are passed by Newton's method instead of sorted, which
-ends at the same point after a few sums. A class is passed over in a step if its boundary would not
-be the nearest even with a gradient twice as long as when last looked at. Random starts fill the
-ball of half the radius instead of its surface. Towards a single class the linearisation is that at
-the point where the last step ended, also where the perturbation was then made smaller: one look a
-step instead of two, which ended half a per cent nearer on MNIST. The final search is a secant along
-the line to the image (`_nearest.py`).
-
-With `eps`, an attempt whose nearest success after 20 steps is farther than 1.5 eps ends there: on
-MNIST networks that loses no image and spares half of the passes (`benchmarks/giving_up.py`).
-"""
+"""Fast adaptive boundary attack (FAB): project onto the linearised boundary, near the image."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from narrows.attacks._base import Limits, MinimalNorm
-from narrows.attacks._boundary import nearest_boundary, rivals_of
-from narrows.attacks._entrance import check_eps
+from narrows.attacks._boundary import BoundarySearch
 from narrows.attacks._nearest import Nearest
-from narrows.attacks._query import Query
+from narrows.attacks.entrance import check_eps
 from narrows.attacks.losses import aimed, lead, margin
 from narrows.attacks.norms import dual_size, per_image, project, random_start, size
+from narrows.attacks.query import Query
 from narrows.types import Norm
 
 __all__ = ["FAB", "to_plane"]
 
-_GROWTH = 2
-_LEAST = 1e-6  # the plane lies this far past the boundary, or an image on it would not move
-_SOON, _FAR = 20, 1.5  # steps after which a boundary so many eps away is given up
-_UNKNOWN = 0.1  # radius of a random start, as a share of the box, while nothing has been found
+_GROWTH = 2  # by which a gradient may have grown since it was last computed
+_LEAST = 1e-6  # distance of the plane past the boundary, so that an image on it moves too
+_PATIENCE, _FAR = 20, 1.5  # an attempt ends if its boundary is so many eps away after so many steps
+_UNKNOWN = 0.1  # radius of a random start without a success yet, as a share of [0, 1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FAB(MinimalNorm):
-    """Fast adaptive boundary attack; towards a target only the target's boundary counts.
+    """Project onto the linearised boundary and stay near the image, for the smallest perturbation.
 
-    With `eps` it is a test at that radius, as in the standard ensemble: an image that is fooled
-    within it is done and leaves, `success` is only what lies within it, and no returned image is
-    farther. Against a stochastic model nothing leaves early; the perturbation is then enlarged
-    until fresh draws confirm it, or to the whole of `eps`.
+        d(u)  = proj(u; {v: lead + <w, v - x_adv> = 0} in [0, 1])
+        alpha = min(|d(x_adv) - x_adv| / (|d(x_adv) - x_adv| + |d(x) - x|), alpha_max)
+        x_adv <- clip((1 - alpha) (x_adv + eta (d(x_adv) - x_adv)) + alpha (x + eta (d(x) - x)))
+        x_adv <- x + beta (x_adv - x)   where that fooled the model
+
+    `w` is the gradient of the lead of the rival class whose boundary is nearest. The projection is
+    exact: with Linf all pixels move alike, with L2 each in proportion to its |w|, until [0, 1]
+    stops it. Towards a target only the boundary of the target counts.
+
+    Source: Croce & Hein (2020), arXiv 1907.02044, Algorithm 1, eq. 7 to 10; `targets` is from Croce
+    & Hein (2020), arXiv 2003.01690.
+
+    Deviations: the projection is found by Newton's method instead of by sorting its breakpoints; it
+    ends at the same point after a few sums. A class is skipped in a step if its boundary would not
+    be the nearest even with a gradient twice as long as when it was last computed. Random starts
+    fill the ball of half the radius instead of its surface. Towards a single class the
+    linearisation is that at the end of the last step, even where the perturbation was then made
+    smaller: this takes one pass for each step instead of two, and ended half a per cent nearer on
+    MNIST. The final search is a secant along the line to the image.
+
+    With `eps` the attack is a test at that radius, as in the standard ensemble: an image leaves as
+    soon as it is fooled within `eps`, only that is `success`, and no returned image is farther. An
+    attempt also ends if its nearest success after 20 steps is farther than 1.5 eps: on MNIST
+    networks no image was lost by this, and runs towards targets took .50 to .63 of the passes
+    (`benchmarks/giving_up.py`). Against a stochastic model nothing leaves early; the perturbation
+    is then enlarged until fresh draws confirm it, or to the whole of `eps`.
 
     Args:
         norm: `"linf"` or `"l2"`.
@@ -65,8 +65,8 @@ class FAB(MinimalNorm):
         targets: `None` to head for the nearest of all boundaries; a number to head for those of
             that many most likely other classes, one after another.
         alpha_max: greatest weight of the step that starts at the image.
-        eta: extrapolation past the boundary.
-        beta: what is kept of the perturbation after a success.
+        eta: factor by which a step goes past the boundary.
+        beta: share of the perturbation that is kept after a success.
 
     Example:
         >>> import torch
@@ -76,6 +76,9 @@ class FAB(MinimalNorm):
         >>> FAB(norm="linf", steps=10, restarts=1)(model, x, y).distance  # exactly .1
         tensor([0.1000])
     """
+
+    source: ClassVar[str] = "Croce & Hein 2020, arXiv 1907.02044"
+    randomness: ClassVar[str] = "random starts"
 
     eps: float | None = None
     steps: int = 100
@@ -96,10 +99,20 @@ class FAB(MinimalNorm):
         if self.eps is not None:
             check_eps(self.eps, self.norm)
 
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance, for the tests of every attack."""
+        return cls(steps=5, restarts=2)
+
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Search from the images towards the likeliest class, then from elsewhere and to others.
+        """Search from the images towards the likeliest class, then from other starts and classes.
 
         As many attempts as fit a chunk run side by side, for the images that are left.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: of the random starts.
         """
         nearest = Nearest(x, self.norm, latest=query.stochastic)
         home = query.logits(x)
@@ -119,7 +132,7 @@ class FAB(MinimalNorm):
         return self._inside(query, nearest, torch.arange(len(x), device=x.device), self.eps)
 
     def _ranks(self, query: Query, home: Tensor) -> list[int]:
-        """Which other classes to head for, 1 the likeliest; 0 stands for whichever is nearest."""
+        """Which other classes to head for, 1 being the likeliest; 0 stands for the nearest one."""
         if self.targets is None or query.targeted:
             return [0]
         return list(range(1, min(self.targets, home.shape[1] - 1) + 1))
@@ -136,7 +149,7 @@ class FAB(MinimalNorm):
         return (origin + per_image(radius, origin) * unit).clamp_(0, 1)
 
     def _done(self, query: Query, nearest: Nearest, rows: Tensor) -> Tensor:
-        """Which of `rows` need no further attempt: none, unless there is an eps to be within."""
+        """Which of `rows` need no further attempt: those fooled within `eps`, if there is one."""
         if self.eps is None:
             return torch.zeros_like(rows, dtype=torch.bool)
         if query.stochastic:
@@ -144,7 +157,7 @@ class FAB(MinimalNorm):
         return nearest.distance[rows] <= self.eps
 
     def _inside(self, query: Query, nearest: Nearest, rows: Tensor, eps: float) -> Tensor:
-        """The nearest images, brought into the ball; to its surface if the model is stochastic."""
+        """The nearest successes inside the ball; on its surface if the model is stochastic."""
         origin = nearest.origin[rows]
         delta = nearest.x[rows] - origin
         if query.stochastic:
@@ -174,7 +187,7 @@ class FAB(MinimalNorm):
     def _head_for(
         self, query: Query, nearest: Nearest, rows: Tensor, x_adv: Tensor, goal: Tensor | None
     ) -> None:
-        """Towards classes `goal: [b]`, or the caller's: one look a step, linear from there on."""
+        """Towards classes `goal: [b]`, or the caller's targets: one gradient for each step."""
         loss = margin if goal is None else lead
         reached = x_adv.new_full((len(rows),), math.inf)
         for step in range(self.steps):
@@ -196,24 +209,22 @@ class FAB(MinimalNorm):
     ) -> None:
         """Towards whichever boundary is nearest in each step."""
         logits = query.logits(x_adv, rows)
-        slopes = torch.full_like(logits, math.inf)
+        search = BoundarySearch(query, self.norm, _GROWTH)
         reached = x_adv.new_full((len(rows),), math.inf)
         for step in range(self.steps):
-            held, rivals, guess = rivals_of(query, rows, logits, slopes)
-            _, value, normal = nearest_boundary(
-                *(query, x_adv, rows, held, rivals, guess, slopes), norm=self.norm, growth=_GROWTH
-            )
-            x_adv = self._step(nearest.origin[rows], x_adv, value, normal)
+            boundary = search.nearest(x_adv, rows, logits)
+            x_adv = self._step(nearest.origin[rows], x_adv, boundary.lead, boundary.normal)
             logits = query.logits(x_adv, rows)
             x_adv, kept = self._take(query, nearest, rows, x_adv, logits, reached)
-            # A guess at the logits there, good enough to rank the boundaries by.
+            # An estimate of the logits there, which is only used to rank the boundaries.
             logits = home[rows] + kept.unsqueeze(1) * (logits - home[rows])
             left = self._left(query, nearest, rows, reached, step)
             if not len(left):
                 return
             if len(left) < len(rows):
-                going = (rows, x_adv, logits, slopes, reached)
-                rows, x_adv, logits, slopes, reached = (part[left] for part in going)
+                search.keep(left)
+                parts = (rows, x_adv, logits, reached)
+                rows, x_adv, logits, reached = (part[left] for part in parts)
 
     def _take(
         self,
@@ -224,9 +235,10 @@ class FAB(MinimalNorm):
         logits: Tensor,
         reached: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Offer what fools, and go back from there; where to, and what is kept of the way.
+        """Offer the successes, and return where the search continues, and the share that is kept.
 
-        `reached: [b]`, how near each attempt has come itself, is lowered in place.
+        After a success the share `beta` of the perturbation is kept. `reached: [b]`, the distance
+        of the nearest success of each attempt, is updated in place.
         """
         origin, fooled = nearest.origin[rows], query.fooled(logits, rows)
         nearest.offer(rows, x_adv, fooled)
@@ -238,16 +250,16 @@ class FAB(MinimalNorm):
     def _left(
         self, query: Query, nearest: Nearest, rows: Tensor, reached: Tensor, step: int
     ) -> Tensor:
-        """Places in `rows` of the attempts that go on after `step`."""
+        """Places in `rows` of the attempts that continue after `step`."""
         if self.eps is None or query.stochastic:
             return torch.arange(len(rows), device=rows.device)
         going = nearest.distance[rows] > self.eps
-        if step + 1 >= _SOON:
+        if step + 1 >= _PATIENCE:
             going &= (reached <= _FAR * self.eps) | torch.isinf(reached)
         return going.nonzero().squeeze(1)
 
     def _step(self, origin: Tensor, x_adv: Tensor, value: Tensor, normal: Tensor) -> Tensor:
-        """Both projections, extrapolated and mixed."""
+        """The projections of `x_adv` and `origin`, extrapolated and averaged."""
         value = value - _LEAST * dual_size(normal, self.norm)
         behind = value + _dot(normal, origin - x_adv)
         step = to_plane(x_adv, normal, value, self.norm)
@@ -262,14 +274,14 @@ class FAB(MinimalNorm):
 def to_plane(x: Tensor, normal: Tensor, lead: Tensor, norm: Norm) -> Tensor:
     """Shortest step within [0, 1] from `x` to the plane `{v: lead + <normal, v - x> = 0}`.
 
-    A pixel moves by min(t |w|, room) with L2 and by min(t, room) with Linf, towards the plane. The
-    lead gained is concave and piecewise linear in t, so Newton's method from t = 0 never overshoots
-    and ends exactly once it is on the right piece. Where the box doesn't reach the plane, every
-    pixel goes as far as it can.
+    A pixel moves towards the plane by min(t |w|, room) with L2 and by min(t, room) with Linf. The
+    gain in lead is concave and piecewise linear in t. So Newton's method from t = 0 never
+    overshoots, and is exact once it is on the right piece. Where [0, 1] does not reach the plane,
+    every pixel moves as far as it can.
 
     Args:
         x: `[n, ...]` in [0, 1].
-        normal: `[n, ...]`.
+        normal: `[n, ...]`, gradient w of the linear function.
         lead: `[n]`, value of the linear function at `x`.
         norm: in which the step is shortest.
     """
@@ -279,7 +291,7 @@ def to_plane(x: Tensor, normal: Tensor, lead: Tensor, norm: Norm) -> Tensor:
     toward = -(w * lead.sign().unsqueeze(1)).sign()
     w = w.abs() / peak.unsqueeze(1)
     room = torch.where(toward > 0, 1 - flat, flat)
-    # With Linf a pixel without a gradient is held by `toward`.
+    # With Linf a pixel without a gradient stays because `toward` is 0 there.
     speed = w if norm == "l2" else torch.ones_like(w[:, :1])
     needed, gain = lead.abs() / peak, w * speed
     # The first step, from t = 0, where every pixel with room moves.

@@ -1,31 +1,35 @@
-"""Fast gradient sign method: one step of the full radius along the steepest direction.
-
-    x_adv = clip(x + eps * sign(grad_x L(x, y)))
-
-Source: Goodfellow, Shlens & Szegedy (2015), arXiv 1412.6572; "FGS" and, towards a target, "TGS" in
-the information-bottleneck papers. With `norm="l2"` the sign becomes the normalised gradient. One
-step is not a test of robustness: it is here because the papers report it, and because an attack
-that takes many steps must not do worse.
-"""
+"""Fast gradient sign method (FGSM): one gradient step of the full radius."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from narrows.attacks._base import FixedEps
-from narrows.attacks._query import Query
 from narrows.attacks.losses import resolve_loss
 from narrows.attacks.norms import steepest
+from narrows.attacks.query import Query
 
 __all__ = ["FGSM"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FGSM(FixedEps):
-    """Fast gradient sign method, targeted where a target is given.
+    """Fast gradient sign method: one step of the full radius along the steepest direction.
+
+        x_adv = clip(x + eps * sign(grad_x L(x, y)))
+
+    With `norm="l2"` the sign becomes the normalised gradient. Where a target is given, the loss of
+    the target is descended.
+
+    Source: Goodfellow, Shlens & Szegedy (2015), arXiv 1412.6572, section 4. The
+    information-bottleneck papers call it "FGS" and, towards a target, "TGS".
+
+    One step is not a test of robustness. The attack is here because the papers report it, and
+    because an attack of many steps that does worse is broken.
 
     Args:
         eps: radius, in units of the [0, 1] image range.
@@ -40,14 +44,28 @@ class FGSM(FixedEps):
         tensor([True])
     """
 
+    source: ClassVar[str] = "Goodfellow et al. 2015, arXiv 1412.6572"
+    randomness: ClassVar[str] = "none"
+
     loss: str = "cross_entropy"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         resolve_loss(self.loss)
 
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance, for the tests of every attack."""
+        return cls(eps=0.15)
+
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Take the one step."""
+        """Take the one step.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: not used.
+        """
         rows = torch.arange(len(x), device=x.device)
         loss = resolve_loss(self.loss, query.classes, targeted=query.targeted)
         gradient = query.ascend(x, rows, loss).gradient

@@ -1,52 +1,56 @@
-"""The worst that any attack did to each image.
-
-    robust accuracy = mean over images of min over attacks [still correct],  not min of means
-
-A robust accuracy is a claim about every image and every attack tried on it, so attacks are
-recorded image by image, each with the size of its perturbation: within another radius only what
-lies inside counts. `save` and `load` keep a ledger between sessions: a file belongs to one set of
-images, labels and weights, whose SHA-256 it holds, and to what the model answered then; loading it
-executes no code.
-"""
+"""The ledger of several attacks: the worst that any of them did to each image."""
 
 from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from narrows.attacks import norms
-from narrows.attacks._attempts import Attempts, Entry
-from narrows.attacks._entrance import check_case
-from narrows.attacks._identity import Behaviour, digest
+from narrows.attacks._attempts import Attempts, Entry, Header, check_form, read_ledger, write_ledger
 from narrows.attacks._judge import judge, reproduces
-from narrows.attacks._robustbench import robustbench_entry, wilson
+from narrows.attacks._robustbench import (
+    Json,
+    ModelCard,
+    Outcome,
+    robustbench_entry,
+    wilson,
+)
+from narrows.attacks.entrance import check_case
+from narrows.attacks.identity import Behaviour, digest
 from narrows.attacks.minimal_eps import accuracy_curve, within
 from narrows.checks import ArrayLike, check_count, check_path
-from narrows.errors import CheckpointError, InputError
-from narrows.storage import load_tensors, save_tensors
+from narrows.errors import InputError
 from narrows.types import AttackResult, Norm
 
 __all__ = ["Entry", "Ledger", "wilson"]
 
-_KIND = "ledger"
 _FOREIGN = (
-    "{source} is the ledger of other images, labels or weights; pass those it was made with, or "
-    "write to another file"
+    "{source} is the ledger of other images, labels or weights; pass those that it was made with, "
+    "or write to another file"
 )
 
 
 class Ledger:
-    """The worst attempt at each of `n` images of one model.
+    """The worst attempt of any attack at each of `n` images of one model.
+
+        robust accuracy = mean over images of min over attacks [still correct],  not min of means
+
+    A robust accuracy is a claim about every image and every attack on it. So attacks are recorded
+    image by image, each with the size of its perturbation: within another radius, only the
+    perturbations inside it count. `save` and `load` keep a ledger between sessions. A file belongs
+    to one set of images, labels and weights, whose SHA-256 it holds, and to the logits that the
+    model returned then. Loading it executes no code.
+
+    Source: the worst case over attacks is that of Croce & Hein (2020), arXiv 2003.01690, section 6.
 
     Args:
         x: `[n, ...]` images in [0, 1].
         y: `[n]` labels.
-        model: if given, the ledger belongs to its weights and to what it answers too.
+        model: if given, the ledger belongs to its weights and to its logits too.
         norm: in which every recorded attack measures its perturbations.
         target: `[n]` classes to reach, where the attacks are targeted.
         eps: radius within which a perturbation counts; `None` for any.
@@ -54,9 +58,9 @@ class Ledger:
     Attributes:
         entries: what was recorded, in order.
         eps: as above; it may be changed at any time.
-        wrong: `[n]` bool, what the first attack on an image found misclassified without it. Of a
-            stochastic model that is one vote; later attacks vote again, and the worst of many votes
-            is luck.
+        wrong: `[n]` bool, the images that were misclassified without an attack, as judged by the
+            first attack on each. For a stochastic model that is one vote; later attacks vote again,
+            and the worst of many votes would be luck.
 
     Example:
         >>> import torch
@@ -100,7 +104,7 @@ class Ledger:
     def x_adv(self) -> Tensor:
         """`[n, ...]`, the worst attempt at each image within `eps`; the image itself without any.
 
-        The nearest of those that fooled; else the one that most draws fell for.
+        That is the nearest attempt that fooled the model, or else the one that fooled most draws.
         """
         x_adv = self._x.clone()
         for attempts in (self._misses, self._hits):
@@ -110,7 +114,7 @@ class Ledger:
 
     @property
     def by(self) -> Tensor:
-        """`[n]`, number of the entry whose attempt `x_adv` is; -1 before any."""
+        """`[n]`, number of the entry whose attempt `x_adv` is; -1 without any."""
         missed = self._misses.by.where(self._inside(self._misses), -1)
         return self._hits.by.where(self.fooled, missed)
 
@@ -137,7 +141,13 @@ class Ledger:
     def record(
         self, name: str, attack: object, result: AttackResult, rows: Tensor | None = None
     ) -> None:
-        """Add what an attack did to all images, or to those of `rows: [b]`.
+        """Add the result of an attack.
+
+        Args:
+            name: what the ledger calls the attack.
+            attack: whose `repr` is recorded.
+            result: of the attack.
+            rows: `[b]`, the images that were attacked; `None` for all.
 
         Raises:
             InputError: if the result is of another number of images, or measured in another norm.
@@ -146,14 +156,14 @@ class Ledger:
         if len(result.success) != len(rows):
             raise InputError(
                 f"the result of {name!r} is of {len(result.success)} images, expected {len(rows)}; "
-                "pass rows= where only some were attacked"
+                "pass rows= if only some were attacked"
             )
         self.check_norm(getattr(attack, "norm", self.norm), name)
         first = (self._hits.by[rows] < 0) & (self._misses.by[rows] < 0)
         self.wrong[rows] |= first & result.success & (result.distance == 0)
         rate, x_adv = result.fooled_rate.double(), result.x_adv.to(self._x)
         number = len(self.entries)
-        # Of what fooled the model the nearest is the worst; of the rest what most draws fall for.
+        # The worst success is the nearest; the worst failure is the one that fooled most draws.
         self._hits.offer(
             *(rows, x_adv, result.distance.double(), rate, number),
             better=result.success & (result.distance < self._hits.size[rows]),
@@ -178,20 +188,20 @@ class Ledger:
         )
 
     def check_norm(self, norm: Norm, name: str) -> None:
-        """Refuse what measures in another norm.
+        """Refuse an attack, called `name`, that measures in another norm than the ledger.
 
         Raises:
-            InputError: saying in which, by the `name` of the attack.
+            InputError: naming both norms.
         """
         if norm != self.norm:
             raise InputError(
-                f"{name!r} measures in {norm}, this ledger in {self.norm}: their sizes cannot be "
-                "compared; keep a ledger for each"
+                f"{name!r} measures in {norm} and this ledger in {self.norm}, so their sizes "
+                "cannot be compared; use one ledger for each norm"
             )
 
     @property
     def standing(self) -> Tensor:
-        """`[b]`, the images that nothing has fooled yet."""
+        """`[b]`, the numbers of the images that no attack has fooled yet."""
         return (~self.fooled).nonzero().squeeze(1)
 
     @property
@@ -211,40 +221,45 @@ class Ledger:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % Wilson interval of `robust_accuracy` as an estimate for all images of the kind."""
+        """95 % Wilson interval of `robust_accuracy`, if the images are a sample of many more."""
         return wilson(int((~self.fooled).sum()), len(self.fooled))
 
     def accuracy_at(self, eps: float) -> float:
-        """Share of images that nothing of size `eps` or less is known to fool."""
+        """Share of images that no recorded perturbation of size `eps` or less fools."""
         return accuracy_curve(self._hits.size, [eps])[0]
 
     @property
     def mean_distance(self) -> float:
-        """Mean over the images of the smallest perturbation that fools; inf if one has none."""
+        """Mean size of the smallest perturbation that fools; inf if an image has none."""
         return self._hits.size.mean().item()
 
     @property
     def forwards(self) -> int:
-        """Images sent forward, all attacks together, and those that the model is known by."""
+        """Images sent forward by all attacks, and to record the model's logits."""
         looked = self._behaviour.forwards if self._behaviour else 0
         return looked + sum(entry.forwards for entry in self.entries)
 
     @property
     def backwards(self) -> int:
-        """Images whose gradient was taken, all attacks together."""
+        """Images whose gradient was taken, by all attacks."""
         return sum(entry.backwards for entry in self.entries)
 
     def result(self) -> AttackResult:
-        """The ledger as if one attack had done it all, within `eps`."""
+        """The worst case within `eps`, in the form of the result of a single attack."""
         distance = self._hits.size.where(self.fooled, math.inf).to(norms.exact(self._x.dtype))
         counts = self.forwards, self.backwards
         return AttackResult(self.x_adv, self.fooled, distance, *counts, self.fooled_rate)
 
     def replay(self, model: nn.Module, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-        """Judge the worst attempts once more, on fresh draws of a stochastic model.
+        """Re-evaluate the worst attempts on independent draws of a stochastic model.
 
-        An attack that is picked because its draws came out badly is flattered by them; these draws
-        picked nothing.
+        The worst of several attacks was selected by the draws that it was judged on, which makes it
+        look stronger than it is; these draws have selected nothing.
+
+        Args:
+            model: that was attacked.
+            draws: of its noise; a deterministic model takes one.
+            seed: of the draws.
 
         Returns:
             Accuracy of the expected vote, and of a single draw, on `x_adv`.
@@ -263,17 +278,18 @@ class Ledger:
     ) -> None:
         """Refuse images, labels, weights or code that the ledger was not measured on.
 
-        What a model answers is compared, and the worst attempts are judged once more.
+        The model's logits are compared with those that were recorded, and the worst attempts are
+        judged again.
 
         Args:
-            model: to be attacked; a ledger that was made without one belongs to any.
+            model: to be attacked; a ledger that was made without a model accepts any.
             x: `[n, ...]` images.
             y: `[n]` labels.
             target: `[n]` classes to reach, where there are any.
             source: how errors call the ledger.
 
         Raises:
-            InputError: saying what is not the same.
+            InputError: saying what differs.
         """
         known = None if self._behaviour is None else model
         if self.digest != digest(x, y, known, target):
@@ -285,12 +301,12 @@ class Ledger:
         same = self._behaviour and self._behaviour.is_that_of(model, x)
         if same is False or not self._reproduces(model, noise_held=same is True):
             raise InputError(
-                f"{source} is the ledger of a model that answered otherwise with the same weights "
+                f"{source} is the ledger of a model with the same weights and other logits "
                 "(another temperature, quantisation or mode, or other code); write to another file"
             )
 
     def _reproduces(self, model: nn.Module, *, noise_held: bool) -> bool:
-        """Whether the model judges the attempts of any size as it did."""
+        """Whether the model gives the recorded verdicts on the attempts, whatever their size."""
         hit, tried = torch.isfinite(self._hits.size), self._misses.by >= 0
         rows = (hit | tried).nonzero().squeeze(1)
         hit = hit[rows]
@@ -305,15 +321,9 @@ class Ledger:
         Raises:
             StoreError: if it cannot be written.
         """
-        header = {
-            "kind": _KIND,
-            "digest": self.digest,
-            "norm": self.norm,
-            "eps": self.eps,
-            "looked": self._behaviour.forwards if self._behaviour else 0,
-            "entries": [asdict(entry) for entry in self.entries],
-        }
-        save_tensors(check_path(path), self._tensors(), header)
+        looked = self._behaviour.forwards if self._behaviour else 0
+        header = Header(self.digest, self.norm, self.eps, looked, self.entries)
+        write_ledger(check_path(path), self._tensors(), header)
 
     def _tensors(self) -> dict[str, Tensor]:
         seen = {"behaviour": self._behaviour.logits} if self._behaviour else {}
@@ -332,43 +342,35 @@ class Ledger:
     ) -> Ledger:
         """Read what `save` wrote, for the same images, labels and model.
 
+        Args:
+            path: of the file.
+            x: `[n, ...]` images.
+            y: `[n]` labels.
+            model: that was attacked, if the ledger was made with it.
+            target: `[n]` classes to reach, where there are any.
+
         Raises:
             CheckpointError: for a file that is missing, damaged, or no ledger.
             InputError: if it belongs to other images, labels, weights or code.
         """
         path = check_path(path)
         x, y, target = check_case(x, y, target, model)
-        tensors, header = load_tensors(path, x.device, _KIND)
-        if not isinstance(header, dict) or header.get("kind") != _KIND:
-            raise CheckpointError(f"{path} is a file of this library, but not a ledger")
-        norm: Norm = "l2" if header.get("norm") == "l2" else "linf"
-        ledger = cls(x, y, None, norm, target=target)
-        if header.get("digest") != digest(x, y, model, target):
+        tensors, header = read_ledger(path, x.device)
+        if header.digest != digest(x, y, model, target):
             raise InputError(_FOREIGN.format(source=path))
-        try:
-            ledger._fill(tensors, header)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"{path} is no ledger as this version writes it ({type(error).__name__}: {error}); "
-                "delete it to start over"
-            ) from error
+        ledger = cls(x, y, None, header.norm, target=target, eps=header.eps)
+        ledger.digest, ledger.entries = header.digest, header.entries
+        check_form(path, tensors, ledger._tensors())
+        ledger._hits, ledger._misses = (Attempts.of(tensors, kind) for kind in ("hit", "miss"))
+        ledger.wrong = tensors["wrong"]
+        if "behaviour" in tensors:
+            ledger._behaviour = Behaviour(tensors["behaviour"], header.looked)
         if model is not None:
             ledger._require_behaviour(model, x, str(path))
         return ledger
 
-    def _fill(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-        for name, blank in self._tensors().items():
-            if (tensors[name].shape, tensors[name].dtype) != (blank.shape, blank.dtype):
-                raise ValueError(f"{name} is {tensors[name].dtype} {list(tensors[name].shape)}")
-        self._hits, self._misses = (Attempts.of(tensors, kind) for kind in ("hit", "miss"))
-        self.wrong, self.digest = tensors["wrong"], header["digest"]
-        self.eps = None if header["eps"] is None else float(header["eps"])
-        self.entries = [Entry(**entry) for entry in header["entries"]]
-        if "behaviour" in tensors:
-            self._behaviour = Behaviour(tensors["behaviour"], int(header["looked"]))
-
-    def to_robustbench(self, *, name: str, eps: float, **known: Any) -> dict[str, Any]:
-        """The ledger as an entry of RobustBench's form, extended by what the noise means.
+    def to_robustbench(self, *, name: str, eps: float, **known: Any) -> Json:
+        """The ledger as an entry in the form of RobustBench, extended by what noise means.
 
         Args:
             name: of the model.
@@ -384,15 +386,14 @@ class Ledger:
         Raises:
             InputError: naming keys that the form does not have.
         """
-        # Without a radius, as a minimal-norm attack has none, whatever fooled the model counts.
-        return robustbench_entry(
-            name=name,
+        outcome = Outcome(
             eps=eps,
             norm=self.norm,
             clean=self.clean_accuracy,
+            # Without a radius, as a minimal-norm attack has none, any success counts.
             robust=self.accuracy_at(eps) if math.isfinite(eps) else self.robust_accuracy,
             single_draw=self.single_draw_accuracy,
             distance=self.distance,
-            attacks=[asdict(entry) for entry in self.entries],
-            known=known,
+            attacks=self.entries,
         )
+        return robustbench_entry(name, ModelCard.of(**known), outcome)

@@ -1,23 +1,23 @@
-"""Losses that an attack raises: `(logits [n, C], labels [n]) -> [n]`, one value an image.
+"""Losses that an attack raises: `(logits [n, C], labels [n]) -> [n]`, one value for each image.
 
     margin        max_{i != y} z_i - z_y
     log_odds      log sum_{i != y} exp z_i - z_y
     dlr           (max_{i != y} z_i - z_y) / (z_(1) - z_(3))
     targeted_dlr  (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2)
 
-with z_(k) the k-th largest logit. The last two are unchanged when the logits are shifted or scaled,
-so that no temperature can hide their gradient.
+where z_(k) is the k-th largest logit. The last two do not change when the logits are shifted or
+scaled, so that no temperature can hide their gradient.
 
-Towards classes t that the caller chose, what is raised is `toward(loss)`:
+Towards classes t that the caller chose, an attack raises `toward(loss)`:
 
     cross_entropy, margin, log_odds    -loss(z, t)
     dlr                                (z_t - max_{i != t} z_i) / (z_(1) - (z_(3) + z_(4)) / 2)
 
-The negative of `dlr` is -1 wherever t ranks third, without a gradient; the targeted form is eq. 7
-with the best other class in the place of the label, since it is the one that t has to overtake.
+The negative of `dlr` is constantly -1 where t ranks third, and so has no gradient there. The
+targeted form is eq. 7 with the best other class in the place of the label, since that is the class
+that t has to overtake. A loss towards other classes takes their `targets [n]` as a third argument.
 
-Source: Croce & Hein (2020), arXiv 2003.01690, eq. 6 and 7. A loss towards other classes takes
-their `targets [n]` as a third argument.
+Source: Croce & Hein (2020), arXiv 2003.01690, eq. 6 and 7.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _LEAST_CLASSES = {"dlr": 3, "targeted_dlr": 4}
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Negative log-likelihood of the labels. Its float32 gradient vanishes on saturated logits."""
+    """Negative log-likelihood of the labels; its float32 gradient vanishes where it saturates."""
     return F.cross_entropy(logits, labels, reduction="none")
 
 
@@ -68,14 +68,14 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logarithm of the odds against the labels: the direction of cross-entropy, unsaturated."""
+    """Logarithm of the odds against the labels: cross-entropy's direction, without saturation."""
     column = labels.unsqueeze(1)
     others = logits.scatter(1, column, float("-inf"))
     return others.logsumexp(1) - logits.gather(1, column).squeeze(1)
 
 
 def dlr(logits: Tensor, labels: Tensor) -> Tensor:
-    """Margin in units of the spread of the three largest logits; the margin itself of two."""
+    """Margin in units of the spread of the three largest logits; with two classes the margin."""
     if logits.shape[1] < _LEAST_CLASSES["dlr"]:
         return margin(logits, labels)
     largest = logits.topk(3, dim=1).values
@@ -83,13 +83,27 @@ def dlr(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def lead(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
-    """The target's logit minus the label's."""
+    """The target's logit minus the label's.
+
+    Args:
+        logits: `[n, C]`.
+        labels: `[n]`.
+        targets: `[n]`.
+    """
     pair = logits.gather(1, torch.stack([targets, labels], 1))
     return pair[:, 0] - pair[:, 1]
 
 
 def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
-    """The target's lead in units of the spread of the four largest logits; the lead of fewer."""
+    """The target's lead in units of the spread of the four largest logits.
+
+    With fewer than four classes it is the lead itself.
+
+    Args:
+        logits: `[n, C]`.
+        labels: `[n]`.
+        targets: `[n]`.
+    """
     if logits.shape[1] < _LEAST_CLASSES["targeted_dlr"]:
         return lead(logits, labels, targets)
     largest = logits.topk(4, dim=1).values
@@ -98,19 +112,19 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
 
 
 def aimed(loss: AttackLoss | TargetedLoss, targets: Tensor | None) -> AttackLoss:
-    """The loss as it is, or towards `targets` where there are any."""
+    """The loss itself, or aimed at `targets: [n]` if there are any."""
     return cast(AttackLoss, loss if targets is None else partial(loss, targets=targets))
 
 
 def toward(loss: AttackLoss) -> AttackLoss:
-    """The form of a loss that rises as the labels, which are targets, are approached."""
+    """The form of a loss that rises towards the labels, which are targets here."""
     if loss is dlr:
         return _chosen_dlr
     return lambda logits, labels: -loss(logits, labels)
 
 
 def _chosen_dlr(logits: Tensor, chosen: Tensor) -> Tensor:
-    """Targeted DLR of the chosen class over the best of all others."""
+    """Targeted DLR from the best of all other classes towards the chosen one."""
     best_other = logits.scatter(1, chosen.unsqueeze(1), float("-inf")).argmax(1)
     return targeted_dlr(logits, best_other, chosen)
 
@@ -124,10 +138,13 @@ LOSSES: dict[str, AttackLoss] = {"cross_entropy": cross_entropy, "margin": margi
 
 
 def resolve_loss(name: str, classes: int | None = None, *, targeted: bool = False) -> AttackLoss:
-    """Look an attack loss up by name.
+    """Look up an attack loss by its name.
 
-    A loss that needs more than `classes` classes becomes the margin, which is logged as a warning;
-    if `targeted` that is said of the form that `toward` gives it.
+    Args:
+        name: of the loss.
+        classes: of the model; with fewer than the loss needs it is the margin, which is logged as
+            a warning. `None` if they are not known yet.
+        targeted: whether the form that `toward` gives the loss is meant, which needs more classes.
 
     Raises:
         ConfigError: listing the valid names.
@@ -139,7 +156,7 @@ def resolve_loss(name: str, classes: int | None = None, *, targeted: bool = Fals
 
 
 def warn_of_few_classes(name: str, classes: int | None) -> None:
-    """Log that the loss called `name` is the margin on a model of so few classes, if it is."""
+    """Log a warning if the loss called `name` is the margin on a model of so few classes."""
     least = _LEAST_CLASSES.get(name, 0)
     if classes is not None and classes < least:
         logging.getLogger(__name__).warning(

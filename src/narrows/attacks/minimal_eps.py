@@ -1,12 +1,4 @@
-"""The smallest radius at which an attack of fixed radius fools each image, by bisection.
-
-Every image bisects the same grid of radii, so that images which are at the same radius are attacked
-together. An image fooled by a perturbation of size d counts as fooled at every radius from d on:
-what was found is used again, and the size is reported as it is, not rounded up to the grid.
-
-The accuracy at a radius is the share of images that nothing so small is known to fool. A search
-that fails at a radius is taken to fail at smaller ones too.
-"""
+"""The smallest radius at which an attack of fixed radius fools each image, and accuracy curves."""
 
 from __future__ import annotations
 
@@ -18,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks._base import FixedEps
-from narrows.attacks._entrance import check_case
 from narrows.attacks._judge import confirmed
+from narrows.attacks.entrance import check_case
 from narrows.checks import ArrayLike, check_count, check_number
 from narrows.errors import ConfigError
 from narrows.types import AttackResult, Norm
@@ -31,7 +23,20 @@ _RELATIVE, _ABSOLUTE = 1e-5, 1e-7  # by which rounding may make a perturbation l
 
 @dataclass(frozen=True, kw_only=True)
 class MinimalEps:
-    """Turns an attack of fixed radius into one that looks for the smallest.
+    """Bisect the radius of an attack down to the smallest at which it fools each image.
+
+        eps_k = eps * k / 2^levels,  k = 1 ... 2^levels        the radii that are tried
+        distance = |x_adv - x|                                 of the smallest success
+
+    All images bisect the same grid of radii, so that images at the same radius are attacked
+    together. An image fooled by a perturbation of size d counts as fooled at every radius from d
+    on, so a success may skip several radii. The size is reported as it is, not rounded up to the
+    grid. An attack that fails at a radius is taken to fail at smaller ones too.
+
+    Source: Rauber, Brendel & Bethge (2017), arXiv 1707.04131, whose library tunes the radius of an
+    attack to the smallest that succeeds; the grid shared by all images is ours.
+
+    Against a stochastic model a success counts if fresh draws confirm it.
 
     Args:
         attack: whose `eps` is the largest radius that is tried.
@@ -60,7 +65,7 @@ class MinimalEps:
 
     @property
     def norm(self) -> Norm:
-        """In which the attack measures."""
+        """The norm that the attack measures in."""
         return self.attack.norm
 
     @property
@@ -72,10 +77,16 @@ class MinimalEps:
     def __call__(
         self, model: nn.Module, x: ArrayLike, y: ArrayLike, target: ArrayLike | None = None
     ) -> AttackResult:
-        """Attack `model`; `distance` is the smallest size found, inf if even `eps` fails.
+        """Attack `model`; `distance` is the smallest size that fooled it, inf if even `eps` fails.
 
-        Of a stochastic model a success counts that fresh draws confirm. Args and errors are those
-        of the attack.
+        Args:
+            model: returns logits `[n, classes]` or a `ModelOutput`; normalises its own input.
+            x: `[n, ...]` floating point images in [0, 1].
+            y: `[n]` integer labels.
+            target: `[n]` classes to reach; success then means just that.
+
+        Raises:
+            InputError: as the attack does.
         """
         x, y, target = check_case(x, y, target, model)
         widest = self._at(0, model, x, y, target)
@@ -86,26 +97,28 @@ class MinimalEps:
         if self.attack.eps == 0:
             return widest
         # Number of the smallest radius known to fool, and of the largest known not to, from 1.
-        high, low = self._above(distance), torch.zeros_like(success, dtype=torch.int64)
+        high, low = self._first_around(distance), torch.zeros_like(success, dtype=torch.int64)
         while len(rows := (success & (high - low > 1)).nonzero().squeeze(1)):
             middle = (low[rows] + high[rows]) // 2
             for number in middle.unique().tolist():
-                here = rows[middle == number]
-                goal = None if target is None else target[here]
-                some = self._at(number, model, x[here], y[here], goal)
-                forwards, backwards = forwards + some.forwards, backwards + some.backwards
-                hit, missed = here[some.success], here[~some.success]
+                tried = rows[middle == number]
+                goal = None if target is None else target[tried]
+                result = self._at(number, model, x[tried], y[tried], goal)
+                forwards, backwards = forwards + result.forwards, backwards + result.backwards
+                hit, missed = tried[result.success], tried[~result.success]
                 low[missed] = number
-                x_adv[hit], rate[hit] = some.x_adv[some.success], some.fooled_rate[some.success]
-                distance[hit] = some.distance[some.success]
-                # No later than the radius tried, though rounding may have made the size larger.
-                high[hit] = self._above(distance[hit]).clamp_max(number)
+                x_adv[hit], rate[hit] = (
+                    part[result.success] for part in (result.x_adv, result.fooled_rate)
+                )
+                distance[hit] = result.distance[result.success]
+                # The radius that was tried has fooled, whatever rounding says of the size.
+                high[hit] = self._first_around(distance[hit]).clamp_max(number)
         return AttackResult(x_adv, success, distance, forwards, backwards, rate)
 
     def _at(
         self, number: int, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None
     ) -> AttackResult:
-        """The attack at a radius of the grid, counted from 1; 0 is the largest, tried first."""
+        """The attack at a radius of the grid, numbered from 1; 0 stands for the largest."""
         attack = replace(self.attack, eps=self.grid[number - 1])
         return confirmed(
             model,
@@ -116,17 +129,23 @@ class MinimalEps:
             seed=attack.seed + 1 + number,
         )
 
-    def _above(self, distance: Tensor) -> Tensor:
-        """Number of the first radius that is no smaller than each distance."""
-        count = 2**self.levels
-        number = (distance.double() / self.attack.eps * count).ceil()
-        return number.nan_to_num(posinf=count).clamp(0, count).long()
+    def _first_around(self, distance: Tensor) -> Tensor:
+        """Number, from 1, of the smallest radius that perturbations `[n]` lie within; 0 for size 0.
+
+        Sizes are compared with the radii themselves, as `within` does it: the quotient of a size
+        and the width of the grid can round to just above a whole number.
+        """
+        limits = [0.0, *(_limit(radius) for radius in self.grid)]
+        numbers = torch.searchsorted(
+            distance.new_tensor(limits, dtype=torch.float64), distance.double()
+        )
+        return numbers.clamp_max(2**self.levels)
 
 
 def accuracy_curve(result: AttackResult | Tensor, eps: Sequence[float]) -> list[float]:
-    """Share of images that no perturbation found of size `eps` or less fools, at each `eps`.
+    """Share of images that no recorded perturbation of size `eps` or less fools, at each `eps`.
 
-    Of any attack that looks for small perturbations: `MinimalEps`, `DeepFool`, `FAB`, ....
+    The result may be that of any attack for small perturbations: `MinimalEps`, `DeepFool`, `FAB`.
 
     Args:
         result: of the attack, or its distances `[n]`, inf where it failed.
@@ -141,9 +160,13 @@ def accuracy_curve(result: AttackResult | Tensor, eps: Sequence[float]) -> list[
 
 
 def within(distance: Tensor, eps: float) -> Tensor:
-    """Whether perturbations of sizes `distance: [n]` lie within `eps`; of size inf there are none.
+    """Whether perturbations of sizes `distance: [n]` lie within `eps`; one of size inf never does.
 
-    Rounding of `x_adv - x` puts none outside.
+    A size that only the rounding of `x_adv - x` has made larger than `eps` lies within.
     """
-    inside = distance.double() <= eps * (1 + _RELATIVE) + _ABSOLUTE
-    return inside & torch.isfinite(distance)
+    return (distance.double() <= _limit(eps)) & torch.isfinite(distance)
+
+
+def _limit(eps: float) -> float:
+    """The largest size that counts as within `eps`."""
+    return eps * (1 + _RELATIVE) + _ABSOLUTE

@@ -1,38 +1,41 @@
-"""MultiTargeted: projected gradient descent towards every other class in turn.
-
-    x_adv <- clip(x_adv + step_size * sign(grad_x (f_t(x_adv) - f_y(x_adv)))),        each t != y
-
-Source: Gowal et al. (2019), arXiv 1910.09338, Algorithm 1: the margin to one class at a time has
-fewer local maxima than the loss of all, and of a linear model none.
-
-Deviations: steps of one length, along the sign (L2: the normalised gradient). Classes come in the
-order of their likelihood. As in `PGD` the first restart begins at the image itself, images leave
-at the step that fools the model in any way, and climbs go side by side where they fit a chunk.
-"""
+"""MultiTargeted: projected gradient descent towards every other class in turn."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from narrows.attacks._base import Best, FixedEps
-from narrows.attacks._query import Query
 from narrows.attacks.losses import lead, margin
 from narrows.attacks.pgd import climb
+from narrows.attacks.query import Query
 
 __all__ = ["MultiTargeted"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MultiTargeted(FixedEps):
-    """PGD on the margin towards every other class; towards the target alone where one is given.
+    """PGD on the margin towards every other class in turn.
+
+        x_adv <- clip(x_adv + step_size * sign(grad_x (f_t(x_adv) - f_y(x_adv)))),   each t != y
+
+    Where a target is given, it is the only t. The margin to one class has fewer local maxima than a
+    loss of all classes; if the model is linear, it has none but the global one.
+
+    Source: Gowal et al. (2019), arXiv 1910.09338, Algorithm 1.
+
+    Deviations: all steps have one length, along the sign (with `norm="l2"` along the normalised
+    gradient). Classes come in the order of their likelihood. As in `PGD` the first restart begins
+    at the image itself, images leave at the step that fools the model in any way, and runs go side
+    by side where they fit a chunk.
 
     Args:
         eps: radius, in units of the [0, 1] image range.
-        steps: gradient steps of one climb.
-        restarts: climbs towards each class, the first from the image itself.
+        steps: gradient steps of one run.
+        restarts: runs towards each class, the first from the image itself.
         step_size: length of a step; `None` for 2.5 * eps / steps, enough to cross the ball.
 
     Example:
@@ -44,13 +47,27 @@ class MultiTargeted(FixedEps):
         0.0
     """
 
+    source: ClassVar[str] = "Gowal et al. 2019, arXiv 1910.09338"
+    randomness: ClassVar[str] = "random starts"
+
     eps: float = 8 / 255
     steps: int = 200
     restarts: int = 10
     step_size: float | None = None
 
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance, for the tests of every attack."""
+        return cls(eps=0.1, steps=2, restarts=4)
+
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Climb towards each class, from the images and then from random starts."""
+        """Climb towards each class, from the images and then from random starts.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: of the random starts.
+        """
         best = Best(x)
         step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         everyone = torch.arange(len(x), device=x.device)

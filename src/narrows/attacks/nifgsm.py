@@ -1,37 +1,40 @@
-"""NI-FGSM: iterative fast gradient sign with Nesterov's look-ahead.
-
-    g     <- decay * g + grad L(x_adv + step_size * decay * g) / mean|grad L(...)|
-    x_adv <- clip(x_adv + step_size * sign(g))
-
-Source: Lin et al. (2020), arXiv 1908.06281, eq. 6-8. Its momentum is made for transfer to other
-models; against the model itself ten such steps are a weak attack, and no test of masking.
-
-Deviations: the gradient is divided by its mean absolute entry, not by the sum of all: divided by
-the sum, the look-ahead would vanish as images grow; the sign is the same. The look-ahead is clipped
-into the ball like the step. With `norm="l2"` the sign becomes the normalised `g`. As in `PGD` an
-image leaves at the look that fools the model, and the best of all looks is returned.
-"""
+"""NI-FGSM: iterative fast gradient sign with Nesterov's momentum."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from narrows.attacks._base import Best, FixedEps, Limits
-from narrows.attacks._query import Query
 from narrows.attacks.losses import resolve_loss
 from narrows.attacks.norms import dual_size, per_image
 from narrows.attacks.pgd import Look, climb
+from narrows.attacks.query import Query
 
 __all__ = ["NIFGSM"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NIFGSM(FixedEps):
-    """Nesterov iterative FGSM, targeted where a target is given.
+    """Nesterov iterative FGSM: steps along a momentum, whose gradients are taken one step ahead.
+
+        g     <- decay * g + grad L(x_adv + step_size * decay * g) / mean|grad L(...)|
+        x_adv <- clip(x_adv + step_size * sign(g))
+
+    With `norm="l2"` the sign becomes the normalised `g`. Where a target is given, the loss of the
+    target is descended.
+
+    Source: Lin et al. (2020), arXiv 1908.06281, eq. 6-8. The momentum is made for attacks that
+    transfer to other models. Against the model itself ten such steps are a weak attack, and cannot
+    show that gradients are masked.
+
+    Deviations: the gradient is divided by its mean absolute entry, not by the sum of all of them:
+    with the sum, the look-ahead would vanish as images grow, while the sign is the same. The
+    look-ahead is clipped into the ball like the step. An image leaves once it fools the model at
+    the point where a gradient is taken, and the best of these points is returned.
 
     Args:
         eps: radius, in units of the [0, 1] image range.
@@ -49,6 +52,9 @@ class NIFGSM(FixedEps):
         0.0
     """
 
+    source: ClassVar[str] = "Lin et al. 2020, arXiv 1908.06281"
+    randomness: ClassVar[str] = "none"
+
     steps: int = 10
     decay: float = 1.0
     step_size: float | None = None
@@ -63,8 +69,19 @@ class NIFGSM(FixedEps):
         super().__post_init__()
         resolve_loss(self.loss)
 
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance, for the tests of every attack."""
+        return cls(eps=0.1)
+
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Look ahead, add to the momentum, step."""
+        """Take the gradient one step ahead, add it to the momentum, and step.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: not used.
+        """
         best, loss = Best(x), resolve_loss(self.loss, query.classes, targeted=query.targeted)
         step_size = self.eps / self.steps if self.step_size is None else self.step_size
         momentum = torch.zeros_like(x)

@@ -1,6 +1,6 @@
 """Geometry of the threat models: sizes, steepest directions, projections, random starts.
 
-Every function treats the first axis as the batch and all others as one image.
+The first axis is always the batch, and all others belong to one image.
 """
 
 from __future__ import annotations
@@ -61,8 +61,15 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
 def rise_left(gradient: Tensor, x: Tensor, origin: Tensor, norm: Norm, eps: float) -> Tensor:
     """How much a linear function can still rise from `x` within the ball and [0, 1]: `[n]`.
 
-    The gap of Frank & Wolfe (1956). Exact for Linf; for L2 a bound from above, in which pixels at
-    the end of [0, 1] stay, and all others know the ball only.
+    This is the gap of Frank & Wolfe (1956). It is exact for Linf. For L2 it is an upper bound, in
+    which pixels that are at an end of [0, 1] stay, and all others are limited by the ball alone.
+
+    Args:
+        gradient: `[n, ...]`, of the linear function.
+        x: `[n, ...]`, the current points.
+        origin: `[n, ...]`, centres of the balls.
+        norm: of the balls.
+        eps: their radius.
     """
     gradient, x, origin = gradient.flatten(1), x.flatten(1), origin.flatten(1)
     if norm == "linf":
@@ -74,7 +81,13 @@ def rise_left(gradient: Tensor, x: Tensor, origin: Tensor, norm: Norm, eps: floa
 
 
 def project(delta: Tensor, norm: Norm, eps: float) -> Tensor:
-    """Nearest perturbation of size at most `eps`."""
+    """The nearest perturbation of size at most `eps`.
+
+    Args:
+        delta: `[n, ...]`, the perturbations.
+        norm: in which they are measured.
+        eps: the radius.
+    """
     if norm == "linf":
         return delta.clamp(-eps, eps)
     shrink = eps / size(delta, "l2").clamp_min(_tiny(delta))
@@ -82,7 +95,14 @@ def project(delta: Tensor, norm: Norm, eps: float) -> Tensor:
 
 
 def random_start(x: Tensor, norm: Norm, eps: float, generator: torch.Generator) -> Tensor:
-    """Perturbation drawn uniformly from the ball of radius `eps`: `[n, ...]`."""
+    """Perturbations drawn uniformly from the ball of radius `eps`: `[n, ...]`.
+
+    Args:
+        x: `[n, ...]`, images, whose shape, type and device are taken.
+        norm: of the ball.
+        eps: its radius.
+        generator: of the random numbers.
+    """
     if norm == "linf":
         unit = torch.rand(x.shape, dtype=x.dtype, device=x.device, generator=generator)
         return (2 * unit - 1) * eps

@@ -1,39 +1,40 @@
-"""Projected gradient descent: many small steepest steps, projected back into the ball, restarted.
-
-    x_adv <- clip(x_adv + step_size * sign(grad_x L(x_adv, y)))
-
-Source: Madry et al. (2018), arXiv 1706.06083, section 2.1. With `norm="l2"` the sign becomes the
-normalised gradient.
-
-Deviations: the first restart begins at the image itself and only the later ones at a random point
-of the ball, which was measured no weaker and makes a single restart deterministic. An image leaves
-the search at the step that fools the model, and the image returned is the best of all steps and
-restarts, not the last.
-"""
+"""Projected gradient descent (PGD), and the loop of steps that other attacks share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from narrows.attacks._base import Best, FixedEps
-from narrows.attacks._query import Query
 from narrows.attacks.losses import AttackLoss, TargetedLoss, aimed, resolve_loss
 from narrows.attacks.norms import steepest
+from narrows.attacks.query import Query
 
 __all__ = ["PGD", "Look", "climb"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PGD(FixedEps):
-    """Projected gradient descent, targeted where a target is given.
+    """Projected gradient descent: many small steepest steps inside the ball, with restarts.
 
-    Against a stochastic model every restart runs to its end, because one lucky draw is no success;
-    an image is spared further restarts only if fresh draws confirm that it fools the model.
+        x_adv <- clip(x_adv + step_size * sign(grad_x L(x_adv, y)))
+
+    With `norm="l2"` the sign becomes the normalised gradient. Where a target is given, the loss of
+    the target is descended.
+
+    Source: Madry et al. (2018), arXiv 1706.06083, section 2.1.
+
+    Deviations: the first restart begins at the image itself, and only the later ones at a random
+    point of the ball; this was measured to be no weaker, and makes a single restart deterministic.
+    An image leaves the search at the step that fools the model. The image returned is the best of
+    all steps and restarts, not the last.
+
+    Against a stochastic model every restart runs to its end, because one lucky draw is no success.
+    An image is spared further restarts only if fresh draws confirm that it fools the model.
 
     Args:
         eps: radius, in units of the [0, 1] image range.
@@ -51,6 +52,9 @@ class PGD(FixedEps):
         0.0
     """
 
+    source: ClassVar[str] = "Madry et al. 2018, arXiv 1706.06083"
+    randomness: ClassVar[str] = "random starts"
+
     eps: float = 8 / 255
     steps: int = 40
     restarts: int = 20
@@ -61,8 +65,19 @@ class PGD(FixedEps):
         super().__post_init__()
         resolve_loss(self.loss)
 
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance, for the tests of every attack."""
+        return cls(eps=0.1, steps=5, restarts=3)
+
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Climb from the images themselves, then from random starts where that did not fool."""
+        """Climb from the images themselves, then from random starts those not fooled yet.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: of the random starts.
+        """
         best = Best(x)
         loss = resolve_loss(self.loss, query.classes, targeted=query.targeted)
         step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
@@ -73,11 +88,11 @@ class PGD(FixedEps):
 
 
 class Look(NamedTuple):
-    """One look of a climb.
+    """The model at one step of a climb.
 
     Attributes:
-        x: `[b, ...]`, where it was taken.
-        value: `[b]`, how good that is.
+        x: `[b, ...]`, the point at which it was evaluated.
+        value: `[b]`, the objective there.
         gradient: `[b, ...]`, along which the next step goes.
         logits: `[b, C]` at `x`.
         leaves: whether images that are fooled leave the climb.
@@ -104,21 +119,20 @@ def climb(
     step_size: float,
     look: Callable[[Tensor, Tensor], Look] | None = None,
 ) -> None:
-    """Take steps of `attack`'s norm in its ball, offering each to `best`.
+    """Take gradient steps inside the ball of an attack, and offer their points to `best`.
 
     Args:
-        attack: whose ball and norm are meant.
-        query: the model.
-        best: where each step of a deterministic model, and the last of any, is offered.
+        attack: whose ball and norm are used.
+        query: the model, and the labels of the images.
+        best: is offered every point if the model is deterministic, and the last one in any case.
         x: `[n, ...]`, the images.
         rows: `[b]`, which of them are attacked.
         x_adv: `[b, ...]`, where to begin.
-        loss: what is raised.
+        loss: the objective to raise.
         targets: `[b]`, classes that the loss is aimed at.
-        steps: gradients taken.
+        steps: number of gradients.
         step_size: length of each step.
-        look: `(x_adv, rows) -> Look`, another way to find where to go than the gradient of the
-            loss at `x_adv`.
+        look: `(x_adv, rows) -> Look`, which replaces the gradient of the loss at `x_adv`.
     """
     for _ in range(steps):
         if look is None:

@@ -1,57 +1,61 @@
-"""Square attack: random search by squares of colour, without a gradient.
-
-    candidate = P(best + s),   s a change of one square window,   kept if L(candidate) > L(best)
-
-Linf: in the window every channel takes +eps or -eps; the search begins at vertical stripes of such
-colours. L2: the energy of two windows, and what is left of eps^2, moves into the first of them as a
-centred bump, positive on one half and negative on the other; it begins at a grid of bumps. The
-share p of the image that a window covers begins at `p_init` and is halved after 10, 50, 200, 500,
-1000, 2000, 4000, 6000 and 8000 of 10,000 queries, rescaled to `queries`.
-
-Source: Andriushchenko et al. (2020), arXiv 1912.00049, Algorithms 1-3, eq. 2.
-
-Deviations: towards a target too the loss is the margin, not the cross-entropy. A colour that would
-change nothing is inverted, as in the authors' code. Each image has windows of its own. Shapes: the
-last two axes `[..., H, W]` of an image are its plane; an input `[n, d]` is a square plane if d is a
-square number, else a line, on which a window is an interval. A window that would not fit a narrow
-plane is as much longer. After 500 queries, where few windows are taken, four are tried side by side
-if they fit a chunk, and the best is: small batches waste time, and as many images were left.
-"""
+"""Square attack: random search by squares of colour, without a gradient."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
 from narrows.attacks._base import FixedEps, Limits
-from narrows.attacks._query import Query
 from narrows.attacks.losses import margin
 from narrows.attacks.norms import steepest
+from narrows.attacks.query import Query
 
 __all__ = ["Square", "bump", "plane", "share"]
 
 _HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
-_ABREAST = 4  # windows tried at once
-_ALONE = 500  # queries before that: the first windows are taken too often
-_GRID = 5  # bumps a side where the L2 search begins
+_SIDE_BY_SIDE = 4  # windows of an image that are tried at once
+_ALONE = 500  # queries before that: the first windows improve the loss too often
+_GRID = 5  # bumps on each side where the L2 search begins
 
 
 @dataclass(frozen=True, kw_only=True)
 class Square(FixedEps):
-    """Random search by squares; asks the model for logits only.
+    """Random search by square windows; it needs the logits of the model and no gradient.
 
-    Against a stochastic model no image leaves before the end, and each query looks at the best
-    image again too, so that one lucky draw cannot hold the search up.
+        candidate = P(best + s),   s a change of one square window
+        best <- candidate          if L(candidate) > L(best)
+
+    P projects into the ball and into [0, 1]; L is the margin. Linf: every channel of the window
+    becomes x + eps or x - eps, and the search begins at vertical stripes of such colours. L2: the
+    energy of two windows, and what is left of eps^2, moves into the first of them as a centred
+    bump that is positive on one half and negative on the other; the search begins at a grid of
+    bumps. A window covers the share p of the image. It begins at `p_init` and is halved after 10,
+    50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10,000 queries, rescaled to `queries`.
+
+    Source: Andriushchenko et al. (2020), arXiv 1912.00049, Algorithms 1-3, eq. 2.
+
+    Deviations: the loss is the margin towards a target too, where the paper takes the
+    cross-entropy. A colour that would change nothing is inverted, as in the authors' code. Each
+    image has windows of its own. Once 500 queries were made, few windows improve the loss: then
+    four are tried side by side if they fit a chunk, and the best is kept. This keeps batches large
+    as images leave, and left as many images robust.
+
+    Shapes: the last two axes `[..., H, W]` of an image are its plane. An input `[n, d]` is a square
+    plane if d is a square number, else a line, on which a window is an interval. Where a window
+    does not fit a narrow plane it is longer instead, of the same area.
+
+    Against a stochastic model no image leaves before the end, and each query evaluates the best
+    image again too, so that one lucky draw cannot stop the progress.
 
     Args:
         eps: radius, in units of the [0, 1] image range.
-        queries: looks at the model for each image.
+        queries: forward passes for each image.
         p_init: share of the image that the first windows cover.
 
     Example:
@@ -63,14 +67,29 @@ class Square(FixedEps):
         0.0
     """
 
+    source: ClassVar[str] = "Andriushchenko et al. 2020, arXiv 1912.00049"
+    randomness: ClassVar[str] = "random search"
+    uses_gradients: ClassVar[bool] = False
+
     eps: float = 8 / 255
     queries: int = 5000
     p_init: float = 0.8
 
     limits: ClassVar[Limits] = {"p_init": {"above": 0, "high": 1}}
 
+    @classmethod
+    def example(cls) -> Self:
+        """A small instance, for the tests of every attack."""
+        return cls(eps=0.15, queries=50)
+
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Search; an image leaves once it is fooled."""
+        """Try random windows; an image leaves once it is fooled.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: of the random windows.
+        """
         result, shape = x.clone(), x.shape[1:]
         rows = torch.arange(len(x), device=x.device)
         size = plane(x.shape)
@@ -78,40 +97,40 @@ class Square(FixedEps):
         begin, change = (_stripes, _recolour) if self.norm == "linf" else (_bumps, _move_energy)
         best = begin(origin, self.eps, size, generator)
         value = self._look(query, best.view(-1, *shape), rows)
-        window, covered, asked = None, 0.0, 1
-        while asked < self.queries:
+        window, covered, queried = None, 0.0, 1
+        while queried < self.queries:
             if not query.stochastic and (fooled := value > 0).any():
                 result[rows[fooled]] = best[fooled].view(-1, *shape)
                 left = (~fooled).nonzero().squeeze(1)
                 rows, origin, best, value = (part[left] for part in (rows, origin, best, value))
                 if not len(rows):
                     return result
-            if window is None or covered != share(self.p_init, asked / self.queries):
-                covered = share(self.p_init, asked / self.queries)
+            if window is None or covered != share(self.p_init, queried / self.queries):
+                covered = share(self.p_init, queried / self.queries)
                 window = _Window.covering(covered, size, self.norm, x)
-            tries = self._abreast(query, asked, len(rows))
+            tries = self._tries(query, queried, len(rows))
             several = (part.expand(tries, *part.shape) for part in (best, origin))
             candidates = change(*several, self.eps, window, generator)
             if query.stochastic:
                 value = self._look(query, best.view(-1, *shape), rows)
-            found = self._look(query, candidates.view(-1, *shape), rows.repeat(tries))
-            new, which = found.view(tries, -1).max(0)
+            values = self._look(query, candidates.view(-1, *shape), rows.repeat(tries))
+            new, winner = values.view(tries, -1).max(0)
             better = (new > value).nonzero().squeeze(1)
-            best[better] = candidates[which[better], better]
+            best[better] = candidates[winner[better], better]
             value = torch.maximum(value, new)
-            asked += tries
+            queried += tries
         result[rows] = best.view(-1, *shape)
         return result
 
-    def _abreast(self, query: Query, asked: int, images: int) -> int:
-        """How many windows of an image are tried at once: several where few would gain anything."""
-        if query.stochastic or asked < _ALONE:
+    def _tries(self, query: Query, queried: int, images: int) -> int:
+        """How many windows of an image are tried at once: several, once few improve the loss."""
+        if query.stochastic or queried < _ALONE:
             return 1
-        return max(1, min(_ABREAST, self.chunk // images, self.queries - asked))
+        return max(1, min(_SIDE_BY_SIDE, self.chunk // images, self.queries - queried))
 
     @staticmethod
     def _look(query: Query, x: Tensor, rows: Tensor) -> Tensor:
-        """The margin, positive once it is won."""
+        """The margin, which is positive where the model is fooled."""
         return query.objective(query.logits(x, rows), rows, margin)
 
 
@@ -130,12 +149,12 @@ def share(p_init: float, progress: float) -> float:
 
 @dataclass(frozen=True)
 class _Window:
-    """A window that can lie anywhere on the plane.
+    """A window of one size, which can be placed anywhere on the plane.
 
     Attributes:
-        room: `[2]`, how many places there are for its upper left corner, down and across.
+        room: `[2]`, number of places for its upper left corner, down and across.
         width: of the plane.
-        offsets: `[h * w]`, flat indices of its pixels from that corner.
+        offsets: `[h * w]`, flat indices of its pixels, counted from that corner.
         bumps: `[2, h * w]`, the L2 attack's shape upright and turned, each of norm 1.
     """
 
@@ -168,12 +187,12 @@ class _Window:
         """Flat indices `[..., channels, h * w]` of windows, from uniform numbers `[..., 2]`."""
         corner = (uniform * self.room).long().minimum(self.room - 1)  # the product can round up
         first = corner[..., 0] * self.width + corner[..., 1]
-        one = (first[..., None] + self.offsets).unsqueeze(-2)
-        return one.expand(*first.shape, channels, -1)
+        pixels = (first[..., None] + self.offsets).unsqueeze(-2)
+        return pixels.expand(*first.shape, channels, -1)
 
 
 def bump(h: int, w: int) -> Tensor:
-    """Eq. 2's shape `[h, w]` of norm 1: positive on one half of its longer side, else negative.
+    """The shape of eq. 2, `[h, w]` of norm 1: one half of the longer side positive, one negative.
 
     A pixel m rings away from the centre of its half holds the sum of 1 / j^2 over j = m+1..n+1,
     where n rings cover that half.
@@ -209,7 +228,7 @@ def _stripes(x: Tensor, eps: float, size: tuple[int, int], generator: torch.Gene
 def _recolour(
     best: Tensor, x: Tensor, eps: float, window: _Window, generator: torch.Generator
 ) -> Tensor:
-    """One window of each image in a random colour, or in the opposite one if it had that."""
+    """One window of each image in a random colour; in the opposite one if it had that colour."""
     channels = x.shape[-2]
     uniform = _uniform(x.shape[:-2], 2 + channels, x, generator)
     places = window.places(uniform[..., :2], channels)
@@ -222,7 +241,7 @@ def _recolour(
 
 
 def _bumps(x: Tensor, eps: float, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """A grid of 5 x 5 bumps of random sign, of size eps together."""
+    """A grid of 5 x 5 bumps of random sign, whose sum has the size eps."""
     (count, channels, _), (height, width) = x.shape, size
     h, w = max(height // _GRID, 1), max(width // _GRID, 1)
     down, across = height // h, width // w
@@ -240,7 +259,7 @@ def _bumps(x: Tensor, eps: float, size: tuple[int, int], generator: torch.Genera
 def _move_energy(
     best: Tensor, x: Tensor, eps: float, window: _Window, generator: torch.Generator
 ) -> Tensor:
-    """The energy of two windows, and what is unused, into a bump in the first (Algorithm 3)."""
+    """Move the energy of two windows, and what is unused, into the first one (Algorithm 3)."""
     channels = x.shape[-2]
     uniform = _uniform(x.shape[:-2], 5 + channels, x, generator)
     first = window.places(uniform[..., :2], channels)
@@ -256,7 +275,7 @@ def _move_energy(
     freed = (energy - emptied.square().sum(-1, keepdim=True)).clamp_min(0)
     inside = _unit(direction) * (freed + unused / channels).sqrt()
     moved = emptied.scatter_(-1, first, inside)
-    # Of size eps already, but for rounding.
+    # The size is eps already, but for rounding.
     tiny = torch.finfo(moved.dtype).tiny
     length = torch.linalg.vector_norm(moved, dim=(-2, -1), keepdim=True).clamp_min(tiny)
     return moved.mul_(eps / length).add_(x).clamp_(0, 1)

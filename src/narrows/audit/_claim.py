@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks import PGD
-from narrows.attacks._base import check_reach
-from narrows.attacks._suspicions import are_probabilities
+from narrows.attacks.entrance import check_reach
+from narrows.attacks.suspicions import are_probabilities
 from narrows.audit._budget import Budget, resolve_budget
 from narrows.audit._door import (
     attacked,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from narrows.attacks import Ledger
-from narrows.attacks._identity import digest
+from narrows.attacks.identity import digest
 from narrows.audit._base import Case
 from narrows.errors import CheckpointError
 from narrows.storage import write_atomically

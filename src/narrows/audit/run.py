@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from narrows.attacks import Ledger
-from narrows.attacks._suspicions import warn_of_suspicions
+from narrows.attacks.suspicions import warn_of_suspicions
 from narrows.audit._base import Case
 from narrows.audit._budget import Budget
 from narrows.audit._claim import gray_radius

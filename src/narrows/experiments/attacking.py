@@ -10,9 +10,9 @@ from typing import Any, Literal, get_type_hints
 import torch
 
 from narrows.attacks import ATTACKS, Adaptive, Ensemble, FixedEps, Ledger, reevaluation, standard
-from narrows.attacks._identity import digest as fingerprint
-from narrows.attacks._suspicions import warn_of_suspicions
+from narrows.attacks.identity import digest as fingerprint
 from narrows.attacks.ledger import Entry
+from narrows.attacks.suspicions import warn_of_suspicions
 from narrows.errors import ConfigError, unknown_name
 from narrows.experiments.folders import request_folder
 from narrows.experiments.targets import Target

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from narrows.attacks._identity import digest as fingerprint
+from narrows.attacks.identity import digest as fingerprint
 from narrows.attacks.ledger import Entry
 from narrows.audit import CHECKS, REMEDIES, Case, audit, loss_surface, resolve_budget
 from narrows.experiments.folders import request_folder

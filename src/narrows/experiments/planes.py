@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from narrows.errors import InputError
-from narrows.information import PlaneRecorder, load_plane
+from narrows.information import PlanePoint, PlaneRecorder, load_plane
 from narrows.runs import Progress, Run
 
 __all__ = ["PlaneRow", "measure_layers", "read_planes"]
@@ -81,7 +81,7 @@ def measure_layers(
             recorder(epoch=0)
             rows += [
                 _row(member.method, member.beta, member.seed, None, point)
-                for point in recorder.record()["points"]
+                for point in recorder.record().points
             ]
             bar.advance()
     return rows
@@ -94,33 +94,33 @@ def read_planes(files: Sequence[Path]) -> list[PlaneRow]:
         InputError: for a file that holds no plane, or planes of different measures.
     """
     records = [load_plane(file) for file in files]
-    measures = [(record["measure"], record["options"], record["n"]) for record in records]
+    measures = [(record.measure, record.options, record.n) for record in records]
     if any(measure != measures[0] for measure in measures):
         raise InputError(
             "the files were not measured alike and cannot be compared: "
             + "; ".join(f"{measure} {options} of {n}" for measure, options, n in measures)
         )
     return [
-        _row("recorded", None, seed, point["epoch"], point)
+        _row("recorded", None, seed, point.epoch, point)
         for seed, record in enumerate(records)
-        for point in record["points"]
+        for point in record.points
     ]
 
 
 def _row(
-    model: str, beta: float | None, seed: int, epoch: int | None, point: Mapping[str, Any]
+    model: str, beta: float | None, seed: int, epoch: int | None, point: PlanePoint
 ) -> PlaneRow:
-    rate, relevance = point["rate"], point["relevance"]
+    rate, relevance = point.rate, point.relevance
     return PlaneRow(
         model=model,
         beta=beta,
         seed=seed,
         epoch=epoch,
-        layer=point["layer"],
-        rate=rate["nats"] / math.log(2),
-        relevance=relevance["nats"] / math.log(2),
-        entropy=relevance["ceiling"] / math.log(2),
-        ceiling=rate["ceiling"] / math.log(2),
-        saturated=bool(rate["diagnostics"].get("saturated")),
-        measures=rate["diagnostics"]["measures"],
+        layer=point.layer,
+        rate=rate.bits,
+        relevance=relevance.bits,
+        entropy=relevance.ceiling / math.log(2),
+        ceiling=rate.ceiling / math.log(2),
+        saturated=bool(rate.diagnostics.get("saturated")),
+        measures=rate.diagnostics["measures"],
     )

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks import FGSM, PGD
-from narrows.attacks._entrance import is_stochastic
+from narrows.attacks.entrance import is_stochastic
 from narrows.errors import ConfigError
 from narrows.models.bottleneck import Mode, as_classifier, resting_mode
 from narrows.models.evaluating import evaluating

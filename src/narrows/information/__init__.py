@@ -5,11 +5,10 @@ An estimator is a pure function that returns an `Estimate`, or a lower and an up
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from narrows.information.binning import bin_codes, binned_rate, binned_relevance
+from narrows.information import registry
+from narrows.information.binning import bin_codes
 from narrows.information.blahut_arimoto import blahut_arimoto
-from narrows.information.critic import CriticConfig, fit_critic
+from narrows.information.critic import CriticConfig
 from narrows.information.curve import (
     IBPoint,
     Knee,
@@ -34,6 +33,7 @@ from narrows.information.enumeration import (
     bit_table,
     chain_information,
 )
+from narrows.information.estimate import Reading, Survey, Trial, estimate
 from narrows.information.gaussian_ib import GaussianIB, gaussian_bottleneck
 from narrows.information.hsic import (
     cka,
@@ -42,8 +42,6 @@ from narrows.information.hsic import (
     linear_kernel,
     normalise_kernel,
 )
-from narrows.information.kde import kde_bounds, kde_relevance
-from narrows.information.ksg import ksg, ksg_relevance
 from narrows.information.learnability import Learnability, learnability
 from narrows.information.neural import (
     CRITIC_BOUNDS,
@@ -61,26 +59,29 @@ from narrows.information.plane import (
     pairwise_plane,
     plane_layers,
 )
-from narrows.information.posterior import posterior_information
-from narrows.information.recorder import PlaneRecorder, load_plane, log_spaced
+from narrows.information.recorder import (
+    PlanePoint,
+    PlaneRecord,
+    PlaneRecorder,
+    load_plane,
+    log_spaced,
+)
 from narrows.information.region import (
     PhaseTransition,
     Region,
     achievable_region,
     phase_transitions,
 )
-from narrows.information.renyi import renyi_entropy, renyi_information
+from narrows.information.registry import *  # noqa: F403
+from narrows.information.renyi import renyi_entropy
 from narrows.information.stacked import (
     stacked_binned_rates,
     stacked_kde_bounds,
     stacked_rates,
 )
-from narrows.information.variational import variational_rate, variational_relevance
-from narrows.types import Estimate
 
 __all__ = [
     "CRITIC_BOUNDS",
-    "ESTIMATORS",
     "MEASURES",
     "CriticConfig",
     "DIBSolution",
@@ -93,16 +94,19 @@ __all__ = [
     "Learnability",
     "NoClearKnee",
     "PhaseTransition",
+    "PlanePoint",
+    "PlaneRecord",
     "PlaneRecorder",
+    "Reading",
     "Region",
     "SeedKnees",
+    "Survey",
+    "Trial",
     "achievable_region",
     "bin_codes",
     "binary_codes",
     "binary_tables",
     "binned_plane",
-    "binned_rate",
-    "binned_relevance",
     "bit_table",
     "blahut_arimoto",
     "chain_information",
@@ -114,19 +118,15 @@ __all__ = [
     "discrete_entropy",
     "discrete_information",
     "donsker_varadhan",
+    "estimate",
     "exact_plane",
-    "fit_critic",
     "gaussian_bottleneck",
     "gaussian_kernel",
     "hsic",
     "infonce",
     "information_bottleneck",
-    "kde_bounds",
-    "kde_relevance",
     "knee",
     "knee_over_seeds",
-    "ksg",
-    "ksg_relevance",
     "learnability",
     "linear_kernel",
     "load_plane",
@@ -137,25 +137,11 @@ __all__ = [
     "pairwise_plane",
     "phase_transitions",
     "plane_layers",
-    "posterior_information",
     "renyi_entropy",
-    "renyi_information",
     "smile",
     "stacked_binned_rates",
     "stacked_kde_bounds",
     "stacked_rates",
-    "variational_rate",
-    "variational_relevance",
 ]
-
-ESTIMATORS: dict[str, Callable[..., Estimate | tuple[Estimate, Estimate]]] = {
-    "variational_rate": variational_rate,
-    "variational_relevance": variational_relevance,
-    "kde_bounds": kde_bounds,
-    "kde_relevance": kde_relevance,
-    "binned_rate": binned_rate,
-    "binned_relevance": binned_relevance,
-    "renyi_information": renyi_information,
-    "ksg": ksg,
-    "ksg_relevance": ksg_relevance,
-}
+# The estimators are named in their registry.
+__all__ += registry.__all__

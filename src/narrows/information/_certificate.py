@@ -10,10 +10,10 @@ Theory", section 2.5). lambda = 1 / (L max_q c) is such a function. The encoder 
 has at most -sum_x p(x) log L(x), so it is within log max_q c(q) of the optimum, however many
 clusters that has. In units of beta I(X;Z) - I(Z;Y) the gap is beta times as large.
 
-For two classes q is one number and the maximum is enclosed (`_enclose.py`). For more it is only
-searched for, uphill from many starts: the result can then be too small. The steps are those of
-expectation-maximisation, which never fall and are slow where the hill is flat, as it is near a
-phase transition; there Newton's, in the logits of q, go on with the best.
+For two classes q is one number, and the maximum is enclosed (`_enclose.py`). For more classes it is
+searched for by ascent from many starts, so the result can be too small. The first steps are those
+of expectation-maximisation, which never decrease c but are slow where c is flat, as it is near a
+phase transition; the best points are then improved by Newton's method in the logits of q.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["Peaks", "divergences", "highest"]
 _TINY = 1e-300
 _LEAST_STARTS, _TABLE = 64, 2**18
 _CLIMBS, _STEPS = 100, 40
-# In units of the reach of exp(-t d): hills whose tops are nearer are one.
+# Maxima nearer to each other than this, in units of the reach of exp(-t d), count as one.
 _SAME_HILL = 0.1
 _MOST_HILLS = 16
 _LONGEST = 3.0
@@ -42,8 +42,11 @@ _LONGEST = 3.0
 class Peaks(NamedTuple):
     """High points of log c of each of B codes, the highest first.
 
-    Where they are `[B, P, Y]`, their heights `[B, P]`, and a bound of all `[B]`. `certified` if the
-    bounds are proven.
+    Attributes:
+        q: `[B, P, Y]`, where they are.
+        log_value: `[B, P]`, their heights.
+        log_bound: `[B]`, an upper bound of log c over all q.
+        certified: whether the bounds are proven.
     """
 
     q: Tensor
@@ -78,9 +81,9 @@ def highest(source: Source, log_l: Tensor, t: Tensor, q: Tensor, slack: float) -
 
 
 def _climb(p_y: Tensor, log_weight: Tensor, t: Tensor, q: Tensor) -> Peaks:
-    """Ascent from rows of p(y|x) and the decoders; no step lowers c.
+    """Ascent from the rows of p(y|x) and from the decoders; no step decreases c.
 
-    The step is that of expectation-maximisation: c's terms, normalised, weight the rows.
+    A step of expectation-maximisation is the mean of the rows, weighted by the terms of c.
     """
 
     def log_terms(points: Tensor) -> Tensor:
@@ -96,11 +99,11 @@ def _climb(p_y: Tensor, log_weight: Tensor, t: Tensor, q: Tensor) -> Peaks:
     points = _hills(points, log_terms(points).logsumexp(1), t)
     value = log_terms(points).logsumexp(1)
     for _ in range(_STEPS):
-        there = _newton(p_y, log_terms(points).softmax(1).mT, t, points)
-        rises = log_terms(there).logsumexp(1) > value
+        candidate = _newton(p_y, log_terms(points).softmax(1).mT, t, points)
+        rises = log_terms(candidate).logsumexp(1) > value
         if not rises.any():
             break
-        points = torch.where(rises[..., None], there, log_terms(points).softmax(1).mT @ p_y)
+        points = torch.where(rises[..., None], candidate, log_terms(points).softmax(1).mT @ p_y)
         value = log_terms(points).logsumexp(1)
     value, order = value.sort(1, descending=True)
     points = points.take_along_dim(order[..., None], 1)
@@ -108,18 +111,18 @@ def _climb(p_y: Tensor, log_weight: Tensor, t: Tensor, q: Tensor) -> Peaks:
 
 
 def _hills(points: Tensor, value: Tensor, t: Tensor) -> Tensor:
-    """The highest points `[B, P, Y]` that have no higher one near them."""
+    """Those of the points that have no higher one near them, the highest first: `[B, P, Y]`."""
     order = value.argsort(1, descending=True)
     points = points.take_along_dim(order[..., None], 1)
     near = distances(points, points) <= _SAME_HILL * t.rsqrt()[:, None, None]
     alone = ~near.tril(-1).any(2)
-    # The hills first, each group in its order.
+    # The isolated points first, each group in its order.
     best = alone.int().argsort(dim=1, descending=True, stable=True)[:, :_MOST_HILLS]
     return points.take_along_dim(best[..., None], 1)
 
 
 def _newton(p_y: Tensor, share: Tensor, t: Tensor, q: Tensor) -> Tensor:
-    """One step of Newton's from decoders `q: [B, S, Y]`, uphill also where the curvature is wrong.
+    """One Newton step from decoders `q: [B, S, Y]`, uphill whatever the sign of the curvature.
 
     In the logits of q, log c has the gradient t (m - q) and the curvature t^2 Cov - t (diag q -
     q q'), m and Cov the mean and covariance of the rows under the shares `[B, S, X]` of c's terms.

@@ -1,4 +1,4 @@
-"""What only estimators take, beside the checks of `narrows.checks`: scales, pairs, betas, seeds."""
+"""Checks of input that only estimators need: scales, pairs, betas and seeds."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ _AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 def labels_of(y: ArrayLike, samples: Tensor, classes: int | None = None) -> Tensor:
     """Return labels, one for each of the samples, as int64 on their device.
 
+    Args:
+        y: `[n]`, of any integer type.
+        samples: `[n, ...]`.
+        classes: labels must lie in `0..classes-1`; None to accept any integer.
+
     Raises:
         InputError: as `narrows.checks.check_labels`.
     """
@@ -46,15 +51,15 @@ def constant_columns(codes: Tensor) -> int:
 
 
 def as_scale(scale: ArrayLike | float) -> Tensor | float:
-    """Return a scale as a float, where it is one number for everything, or as a tensor.
+    """Return a scale as a float if it is one number, and else as a tensor.
 
     Raises:
-        InputError: for a number that is not positive and finite, or what holds no numbers.
+        InputError: for a number that is not positive and finite, or a value that holds no numbers.
     """
     if isinstance(scale, (int, float, numbers.Real, np.bool_)):
         return check_number(scale, "scale", above=0, error=InputError)
     tensor = as_tensor(scale, "scale").detach()
-    if tensor.is_complex() or tensor.dtype == torch.bool:
+    if tensor.dtype == torch.bool:
         raise InputError(f"scale must hold real numbers, got {tensor.dtype} {list(tensor.shape)}")
     return tensor if tensor.dim() else as_scale(tensor.item())
 
@@ -62,7 +67,10 @@ def as_scale(scale: ArrayLike | float) -> Tensor | float:
 def check_scale(scale: ArrayLike | float, mean: Tensor, *, cholesky: bool = False) -> Tensor:
     """Return a scale as float64 `[n, K]`, or `[n, K, K]` where a Cholesky factor is allowed.
 
-    A number stands for the same standard deviation everywhere.
+    Args:
+        scale: standard deviations; one number stands for the same one everywhere.
+        mean: `[n, K]`, the means they belong to.
+        cholesky: whether Cholesky factors of full covariances are accepted.
 
     Raises:
         InputError: for another shape, NaN or infinity, or a standard deviation that is not
@@ -110,8 +118,8 @@ def check_betas(betas: ArrayLike, smallest: float = 0.0) -> Tensor:
         raise InputError(f"betas must be a list of numbers, got {betas}; write [{betas}]")
     weights = as_tensor(betas, "betas").detach()
     switches = isinstance(betas, Sequence) and any(isinstance(b, (bool, np.bool_)) for b in betas)
-    if weights.dtype == torch.bool or weights.is_complex() or switches:
-        raise InputError("betas must be a list of real numbers, got booleans or complex numbers")
+    if weights.dtype == torch.bool or switches:
+        raise InputError("betas must be a list of real numbers, got booleans")
     if weights.dim() != 1 or not len(weights):
         raise InputError(f"betas must be a list of numbers [B], got {list(weights.shape)}")
     weights = weights.to("cpu", torch.float64)
@@ -126,7 +134,7 @@ def check_betas(betas: ArrayLike, smallest: float = 0.0) -> Tensor:
 
 
 def check_seed(seed: int) -> int:
-    """Return the seed of a generator, which is a whole number from 0 to 2^64 - 1.
+    """Return the seed of a generator, a whole number from 0 to 2^64 - 1.
 
     Raises:
         InputError: for anything else.
@@ -141,7 +149,7 @@ def as_real(values: ArrayLike, name: str) -> Tensor:
     """Return real numbers in at least single precision, and whole ones in double.
 
     Raises:
-        InputError: for complex numbers, or what holds no numbers.
+        InputError: for complex numbers, or a value that holds no numbers.
     """
     tensor = as_tensor(values, name)
     if tensor.dtype in _HALF:
@@ -150,7 +158,7 @@ def as_real(values: ArrayLike, name: str) -> Tensor:
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Within it autocast is off, so that no matrix product of a measurement is rounded."""
+    """A context without autocast, so that no matrix product of a measurement is rounded."""
     if device.type in _AUTOCAST and torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()

@@ -3,10 +3,9 @@
     p(z|x) = p(z) exp(-t d(x, z)) / L(x),   t = 1/beta
     p(z) = sum_x p(x) p(z|x),   p(y|z) = sum_x p(y|x) p(x|z)
 
-The logits `[B, Z, Y]` are log q less the largest of a cluster, so that q keeps its relative
-precision near 0 and near 1 whichever the class. A decoder on a face of the simplex, which excludes
-a class, has exp(-40) there: that costs less than rounding, and a class can come back. A cluster of
-weight 0 is empty.
+The logits `[B, Z, Y]` are log q minus the largest of each cluster, so that q keeps its relative
+precision near 0 and near 1 for every class. A decoder that excludes a class has exp(-40) there: the
+error is below rounding, and the class can come back. A cluster of weight 0 is empty.
 
 Source: Tishby, Pereira & Bialek (1999), arXiv physics/0004057. New decoders get the weight that
 is best for them, as in the vertex direction method (Wu 1978, "Some Algorithmic Aspects of the
@@ -69,7 +68,13 @@ def start(q: Tensor, count: int) -> Clusters:
 
 
 def log_terms(source: Source, t: Tensor, clusters: Clusters) -> Tensor:
-    """Log p(z) exp(-t d(x, z)): `[B, X, Z]`, for `t: [B]`."""
+    """Log p(z) exp(-t d(x, z)): `[B, X, Z]`.
+
+    Args:
+        source: p(x) and p(y|x).
+        t: `[B]`, 1/beta.
+        clusters: of each bottleneck.
+    """
     entropy = torch.special.xlogy(source.p_y, source.p_y).sum(1)
     of_z = clusters.w.log() - t[:, None] * clusters.logits.logsumexp(-1)
     terms = source.p_y @ (t[:, None, None] * clusters.logits).mT
@@ -77,14 +82,26 @@ def log_terms(source: Source, t: Tensor, clusters: Clusters) -> Tensor:
 
 
 def encode(source: Source, t: Tensor, clusters: Clusters) -> tuple[Tensor, Tensor]:
-    """p(z|x) `[B, X, Z]` and log L(x) `[B, X]`."""
+    """The encoder p(z|x) `[B, X, Z]` of the clusters, and log L(x) `[B, X]`.
+
+    Args:
+        source: p(x) and p(y|x).
+        t: `[B]`, 1/beta.
+        clusters: of each bottleneck.
+    """
     terms = log_terms(source, t, clusters)
     log_l = terms.logsumexp(2)
     return terms.sub_(log_l[..., None]).exp_(), log_l
 
 
 def update(source: Source, encoder: Tensor, clusters: Clusters) -> Clusters:
-    """The clusters of an encoder; one that it does not use keeps its old p(y|z)."""
+    """The clusters of an encoder; a cluster that it does not use keeps its old p(y|z).
+
+    Args:
+        source: p(x) and p(y|x).
+        encoder: `[B, X, Z]`, p(z|x).
+        clusters: the old ones.
+    """
     joint = source.p_x[:, None] * encoder
     w = joint.sum(1)
     logits = logits_of((joint.mT @ source.p_y).log())
@@ -92,10 +109,12 @@ def update(source: Source, encoder: Tensor, clusters: Clusters) -> Clusters:
 
 
 def merge(clusters: Clusters, t: Tensor, tolerance: float) -> Clusters:
-    """Empty those of next to no weight, join those close to each other, heaviest first.
+    """Empty clusters of negligible weight, and join close ones into the heaviest of them.
 
-    Close is what no more than `tolerance / sqrt(t)` of Hellinger's distance separates; exp(-t d)
-    reaches about 1 / sqrt(t).
+    Args:
+        clusters: of each bottleneck.
+        t: `[B]`, 1/beta. The reach of exp(-t d) is about 1 / sqrt(t).
+        tolerance: Hellinger distances up to `tolerance / sqrt(t)` are close.
     """
     order = clusters.w.argsort(1, descending=True)
     w = clusters.w.gather(1, order)
@@ -104,7 +123,7 @@ def merge(clusters: Clusters, t: Tensor, tolerance: float) -> Clusters:
     apart = distances(q, q)
     same = (apart <= tolerance * t.rsqrt()[:, None, None]) & (w > _EMPTY)[:, None]
     same |= torch.eye(w.shape[1], dtype=torch.bool)
-    # The first, hence heaviest, of those alike; and the one which that has joined, if it has.
+    # The first, hence heaviest, of the close ones; and the one that it has itself been joined to.
     owner = same.int().argmax(2)
     owner = owner.gather(1, owner)
     w = w * (w > _EMPTY)
@@ -117,13 +136,13 @@ def merge(clusters: Clusters, t: Tensor, tolerance: float) -> Clusters:
 
 
 def distances(p: Tensor, q: Tensor) -> Tensor:
-    """Hellinger's distance, times the root of 2, of `p: [..., N, Y]` from `q: [..., M, Y]`."""
+    """Hellinger distances, times the root of 2, of `p: [..., N, Y]` and `q: [..., M, Y]`."""
     exact = "donot_use_mm_for_euclid_dist"
     return torch.cdist(p.sqrt(), q.sqrt(), compute_mode=exact)
 
 
 def trim(clusters: Clusters) -> Clusters:
-    """Heaviest first, and as many as the code with the most clusters uses."""
+    """Sort by weight, heaviest first, and drop places that are empty in every code."""
     order = clusters.w.argsort(1, descending=True)[:, : int((clusters.w > 0).sum(1).max())]
     return Clusters(
         clusters.w.gather(1, order), clusters.logits.take_along_dim(order[..., None], 1)
@@ -142,15 +161,18 @@ def pad(clusters: Clusters, count: int) -> Clusters:
 def grow(
     source: Source, t: Tensor, clusters: Clusters, q: Tensor, worth: Tensor, most: int
 ) -> tuple[Clusters, Tensor]:
-    """Add decoders `q: [B, P, Y]`, best first; and where there was room for some: `[B]` bool.
+    """Add decoders to the clusters of each bottleneck, as far as there is room.
 
     Args:
         source: p(x) and p(y|x).
         t: `[B]`, 1/beta.
         clusters: to which they are added.
-        q: the decoders.
-        worth: `[B, P]` bool, which of them are.
+        q: `[B, P, Y]`, the decoders, best first.
+        worth: `[B, P]` bool, which of them are worth adding.
         most: clusters that a code may have.
+
+    Returns:
+        The clusters, and whether any decoder was added, `[B]` bool.
     """
     clusters = trim(clusters)
     room = most - (clusters.w > 0).sum(1, keepdim=True)
@@ -163,9 +185,10 @@ def grow(
 
 
 def _best_share(source: Source, t: Tensor, clusters: Clusters, new: Clusters) -> Tensor:
-    """The weight of new clusters that is best for the others as they are, by bisection: `[B]`.
+    """The total weight of new clusters that is best while the others stay in proportion: `[B]`.
 
-    With another weight a code may be worse than before, and fall back to where it was.
+    Found by bisection. With another weight a code may become worse than before, and the next
+    iterations return to the old one.
     """
     _, log_l = encode(source, t, clusters)
     ratio = log_terms(source, t, new).logsumexp(2) - log_l

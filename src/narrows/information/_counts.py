@@ -1,12 +1,12 @@
-"""How many points lie within a radius of each, in the maximum norm: exactly, 64 at a time.
+"""How many points lie within a radius of each point, in the maximum norm, exactly.
 
     |{j : max_d |a_i,d - a_j,d| < r_i}| = popcount of AND_d { j : |a_i,d - a_j,d| < r_i }
 
-In one coordinate the points within reach are a run of the sorted ones, found by bisection. A set of
-points is a row of bits. The sets of the first t sorted points, t = 0, 1, ..., are a table for each
-coordinate, so that a run is one row of it less another: a coordinate of 64 pairs is four operations
-on integers. Points are taken in slabs along one coordinate, and a slab is compared with those only
-that reach it.
+In one coordinate the points within the radius are a contiguous run of the sorted points, found by
+bisection. A set of points is a row of bits. For each coordinate there is a table of the sets of the
+first t sorted points, t = 0, 1, ..., so that a run is the difference of two rows of the table, and
+64 pairs take four integer operations per coordinate. Points are processed in slabs along one
+coordinate, and a slab is compared only with the points whose radius reaches it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = ["count_within"]
 
 _WORD = 64
 _SLAB = 16 * _WORD
-# A byte holds the sum of so many words' counts of eight bits.
+# A byte holds the sum of the bit counts of at most this many bytes.
 _SUMMED = 31
-# Differences of rounded numbers can be off by as many units in the last place.
+# Differences of rounded numbers can be off by this many units in the last place.
 _ULPS = 4
 
 
 class _Runs(NamedTuple):
-    """Ranks of each coordinate's values, and which ranks are within reach, `[D, n]` each.
+    """Ranks of each coordinate's values, and the ranks within the radius, `[D, n]` each.
 
-    They are those from `first` on and before `last`.
+    The latter are those from `first` up to but not including `last`.
     """
 
     rank: Tensor
@@ -38,9 +38,12 @@ class _Runs(NamedTuple):
 
 
 def count_within(points: Tensor, radius: Tensor, *, strict: bool) -> Tensor:
-    """How many others of `points: [n, D]` lie nearer than each one's own `radius: [n]`.
+    """How many other points lie within a radius of each point: `[n]` int64.
 
-    Or as near, if not strict: `[n]` int64.
+    Args:
+        points: `[n, D]`.
+        radius: `[n]`, one for each point.
+        strict: count points that are nearer than the radius; otherwise also those as near.
     """
     # A point is not among the others, although it is at distance 0 from itself.
     itself = (radius > 0 if strict else radius >= 0).long()
@@ -62,7 +65,7 @@ def _runs(columns: Tensor, radius: Tensor, strict: bool) -> _Runs:
     line, order = columns.sort(1)
     place = torch.arange(len(radius), device=radius.device).expand_as(order)
     rank = torch.empty_like(order).scatter_(1, order, place)
-    # Neighbours on the line bisect alike, which is much faster than in another order.
+    # Sorted queries are much faster, as neighbours on the line follow the same bisection.
     reach = radius[order]
     eps = _ULPS * torch.finfo(columns.dtype).eps * (line.abs() + reach)
 
@@ -70,7 +73,7 @@ def _runs(columns: Tensor, radius: Tensor, strict: bool) -> _Runs:
         edge = line + sign * reach
         low = torch.searchsorted(line, edge - eps)
         high = torch.searchsorted(line, edge + eps, right=True)
-        # Between the two the difference itself decides: a sum is rounded to another side.
+        # Between the two the difference itself decides, because a sum may be rounded the other way.
         at = (low < high).nonzero(as_tuple=True)
         while len(at[0]):
             a, b = low[at], high[at]
@@ -109,7 +112,7 @@ def _within(runs: _Runs, near: Tensor, start: int, stop: int) -> Tensor:
 
 
 def _ones(words: Tensor) -> Tensor:
-    """How many bits are set in each row of `words: [n, W]`: `[n]`. Takes the words."""
+    """How many bits are set in each row of `words: [n, W]`: `[n]`. Overwrites the words."""
     half = (words >> 1).bitwise_and_(0x5555555555555555)
     words -= half
     half = torch.bitwise_right_shift(words, 2, out=half).bitwise_and_(0x3333333333333333)

@@ -1,19 +1,20 @@
-"""Newton's step on the clusters of a bottleneck, from a system as small as there is.
+"""Newton's step on the clusters of a bottleneck, from the smallest linear system that gives it.
 
     (E + M'M) s = g,   M[x, z] = sqrt p(x) p(z|x) [1, t (p(y|x) - q_z)]
 
 g is the gradient of Phi (`_newton.py`) in log w and the logits of q, E has one block for each
 cluster and M one row for each x. The block of the logits is minus the curvature of log c
-(`_certificate.py`) at q_z: it is positive at an optimum, where c is highest there.
+(`_certificate.py`) at q_z: it is positive at an optimum, where c is highest at q_z.
 
-With more rows than unknowns the system is solved as it stands. With fewer, the matrix
-K = 1 + M_q D^-1 M_q' of one row for each x takes its place, D being the blocks of the logits (the
-Sherman-Morrison-Woodbury formula), and what is left are the weights. There the parts of E that
-couple a weight with the logits of its cluster are left out: they vanish at the optimum, and Newton
-stays quadratic without them.
+With more rows than unknowns this system is solved directly. With fewer, the matrix
+K = 1 + M_q D^-1 M_q', which has one row for each x, takes its place, D being the blocks of the
+logits (the Sherman-Morrison-Woodbury formula), and a system for the weights remains. There the
+parts of E that couple a weight with the logits of its cluster are left out: they vanish at the
+optimum, and Newton's method stays quadratic without them.
 
-The logits of two classes have one direction that counts, and the second class moves. Those of more
-have one that changes no q: it is pinned by adding t r q q' to D, so that no class is special.
+Of the logits of two classes only the difference counts, and the second logit moves. Those of more
+classes have one direction that changes no q: it is pinned by adding t r q q' to D, so that no class
+is special.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def free(classes: int) -> slice:
 def positive(q: Tensor, spread: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     """Factor L `[..., Y, Y]` and scale s `[..., Y]` of a positive stand-in for a curvature.
 
-    Minus the curvature of log c in the logits, pinned, is `t (diag q - t spread)`. Its inverse with
-    the wrong signs turned is (s L)(s L)'.
+    Minus the curvature of log c in the logits, pinned, is `t (diag q - t spread)`. Its inverse,
+    with negative eigenvalues made positive, is (s L)(s L)'.
 
     Args:
         q: `[..., Y]`, decoders.
@@ -51,8 +52,8 @@ def positive(q: Tensor, spread: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     """
     root = q.clamp_min(_TINY).rsqrt()
     scaled = t[..., None, None] * root[..., None] * spread * root[..., None, :]
-    one = torch.eye(q.shape[-1]).to(q)
-    values, vectors = torch.linalg.eigh(one - scaled)
+    identity = torch.eye(q.shape[-1]).to(q)
+    values, vectors = torch.linalg.eigh(identity - scaled)
     factor = vectors * values.abs().clamp_min(_FLAT).rsqrt()[..., None, :]
     return factor, root * t[..., None].rsqrt()
 
@@ -60,7 +61,19 @@ def positive(q: Tensor, spread: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
 def step_by_unknowns(
     source: Source, t: Tensor, clusters: Clusters, encoder: Tensor, gradient: Tensor
 ) -> Tensor:
-    """The step `[B, Z, 1 + free]`, uphill also along eigenvectors where the curvature is wrong."""
+    """Newton's step from the system with one row for each unknown.
+
+    Args:
+        source: p(x) and p(y|x).
+        t: `[B]`, 1/beta.
+        clusters: of each bottleneck.
+        encoder: `[B, X, Z]`, p(z|x) of the clusters.
+        gradient: `[B, Z, 1 + free]`, of Phi in log w and the free logits.
+
+    Returns:
+        The step `[B, Z, 1 + free]`, uphill also along eigenvectors with a wrong sign of the
+        curvature.
+    """
     curvature = _whole(source, t, clusters, encoder, gradient)
     diagonal = curvature.diagonal(dim1=1, dim2=2)
     empty = (clusters.w <= 0).repeat_interleave(gradient.shape[2], 1)
@@ -90,16 +103,16 @@ def _whole(
     mean = torch.cat([root[..., None], root[..., None] * pull], 3).flatten(2)
     curvature = mean.mT @ mean
     # Phi is concave in w; the curvature of the logarithm, which vanishes at the end, is left out.
-    own = t[..., None] * r[..., None, None] * torch.diag_embed(q)
+    block = t[..., None] * r[..., None, None] * torch.diag_embed(q)
     if q.shape[2] == 1:
-        own -= t[..., None] * r[..., None, None] * q[..., None] ** 2
-    own -= t[..., None] ** 2 * _within(p_y, joint, r, q)
+        block -= t[..., None] * r[..., None, None] * q[..., None] ** 2
+    block -= t[..., None] ** 2 * _within(p_y, joint, r, q)
     z, y = r.shape[1], gradient.shape[2]
     diagonal = curvature.unflatten(2, (z, y)).unflatten(1, (z, y)).diagonal(dim1=1, dim2=3)
     of_w = gradient[..., 1:]
     diagonal[:, 0, 1:] -= of_w.mT
     diagonal[:, 1:, 0] -= of_w.mT
-    diagonal[:, 1:, 1:] += own.permute(0, 2, 3, 1)
+    diagonal[:, 1:, 1:] += block.permute(0, 2, 3, 1)
     return curvature
 
 
@@ -113,7 +126,19 @@ def _within(p_y: Tensor, joint: Tensor, r: Tensor, q: Tensor) -> Tensor:
 def step_by_rows(
     source: Source, t: Tensor, clusters: Clusters, encoder: Tensor, gradient: Tensor
 ) -> Tensor:
-    """The same step where rows are fewer than unknowns, with wrong curvatures turned by cluster."""
+    """Newton's step from the system with identity row for each x, for fewer x than unknowns.
+
+    Args:
+        source: p(x) and p(y|x).
+        t: `[B]`, 1/beta.
+        clusters: of each bottleneck.
+        encoder: `[B, X, Z]`, p(z|x) of the clusters.
+        gradient: `[B, Z, 1 + free]`, of Phi in log w and the free logits.
+
+    Returns:
+        The step `[B, Z, 1 + free]`. Where the curvature of a cluster has a wrong sign, the sign is
+        changed.
+    """
     moving = free(source.p_y.shape[1])
     q, p_y = clusters.q[..., moving], source.p_y[:, moving]
     joint = encoder * source.p_x[:, None]
@@ -128,8 +153,8 @@ def step_by_rows(
     pull = m_w[..., None] * t[:, None, None, None] * (p_y[:, None] - q[:, None])
     m_q = torch.einsum("bxzy,bzyv->bxzv", pull, factor).flatten(2)
     g_q = (factor.mT @ gradient[..., 1:, None]).flatten(1)
-    one = torch.eye(len(p_y)).to(p_y)
-    root = torch.linalg.cholesky(one + m_q @ m_q.mT)
+    identity = torch.eye(len(p_y)).to(p_y)
+    root = torch.linalg.cholesky(identity + m_q @ m_q.mT)
     half_w = torch.linalg.solve_triangular(root, m_w, upper=False)
     half_q = torch.linalg.solve_triangular(root, m_q @ g_q[..., None], upper=False)
     of_w = gradient[..., :1] - half_w.mT @ half_q
@@ -141,9 +166,9 @@ def step_by_rows(
 
 
 def _solve_weights(curvature: Tensor, gradient: Tensor) -> Tensor:
-    """Relative steps of the weights `[B, Z, 1]`, of which none is below -1.
+    """Relative steps of the weights `[B, Z, 1]`, none of them below -1.
 
-    Where many clusters can take each other's place, the free step is far too long.
+    Where many clusters can replace each other, the unconstrained step is far too long.
     """
     diagonal = curvature.diagonal(dim1=1, dim2=2)
     scale = torch.where(diagonal > _TINY, diagonal.clamp_min(_TINY).rsqrt(), 1.0)
@@ -176,7 +201,7 @@ def _interior(curvature: Tensor, gradient: Tensor, most: Tensor) -> Tensor:
         move_price = (mean - price * move) / left - price
         length = torch.minimum(_room(left, move), _room(price, move_price))
         left, price = left + length * move, price + length * move_price
-    # What is as good as gone goes; if that is wrong, it is found again.
+    # Negligible weights become 0; a cluster that is wanted after all is found again.
     return torch.where(left < _GONE * most, 0.0, left) - most
 
 

@@ -3,14 +3,14 @@
     f(a) = log sum_x m_x exp(t (p_x a - log(1 + e^a))),   a = log q / (1 - q)
     f'(a) = t (mu - q),   f''(a) = t^2 var - t q (1 - q)
 
-mu and var are those of p_x under the terms of the sum as weights. Two bounds hold between two
-points: log sum m exp(t p a) is convex, so that it lies below its chord, and the chord less
-t log(1 + e^a) has its maximum in closed form; and f - K a^2 / 2 is concave and below its tangents,
-K being a bound of f''. sum m (p - mu)^2 exp(t p a) and q (1 - q) take their extremes at the ends of
-an interval, which bounds var and with it K.
+mu and var are those of p_x under the terms of the sum as weights. Between two points there are two
+upper bounds. First, log sum m exp(t p a) is convex and lies below its chord, and the chord minus
+t log(1 + e^a) has its maximum in closed form. Second, f - K a^2 / 2 is concave and lies below its
+tangents, K being an upper bound of f''. sum m (p - mu)^2 exp(t p a) and q (1 - q) take their
+extremes at the ends of an interval, which bounds var and with it K.
 
-Tangents meet at the height of the maximum where f is flat, at the decoders of an optimal code; so
-these are edges of intervals, and few of them are ever halved. All codes are enclosed at once.
+At the decoders of an optimal code f is flat and the second bound is tight, so these are edges of
+intervals, and few intervals are ever halved. All codes are enclosed at once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Enclosure(NamedTuple):
 
 
 class _Points(NamedTuple):
-    """Places a, and there: log of the sum without (1 + e^a)^-t, mean and variance of p_x."""
+    """Points a with the log of the sum without (1 + e^a)^-t, mean and variance of p_x."""
 
     a: Tensor
     log_sum: Tensor
@@ -70,7 +70,7 @@ def enclose(p: Tensor, log_m: Tensor, t: Tensor, hints: Tensor, slack: Tensor) -
         _Points(*(part[:, cut].flatten() for part in points))
         for cut in (slice(None, -1), slice(1, None))
     )
-    # Beyond an end f falls, or exceeds its end by t e^-40 at most, which is rounding.
+    # Beyond an end f falls, or exceeds its value there by at most t e^-40, which is rounding.
     closed = value.clone()
     while True:
         top = _bound(left, right, t[code])
@@ -81,9 +81,9 @@ def enclose(p: Tensor, log_m: Tensor, t: Tensor, hints: Tensor, slack: Tensor) -
         if not len(code):
             return Enclosure(where, value, closed)
         middle = _look(p, log_m[code], t[code], (left.a + right.a) / 2)
-        found = _height(middle, t[code])
-        value = value.scatter_reduce(0, code, found, "amax")
-        higher = found == value[code]
+        height_between = _height(middle, t[code])
+        value = value.scatter_reduce(0, code, height_between, "amax")
+        higher = height_between == value[code]
         where = where.index_put((code[higher],), middle.a[higher])
         left, right = (
             _Points(*(torch.cat(pair) for pair in zip(*halves, strict=True)))
@@ -93,7 +93,7 @@ def enclose(p: Tensor, log_m: Tensor, t: Tensor, hints: Tensor, slack: Tensor) -
 
 
 def _edges(p: Tensor, t: Tensor, hints: Tensor) -> Tensor:
-    """Edges of intervals, some to each typical width of a peak, and the hints: `[B, E]`, rising."""
+    """Edges of intervals, several per typical width of a peak, and the hints: `[B, E]`, rising."""
     low, high = p.min().logit().clamp(-_END, _END), p.max().logit().clamp(-_END, _END)
     ends = torch.stack([low, high]).sigmoid().sqrt().asin()
     wanted = _CELLS_A_WIDTH * (ends[1] - ends[0]).item() * t.max().sqrt().item()
@@ -106,7 +106,7 @@ def _edges(p: Tensor, t: Tensor, hints: Tensor) -> Tensor:
 
 
 def _look(p: Tensor, log_m: Tensor, t: Tensor, a: Tensor) -> _Points:
-    """At places `a: [...]`, with `log_m: [..., X]` and `t: [...]`."""
+    """Evaluate at `a: [...]`, with `log_m: [..., X]` and `t: [...]`."""
     terms = log_m + (t * a)[..., None] * p
     log_sum = terms.logsumexp(-1)
     share = terms.sub_(log_sum[..., None]).exp_()
@@ -116,7 +116,7 @@ def _look(p: Tensor, log_m: Tensor, t: Tensor, a: Tensor) -> _Points:
 
 
 def _softplus(a: Tensor) -> Tensor:
-    """log(1 + e^a), which PyTorch's own cuts off at 20, where it is off by 2e-9."""
+    """log(1 + e^a). PyTorch's own returns a from 20 on, which is off by 2e-9."""
     return F.softplus(a, threshold=2 * _END)
 
 
@@ -125,9 +125,9 @@ def _height(points: _Points, t: Tensor) -> Tensor:
 
 
 def _bound(left: _Points, right: _Points, t: Tensor) -> Tensor:
-    """A bound of f between two points each."""
+    """An upper bound of f between `left` and `right`."""
     length = right.a - left.a
-    own_left, own_right = _height(left, t), _height(right, t)
+    height_left, height_right = _height(left, t), _height(right, t)
     # The chord.
     slope = (right.log_sum - left.log_sum) / (t * length.clamp_min(1e-300))
     inside = slope.clamp(1e-300, 1 - 1e-16).logit()
@@ -147,6 +147,6 @@ def _bound(left: _Points, right: _Points, t: Tensor) -> Tensor:
     lift = bend.clamp_min(0) * length / 2
     rise_left = t * (left.mean - left.a.sigmoid()) + lift
     rise_right = t * (right.mean - right.a.sigmoid()) - lift
-    meet = (own_right - own_left - rise_right * length) / (rise_left - rise_right)
-    tangent = torch.where(rise_right >= 0, own_right, own_left + rise_left * meet)
-    return torch.minimum(chord, torch.where(rise_left <= 0, own_left, tangent))
+    meet = (height_right - height_left - rise_right * length) / (rise_left - rise_right)
+    tangent = torch.where(rise_right >= 0, height_right, height_left + rise_left * meet)
+    return torch.minimum(chord, torch.where(rise_left <= 0, height_left, tangent))

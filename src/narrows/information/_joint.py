@@ -1,8 +1,8 @@
-"""A joint distribution p(x, y) as the solvers of the bottleneck take it, checked and made small.
+"""A joint distribution p(x, y), checked and reduced to what the solvers of the bottleneck need.
 
 Rows with the same p(y|x) are merged, which changes nothing: the best encoder treats them alike. An
-x or a y of probability 0 is left out: no information depends on it. The answer has it again, a y
-with p(y|z) = 0, and an x with p(z|x) = p(z), which is what a code says without knowing x.
+x or a y of probability 0 is left out, because no information depends on it. In the result they are
+put back: a y with p(y|z) = 0, and an x with p(z|x) = p(z), the code without knowledge of x.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from narrows.checks import ArrayLike, check_joint
 
 __all__ = ["Joint", "Source", "coarsen", "merge_rows", "mutual_information", "reduce", "spread"]
 
+# Probabilities nearer to each other than this are equal but for rounding.
 _SAME_ROW = 1e-12
 _NO_WIDTH = 1e-18
 
@@ -29,10 +30,13 @@ class Source(NamedTuple):
 
 
 class Joint(NamedTuple):
-    """A joint `[X, Y]` without what changes nothing.
+    """A joint `[X, Y]`, reduced.
 
-    `merged: [X]` is the row of `source` that each x became, and -1 for an x of probability 0;
-    `classes` are the columns of `source` among the y.
+    Attributes:
+        source: the distinct rows and the classes that occur.
+        merged: `[X]`, the row of `source` that each x became, and -1 for an x of probability 0.
+        classes: which y the columns of `source` are.
+        columns: Y.
     """
 
     source: Source
@@ -54,7 +58,7 @@ class Joint(NamedTuple):
 
 
 def reduce(joint: ArrayLike) -> Joint:
-    """Check a joint and leave out what changes nothing; two classes stay in any case.
+    """Check a joint and reduce it; at least two classes are kept.
 
     Raises:
         InputError: if it is no joint distribution.
@@ -81,23 +85,35 @@ def mutual_information(p: Tensor, conditional: Tensor) -> Tensor:
 
 
 def merge_rows(joint: Tensor) -> tuple[Source, Tensor]:
-    """Merge the x with equal p(y|x); also which merged row each x became: `[X]`."""
+    """Merge the x with equal p(y|x), up to rounding; also which merged row each x became: `[X]`."""
     p_y = joint / joint.sum(1, keepdim=True)
-    steps = (p_y / _SAME_ROW).round()
     if p_y.shape[1] == 2:
-        # One number decides; sorting numbers is ten times as fast as sorting rows.
-        kinds, merged = steps[:, 1].unique(return_inverse=True)
+        # One number decides; numbering numbers is ten times as fast as numbering rows.
+        merged = _number(p_y[:, 1])
+        count = int(merged.max()) + 1
     else:
-        kinds, merged = steps.unique(dim=0, return_inverse=True)
-    together = joint.new_zeros(len(kinds), joint.shape[1]).index_add_(0, merged, joint)
+        numbers = torch.stack([_number(column) for column in p_y.T], 1)
+        kinds, merged = numbers.unique(dim=0, return_inverse=True)
+        count = len(kinds)
+    together = joint.new_zeros(count, joint.shape[1]).index_add_(0, merged, joint)
     p_x = together.sum(1)
     return Source(p_x, together / p_x[:, None]), merged
 
 
-def coarsen(source: Source, cells: int) -> Source:
-    """Two rows for each of `cells` intervals of p(y=1|x), with three moments of those within.
+def _number(column: Tensor) -> Tensor:
+    """Number the different values of a column `[X]`, rising; a gap tells them apart from rounding.
 
-    The nodes are those of Gauss's quadrature. For two classes.
+    Rounding to a grid would not: equal values can lie on two sides of one of its edges.
+    """
+    values, order = column.sort()
+    steps = torch.cat([values.new_zeros(1), values.diff() > _SAME_ROW]).cumsum(0).long()
+    return torch.empty_like(order).index_copy_(0, order, steps)
+
+
+def coarsen(source: Source, cells: int) -> Source:
+    """Two rows for each of `cells` intervals of p(y=1|x), with the first three moments of its rows.
+
+    They are the nodes of Gaussian quadrature. For two classes.
     """
     p = source.p_y[:, 1]
     cell = ((p - p.min()) / (p.max() - p.min()) * cells).long().clamp_max(cells - 1)
@@ -122,7 +138,7 @@ def coarsen(source: Source, cells: int) -> Source:
 
 
 def spread(p_y: Tensor, count: int) -> Tensor:
-    """Rows of p(y|x) far from each other: `[count, Y]`, each the farthest from those before."""
+    """Rows of p(y|x) far from each other: `[count, Y]`, each farthest from those before it."""
     roots = p_y.sqrt()
     chosen = [0]
     nearest = (roots - roots[0]).square().sum(1)

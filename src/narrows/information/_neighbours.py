@@ -2,8 +2,9 @@
 
     distance(i, j) = max_d |a_i,d - a_j,d|
 
-In few dimensions SciPy's k-d tree (Bentley 1975); in many, where a tree visits every leaf, and off
-the CPU, brute force in blocks that stay in the cache. Both find the same numbers.
+In few dimensions by SciPy's k-d tree (Bentley 1975). In many, where a tree visits every leaf, and
+on other devices than the CPU, by brute force in blocks that stay in the cache. Both return the same
+numbers.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from torch import Tensor
 
 __all__ = ["nearest"]
 
-# Correlated Gaussians of 1,000 to 20,000 samples: above it the tree is slower.
+# Above this the tree is slower, for correlated Gaussians of 1,000 to 20,000 samples.
 _FEW = 12
 _GROUP = 16
 _SPARE = 4
-# Coordinates up to 1 are rounded, twice, and so is their difference, which is up to 2.
+# Two coordinates up to 1 are rounded, and so is their difference, which is up to 2.
 _SLACK = 5 * 2.0**-24
-# Numbers in a block, which are to stay in a processor's cache or to occupy a whole accelerator.
+# Numbers in a block: it fits into a processor's cache, or keeps a whole accelerator busy.
 _BLOCK = {"cpu": 2**17}
 _LARGE_BLOCK = 2**25
 
@@ -38,8 +39,9 @@ def nearest(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def nearest_in_blocks(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """`nearest` by brute force, twice as fast as in double precision alone.
 
-    Single precision picks a few more than are wanted, whose distances are then taken exactly. Where
-    the last of them is no farther than its rounding can hide, double precision decides among all.
+    Single precision picks a few more candidates than needed, whose distances are then computed
+    exactly. Where the last candidate is so near that rounding may have hidden a nearer point, all
+    points are compared in double precision.
     """
     centred = points - points.mean(0)
     scale = centred.abs().max().clamp_min(torch.finfo(points.dtype).tiny)
@@ -74,7 +76,7 @@ def _search(points: Tensor, chosen: Tensor | slice, count: int) -> tuple[Tensor,
 
 
 def _others(distances: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Take each point itself, or one as near, off its `[n, k + 1]` nearest."""
+    """Remove each point itself, or one at the same place, from its `[n, k + 1]` nearest."""
     n, k = len(rows), rows.shape[1] - 1
     itself = rows == torch.arange(n, device=rows.device)[:, None]
     itself[:, -1] |= ~itself.any(1)
@@ -86,7 +88,7 @@ def _smallest(apart: Tensor, count: int) -> tuple[Tensor, Tensor]:
     width = apart.shape[1] // _GROUP
     if width < 2 * count:
         return torch.topk(apart, count, largest=False)
-    # They are in the groups with the smallest minima, or in what is left over.
+    # They are in the groups with the smallest minima, or among the last, which form no group.
     cut = width * _GROUP
     groups = apart[:, :cut].unflatten(1, (_GROUP, width)).amin(1).topk(count, largest=False).indices
     members = torch.arange(0, cut, width, device=apart.device)

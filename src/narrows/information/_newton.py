@@ -4,14 +4,14 @@
 
 Its maximum has sum_z w_z = 1 and is the optimum at t = 1/beta among codes of that many clusters.
 The unknowns are w and the logits of q. With r(x,z) = p(x) p(z|x), the gradient is sum_x r / w - 1
-and t sum_x r (p(y|x) - q): the steps of Blahut-Arimoto, which are small wherever clusters split or
-merge; there the curvature is small too, and Newton's are not. Phi is concave in w, and a weight
-that a step would make negative becomes 0: clusters that are not wanted go at once. In q it need not
-be; along eigenvectors with the wrong sign of the curvature the step is turned uphill. A step that
-does not rise is halved, and where that does not help either, one of Blahut-Arimoto is made.
+and t sum_x r (p(y|x) - q). These are the steps of Blahut-Arimoto, which are small wherever clusters
+split or merge. The curvature is small there too, so that Newton's steps are not.
 
-The bottlenecks of all betas are solved at once, each with steps of its own length, and leave when
-they stand still.
+Phi is concave in w, and a weight that a step would make negative becomes 0: unneeded clusters
+vanish at once. In q it need not be concave: along eigenvectors with a wrong sign of the curvature
+the step is turned uphill. A step that does not increase Phi is halved, and replaced by one of
+Blahut-Arimoto if that does not help either. The bottlenecks of all betas are solved at once, each
+with its own step lengths, until each has converged.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FEW = 24
 
 
 class _View(NamedTuple):
-    """Clusters, and there: Phi `[B]`, p(z|x) `[B, X, Z]`, the gradient, the largest slope `[B]`."""
+    """Clusters with Phi `[B]`, p(z|x) `[B, X, Z]`, the gradient, the largest slope `[B]`."""
 
     clusters: Clusters
     height: Tensor
@@ -57,12 +57,12 @@ class _View(NamedTuple):
             part[rows] = new
 
     def trim(self) -> _View:
-        """Without places that no code uses, where these are many."""
+        """Drop the places that no code uses, if there are many."""
         used = self.clusters.w > 0
-        most = int(used.sum(1).max())
-        if most > _FULL * used.shape[1]:
+        width = int(used.sum(1).max())
+        if width > _FULL * used.shape[1]:
             return self
-        order = used.int().argsort(dim=1, descending=True, stable=True)[:, :most, None]
+        order = used.int().argsort(dim=1, descending=True, stable=True)[:, :width, None]
         w, logits = self.clusters
         return _View(
             Clusters(w.take_along_dim(order[..., 0], 1), logits.take_along_dim(order, 1)),
@@ -79,30 +79,39 @@ class _View(NamedTuple):
 def climb(
     source: Source, t: Tensor, clusters: Clusters, tolerance: float, steps: int
 ) -> tuple[Clusters, Tensor]:
-    """Better clusters, as many as came; and the steps made `[B]`.
+    """Improve clusters by Newton's method.
 
-    Those nearer to each other than `tolerance` are merged every few steps.
+    Args:
+        source: p(x) and p(y|x).
+        t: `[B]`, 1/beta.
+        clusters: where to begin; the result has at most as many.
+        tolerance: clusters nearer to each other than this, in units of their reach, are merged
+            every few steps.
+        steps: the largest number of steps.
+
+    Returns:
+        The clusters, and the number of steps made `[B]`.
     """
     result, width = merge(clusters, t, tolerance), clusters.w.shape[1]
     made = torch.zeros(len(t), dtype=torch.int64)
     rows = torch.arange(len(t))
-    here = _look(source, t, result)
+    view = _look(source, t, result)
     for step in range(1, steps + 1):
-        moving = here.slope > _STANDSTILL
-        here, rows = here.take(moving), rows[moving]
+        moving = view.slope > _STANDSTILL
+        view, rows = view.take(moving), rows[moving]
         if not len(rows):
             break
-        there, moved = _step(source, t[rows], here)
-        result.put(rows, pad(there.clusters, width))
+        moved_view, moved = _step(source, t[rows], view)
+        result.put(rows, pad(moved_view.clusters, width))
         made[rows] += 1
-        here, rows = there.take(moved), rows[moved]
+        view, rows = moved_view.take(moved), rows[moved]
         if not len(rows):
             break
         if step % _MERGE_EVERY == 0:
-            merged = merge(here.clusters, t[rows], tolerance)
-            here = _look(source, t[rows], merged)
+            merged = merge(view.clusters, t[rows], tolerance)
+            view = _look(source, t[rows], merged)
             result.put(rows, pad(merged, width))
-        here = here.trim()
+        view = view.trim()
     return merge(result, t, tolerance), made
 
 
@@ -121,26 +130,26 @@ def _look(source: Source, t: Tensor, clusters: Clusters) -> _View:
     return _View(clusters, height, encoder, gradient, off.amax((1, 2)))
 
 
-def _step(source: Source, t: Tensor, here: _View) -> tuple[_View, Tensor]:
-    """One step uphill, and which did rise: `[B]` bool."""
-    direction = _direction(source, t, here)
-    # Where weights can replace each other, a step is far too long: then until the first is 0.
+def _step(source: Source, t: Tensor, view: _View) -> tuple[_View, Tensor]:
+    """One step uphill, and which codes it improved: `[B]` bool."""
+    direction = _direction(source, t, view)
+    # Where weights can replace each other, a step is far too long: it ends where the first is 0.
     first = direction[..., 0].amin(1).neg().clamp_min(1).reciprocal()
-    best, risen = here.copy(), torch.zeros_like(t, dtype=torch.bool)
+    best, risen = view.copy(), torch.zeros_like(t, dtype=torch.bool)
     rows = torch.arange(len(t))
     for halving in range(_HALVINGS + 1):
-        old = here.take(rows)
+        old = view.take(rows)
         if halving < _HALVINGS:
             length = (4 * first[rows]).clamp_max(1) if halving > 1 else torch.ones_like(t[rows])
             length = length / 2**halving
             new = _move(old.clusters, length[:, None, None] * direction[rows])
         else:
             new = update(source, old.encoder, old.clusters)
-        there = _look(source, t[rows], new)
-        rise, noise = there.height - old.height, _NOISE * (1 + old.height.abs())
-        # Where a rise drowns in rounding, a flatter place will do.
-        good = (rise > noise) | ((rise >= -noise) & (there.slope < old.slope))
-        best.put(rows[good], there.take(good))
+        new_view = _look(source, t[rows], new)
+        rise, noise = new_view.height - old.height, _NOISE * (1 + old.height.abs())
+        # Where rounding hides an increase, a smaller slope counts as one.
+        good = (rise > noise) | ((rise >= -noise) & (new_view.slope < old.slope))
+        best.put(rows[good], new_view.take(good))
         risen[rows[good]] = True
         rows = rows[~good]
         if not len(rows):
@@ -156,31 +165,31 @@ def _move(clusters: Clusters, step: Tensor) -> Clusters:
     return Clusters(w, logits_of(logits))
 
 
-def _direction(source: Source, t: Tensor, here: _View) -> Tensor:
+def _direction(source: Source, t: Tensor, view: _View) -> Tensor:
     """Newton's step `[B, Z, 1 + free]`, relative in w."""
-    unknowns, rows = here.gradient[0].numel(), len(source.p_x)
-    # The step by rows goes farther, and costs more where rows are many or unknowns few.
+    unknowns, rows = view.gradient[0].numel(), len(source.p_x)
+    # The step by rows makes more progress, and costs more if rows are many or unknowns few.
     by_unknowns = unknowns <= rows and (unknowns <= _FEW or 4 * unknowns <= rows)
     newton = step_by_unknowns if by_unknowns else step_by_rows
-    step = newton(source, t, here.clusters, here.encoder, here.gradient)
+    step = newton(source, t, view.clusters, view.encoder, view.gradient)
     if by_unknowns:
-        # A class that a cluster is losing has a logit without end, which must not hold up all
-        # others: steps are shortened alike tenfold at most, then each on its own.
+        # The logit of a class that a cluster is losing falls without end and must not slow down all
+        # others: steps are shortened together at most tenfold, and then one by one.
         longest = step[..., 1:].abs().amax((1, 2)).clamp(_LONGEST, 10 * _LONGEST)
         step *= (_LONGEST / longest)[:, None, None]
     step[..., 1:].clamp_(-_LONGEST, _LONGEST)
-    return _leave_faces(t, here, step) if source.p_y.shape[1] > 2 else step
+    return _leave_faces(t, view, step) if source.p_y.shape[1] > 2 else step
 
 
-def _leave_faces(t: Tensor, here: _View, step: Tensor) -> Tensor:
-    """Where the update of Blahut and Arimoto takes a class away at once, do as it does.
+def _leave_faces(t: Tensor, view: _View, step: Tensor) -> Tensor:
+    """Where an update of Blahut-Arimoto removes a class from a cluster at once, do as it does.
 
-    Newton's logit of such a class falls by about 1 a step.
+    In Newton's step the logit of such a class falls only by about 1.
     """
-    q = here.clusters.q
-    r = (here.clusters.w + here.gradient[..., 0]).clamp_min(_TINY)
-    mean = q + here.gradient[..., 1:] / (t[:, None] * r)[..., None]
+    q = view.clusters.q
+    r = (view.clusters.w + view.gradient[..., 0]).clamp_min(_TINY)
+    mean = q + view.gradient[..., 1:] / (t[:, None] * r)[..., None]
     fall = (mean.clamp_min(_TINY) / q).log().clamp_min(-_DEEPEST)
-    lost = (fall < -1) & (here.clusters.w > 0)[..., None]
+    lost = (fall < -1) & (view.clusters.w > 0)[..., None]
     step[..., 1:] = torch.where(lost, torch.minimum(step[..., 1:], fall), step[..., 1:])
     return step

@@ -1,4 +1,4 @@
-"""How alike two Gaussians are: exp(-D) for every pair of two sets, in closed form.
+"""The similarity exp(-D) of every pair of Gaussians from two sets, in closed form.
 
     B(i, j)  = sum_k (m_i - m_j)^2 / 4v + 1/2 log(v / 2 s_i s_j),  v = s_i^2 + s_j^2
     KL(i, j) = sum_k ((m_i - m_j)^2 + s_i^2) / 2 s_j^2 - 1/2 + log(s_j / s_i)
@@ -68,9 +68,10 @@ def check_resolved(centred: Tensor) -> None:
 
 
 def error_samples(codes: Tensor) -> Tensor:
-    """Which of `codes: [n, K]` a standard error is taken over, known to 5 % then: `[n]` bool.
+    """Which of `codes: [n, K]` a standard error is computed from, to about 5 %: `[n]` bool.
 
-    They are spread evenly, and with no period that the samples, in the order of labels say, have.
+    They are spread evenly but without a period, since the samples may have one, such as labels that
+    repeat.
     """
     number = torch.arange(len(codes), dtype=torch.float64, device=codes.device)
     return number * _GOLDEN % 1 < _ERROR_SAMPLES / len(codes)
@@ -116,7 +117,7 @@ def _bhattacharyya(a: Gaussians, b: Gaussians) -> Tensor:
         v = var_a[:, None] + var_b
         distance.addcdiv_((mean_a[:, None] - mean_b).square_(), v, value=0.25)
         product.mul_(v)
-        # The logarithm is the dearest step: one of a product serves several coordinates.
+        # The logarithm takes most of the time: one of a product serves several coordinates.
         if k % _FACTORS == 0 or k == len(columns[0]):
             distance.add_(product.log_(), alpha=0.5)
             product.fill_(1)

@@ -1,11 +1,11 @@
 """Units in which the distances of several columns may be compared.
 
-    columns  (x - mean x) / std x                   of labels: std of x less the mean of its class
+    columns  (x - mean x) / std x                   with labels: the std within the classes
     vectors  (x - mean x) / root mean square of the std of all columns
     ranks    ndtri( (rank x - 1/2) / n ),           equal values at their mean rank
 
-Mutual information knows no units: any increasing map of a column leaves it as it is. Distances in
-several columns at once do know them, and so does every estimator that is built upon distances.
+Mutual information does not depend on units: any increasing map of a column leaves it unchanged.
+Distances over several columns do depend on them, and so do all estimators built on distances.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ __all__ = ["Scaling", "column_units", "scale_columns"]
 Scaling = Literal["columns", "vectors", "ranks", "none"]
 
 _LEAST_EXPONENT = -1000
-# What a column varies by within the classes, of what it varies by, where it is not but rounding.
+# Of the spread of a column, the share within the classes that may be no more than rounding.
 _LEAST_WITHIN = 1e-6
-# Where distances are equal but for rounding, they differ by a few of these.
+# Distances that would be equal without rounding differ by a few of these.
 _ULPS = 16
 
 
@@ -33,11 +33,11 @@ def scale_columns(points: Tensor, how: Scaling, y: Tensor | None = None) -> tupl
 
     Args:
         points: samples.
-        how: what the units are.
-        y: `[n]`, labels, within whose classes the spread of a column is its unit.
+        how: one of the scalings above, or "none".
+        y: `[n]` labels: the unit of a column is then its spread within the classes.
 
     Raises:
-        InputError: for a scaling that there is none of.
+        InputError: for an unknown scaling.
     """
     if how not in get_args(Scaling):
         named = ", ".join(map(repr, get_args(Scaling)))

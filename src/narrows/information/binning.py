@@ -1,19 +1,9 @@
 """Plug-in estimates after binning: count how often each bin, and each bin with a label, occurs.
 
-    I(X; bin(Z)) = H(bin(Z)) = -1/n sum_i log( n_bin(i) / n )
-    I(bin(Z); Y) = 1/n sum_i log( n n_bin,y(i) / (n_bin(i) n_y(i)) )
-
-n_bin(i) is the number of samples in the bin of sample i. Every coordinate is cut into bins, either
-of a fixed width or each of the same number of samples; a bin of z is a cell of all coordinates.
-
-Source: the first as Shwartz-Ziv & Tishby (2017), arXiv 1703.00810, measured hidden layers, the
-second with the correction of Miller (1955), "Note on the bias of information estimates": an entropy
-of m occupied bins is about (m - 1) / 2n too low. The correction is an option.
-
-Binning is a measurement of its own: a deterministic code of a continuous input has infinite I(X;Z),
-and what is reported instead rises by log 2 for every informative coordinate when the bins are
-halved (Saxe et al. 2018; Goldfeld et al. 2019, arXiv 1810.05728). Once every sample sits alone in
-its bin, I(X; bin(Z)) is log n and I(bin(Z); Y) is H(Y), whatever the code is.
+Binning is a measurement of its own kind. A deterministic code of a continuous input has infinite
+I(X;Z); what is reported instead rises by log 2 for every informative coordinate when the bins are
+halved (Saxe et al. 2018; Goldfeld et al. 2019, arXiv 1810.05728). Once every sample is alone in its
+bin, I(X; bin(Z)) is log n and I(bin(Z); Y) is H(Y), whatever the code is.
 """
 
 from __future__ import annotations
@@ -34,9 +24,9 @@ __all__ = ["bin_codes", "binned_rate", "binned_relevance"]
 
 _SATURATED = 0.95
 _LARGEST = 2.0**53
-# Arithmetic leaves a number that was meant to lie on an edge within a few roundings of it.
+# A computed number that should lie on an edge is within a few roundings of it.
 _ULPS = 16
-# Where codes are coarse against the bins, no more than this share of a bin is taken for rounding.
+# At most this share of a bin is taken for rounding, also where codes are coarse compared to bins.
 _MOST_ROUNDING = 1 / 8
 
 
@@ -45,15 +35,17 @@ def bin_codes(z: ArrayLike, bins: int = 30, width: float | None = None) -> Tenso
 
     Args:
         z: codes, of any type of numbers.
-        bins: number of bins of equally many samples, a coordinate; equal values share a bin, so
-            there are fewer where they are many. No increasing map of a coordinate changes them.
+        bins: number of bins per coordinate, each of equally many samples. Equal values share a bin,
+            so a value that occurs often leaves fewer bins. An increasing map of a coordinate
+            changes nothing.
         width: of bins that begin at multiples of it, in the units of the code; None for bins of
             equally many samples. A number within a few roundings of a multiple, in the precision
             of `z` and at the size of its largest number, is taken for that multiple: of 0, 0.1,
             ..., 0.9 and a width of 0.1 each has a bin of its own in any precision.
 
     Raises:
-        InputError: for NaN, wrong shapes, fewer than 2 samples, or bins that are none.
+        InputError: for NaN, wrong shapes, fewer than 2 samples or 2 bins, or a width that is not
+            positive or too small for the precision of the numbers.
 
     Example:
         >>> bin_codes(torch.tensor([[0.1], [0.2], [0.9], [5.0]]), bins=2)[:, 0].tolist()
@@ -71,7 +63,7 @@ def bin_codes(z: ArrayLike, bins: int = 30, width: float | None = None) -> Tenso
 
 
 def _cells(z: Tensor, width: float, eps: float) -> Tensor:
-    """The multiple of the width that each number has reached, but for rounding."""
+    """The largest multiple of the width up to each number, with rounding allowed for."""
     steps = z / width
     largest = steps.abs().amax(0)
     if not largest.max() <= _LARGEST:
@@ -84,6 +76,15 @@ def binned_rate(
 ) -> Estimate:
     """Estimate I(X; bin(Z)) = H(bin(Z)) of a deterministic code whose inputs are all distinct.
 
+        H(bin(Z)) = -1/n sum_i log( n_bin(i) / n )
+
+    n_bin(i) is the number of samples in the bin of sample i. Every coordinate is cut into bins, and
+    a bin of z is a cell of all coordinates.
+
+    Source: Shwartz-Ziv & Tishby (2017), arXiv 1703.00810, for hidden layers. The correction is that
+    of Miller (1955), "Note on the bias of information estimates": the entropy of m occupied bins is
+    about (m - 1) / 2n too low.
+
     Args:
         z: `[n, K]`.
         bins: as in `bin_codes`.
@@ -92,12 +93,16 @@ def binned_rate(
 
     Returns:
         Estimate in nats with ceiling log n (without the correction). Diagnostics: `bound` ("none"),
-        `bins` in words, `measures`, `occupied` bins, `alone` (share of samples that have a bin to
-        themselves), `correction` in nats, `constant_columns` of the code, and `saturated`: within
+        `bins` in words, `measures`, `occupied` bins, `alone` (share of samples that are alone in
+        their bin), `correction` in nats, `constant_columns` of the code, and `saturated`: within
         5 % of log n.
 
     Raises:
         InputError: as `bin_codes`.
+
+    Example:
+        >>> round(binned_rate(torch.linspace(0, 1, 64)[:, None], bins=4).bits, 6)
+        2.0
     """
     cell = label_rows(bin_codes(z, bins, width))
     counts = torch.bincount(cell)
@@ -123,6 +128,14 @@ def binned_relevance(
 ) -> Estimate:
     """Estimate I(bin(Z); Y), which is too high where bins hold few samples.
 
+        I(bin(Z); Y) = 1/n sum_i log( n n_bin,y(i) / (n_bin(i) n_y(i)) )
+
+    n_bin,y(i) is the number of samples with the bin and the label of sample i, n_bin(i) and n_y(i)
+    the numbers with its bin and with its label.
+
+    Source: Shwartz-Ziv & Tishby (2017), arXiv 1703.00810; the correction is that of Miller (1955),
+    "Note on the bias of information estimates", for each of the three entropies.
+
     Args:
         z: `[n, K]`.
         y: `[n]` integer labels.
@@ -131,11 +144,17 @@ def binned_relevance(
         miller_madow: correct the three entropies for the number of occupied bins.
 
     Returns:
-        Estimate in nats with ceiling H(Y) and the diagnostics of `binned_rate`; `saturated`: more
-        than half of the samples have a bin to themselves, and H(Y) is what comes out.
+        Estimate in nats with ceiling H(Y) and the diagnostics of `binned_rate`. `saturated` means
+        that more than half of the samples are alone in their bin: the value is then near H(Y)
+        whatever the code is.
 
     Raises:
-        InputError: as `bin_codes`, and for labels that are not integers or not one a sample.
+        InputError: as `bin_codes`, and for labels that are not one integer for each sample.
+
+    Example:
+        >>> z, y = torch.tensor([[0.0], [0.1], [5.0], [5.1]]), torch.tensor([0, 0, 1, 1])
+        >>> round(binned_relevance(z, y, bins=2).bits, 6)
+        1.0
     """
     cell = label_rows(bin_codes(z, bins, width))
     label = label_rows(labels_of(y, cell))
@@ -160,7 +179,7 @@ def binned_relevance(
 def _diagnostics(
     bins: int, width: float | None, counts: Tensor, correction: float
 ) -> dict[str, Any]:
-    fixed = f"width {width:g}" if width is not None else f"{bins} a coordinate, of equal mass"
+    fixed = f"width {width:g}" if width is not None else f"{bins} per coordinate, of equal mass"
     return {
         "bound": "none",
         "bins": fixed,

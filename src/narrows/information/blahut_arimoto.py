@@ -1,19 +1,4 @@
-"""Blahut-Arimoto for the information bottleneck, as it is written: the readable twin.
-
-    minimise beta I(X;Z) - I(Z;Y) over p(z|x):
-    p(z|x) = p(z) exp(-d(x, z) / beta) / L(x),   d(x, z) = KL(p(y|x) || p(y|z))
-    p(z) = sum_x p(x) p(z|x),   p(y|z) = sum_x p(y|x) p(x|z)
-
-Source: Tishby, Pereira & Bialek (1999), arXiv physics/0004057, eqs. 25 to 28, whose beta is 1 /
-ours; Zhai & Zhang (2021), arXiv 2103.00381, eq. 8.
-
-The iteration finds a stationary point and need not find the best. It is started at random several
-times, each time annealed from a hundredth of beta up to the one that was asked for, so that
-clusters merge that are not wanted, and the best is kept. It
-stops when the encoder stands still; near a phase transition the steps are small long before the
-optimum is reached, and the gap says how far off it is. `information_bottleneck` solves the same
-problem exactly.
-"""
+"""Blahut-Arimoto for the information bottleneck, as it is published: the readable twin."""
 
 from __future__ import annotations
 
@@ -49,7 +34,20 @@ def blahut_arimoto(
     max_iterations: int = 20_000,
     seed: int = 0,
 ) -> IBSolution:
-    """Solve the information bottleneck of `joint` by the plain iteration, all betas at once.
+    """Solve the information bottleneck of a joint distribution by the plain iteration.
+
+        minimise beta I(X;Z) - I(Z;Y) over p(z|x):
+        p(z|x) = p(z) exp(-d(x, z) / beta) / L(x),   d(x, z) = KL(p(y|x) || p(y|z))
+        p(z) = sum_x p(x) p(z|x),   p(y|z) = sum_x p(y|x) p(x|z)
+
+    The iteration converges to a stationary point, which need not be the optimum. It is run from
+    several random starts. Each is annealed from a hundredth of beta up to the beta that was given,
+    so that unneeded clusters merge, and the best result is kept. Near a phase transition the steps
+    become small long before the optimum is reached; the gap says how far away it is.
+    `information_bottleneck` solves the same problem exactly.
+
+    Source: Tishby, Pereira & Bialek (1999), arXiv physics/0004057, eqs. 25 to 28, whose beta is the
+    inverse; Zhai & Zhang (2021), arXiv 2103.00381, eq. 8.
 
     Args:
         joint: as `information_bottleneck` takes it.
@@ -58,11 +56,11 @@ def blahut_arimoto(
         tolerance: iterate until no p(z|x) changes by more; also the largest gap, in nats, of a
             solution that `converged`.
         restarts: random starts, of which the best is kept.
-        max_iterations: updates in each stage of the annealing at most.
+        max_iterations: the largest number of updates in each stage of the annealing.
         seed: of the starts.
 
     Returns:
-        The solution with the gap to the optimum.
+        The solutions with their gaps to the optimum, in nats.
 
     Raises:
         InputError: if `joint` is no joint distribution, a beta is below 1e-9, another setting is
@@ -97,7 +95,7 @@ def blahut_arimoto(
 def _iterate(
     source: Source, t: Tensor, clusters: Clusters, tolerance: float, steps: int, made: Tensor
 ) -> Clusters:
-    """Alternate until no encoder changes; counts the updates in `made`."""
+    """Alternate until no encoder changes, and count the updates in `made`."""
     rows = torch.arange(len(t))
     before, _ = encode(source, t, clusters)
     for _ in range(steps):

@@ -1,23 +1,4 @@
-"""Train a critic on samples of (x, z) and read a bound of I(X;Z) off samples that it never saw.
-
-    T(x, z) = f(x) . g(z) / sqrt(E) + a(x) + b(z)
-    f, g = linear + perceptron,   a, b = quadratic + perceptron
-
-The linear and quadratic parts alone hold the best critic of jointly Gaussian x and z; the
-perceptrons add what is not Gaussian. Without them 10,000 samples of ten correlated pairs lost a
-tenth of 1.4 nats more. Uniform marginals of the same dependence lose about 14 % as it is.
-
-Three parts of the samples: one to train on, one to pick the best step, one to report. A critic can
-score its own training samples at any value (McAllester & Stratos 2020, arXiv 1811.04251); reporting
-those is how such estimates come out too high.
-
-Source: the bounds and their sources are in `neural.py`; the separable critic, which scores all n^2
-pairs of a batch for the price of 2n, is that of Poole et al. (2019), arXiv 1905.06922, section 2.
-Deviations: linear and quadratic parts; all pairs beside the diagonal of a batch are independent, so
-that Donsker-Varadhan's gradient sees 65,000 and needs no moving average as MINE's does; SMILE's
-critic is trained by the Jensen-Shannon objective, E softplus(-T) + E softplus(T) downwards, as its
-authors' is.
-"""
+"""Train a critic on samples of (x, z) and report its bound of I(X;Z) on samples it never saw."""
 
 from __future__ import annotations
 
@@ -58,9 +39,9 @@ class CriticConfig:
     Attributes:
         hidden: width of both layers of a perceptron.
         embedding: number of outputs of f and g.
-        steps: of AdamW at most.
-        patience: stop after so many steps without gain on the validation part.
-        batch_size: samples a step, all pairs of which are scored.
+        steps: the largest number of steps of AdamW.
+        patience: stop after this many steps without a gain on the validation part.
+        batch_size: samples per step, of which all pairs are scored.
         learning_rate: of AdamW.
         weight_decay: of AdamW.
     """
@@ -89,24 +70,41 @@ def fit_critic(
     config: CriticConfig | None = None,
     seed: int = 0,
 ) -> Estimate:
-    """Bound I(X;Z) by a critic: 60 % of the samples train it, 20 % pick the step, 20 % are scored.
+    """Lower bound of I(X;Z) from a critic that is trained on a part of the samples.
+
+        T(x, z) = f(x) . g(z) / sqrt(E) + a(x) + b(z)
+        f, g = linear + perceptron,   a, b = quadratic + perceptron
+        infonce:  I(X;Z) >= mean_i ( T_ii - log 1/n sum_j exp T_ij ),   T_ij = T(x_i, z_j)
+
+    The other bounds are those of `CRITIC_BOUNDS`. 60 % of the samples train the critic, 20 % pick
+    the best step, and the estimate is that of the last 20 %. A critic can score its own training
+    samples at any value (McAllester & Stratos 2020, arXiv 1811.04251): estimates from them are far
+    too high. The linear and quadratic parts alone contain the best critic of jointly Gaussian x and
+    z; the perceptrons add what is not Gaussian.
+
+    Source: the critic, which scores all n^2 pairs of a batch at the price of 2n, is that of Poole
+    et al. (2019), arXiv 1905.06922, section 2; the sources of the bounds are with each of them.
+    Deviations: linear and quadratic parts, without which ten correlated pairs lose a tenth of 1.4
+    nats more at n = 10,000; all pairs of a batch off the diagonal serve as independent ones, so
+    that the gradient of Donsker-Varadhan needs no moving average as in MINE; the critic of SMILE is
+    trained to minimise E softplus(-T) + E softplus(T), the Jensen-Shannon objective of its authors.
 
     Args:
         x: `[n, D]`; columns are brought to mean 0 and variance 1.
         z: `[n, K]` likewise; labels as one-hot vectors.
         bound: one of `CRITIC_BOUNDS`.
-        config: None for a critic that suits a few thousand samples of some ten dimensions.
-        seed: of the split, the start and the batches; nothing else is drawn on.
+        config: None for a critic that suits a few thousand samples of about ten dimensions.
+        seed: of the split, the initial weights and the batches.
 
     Returns:
-        The estimate of `critic_bound` on the last part, with its `n` (at most 4,000 are scored).
-        More diagnostics: `train_nats` and `validation_nats`, the same bound where the critic was
-        trained and picked, `step` that was picked, `steps` made, `constant_columns` of x and z
+        Estimate in nats, that of `critic_bound` on the last part, with its `n` (at most 4,000 are
+        scored). Further diagnostics: `train_nats` and `validation_nats`, the same bound on the
+        other two parts, `step` that was picked, `steps` made, `constant_columns` of x and z
         together, and `warning`, where x or z is constant as a whole, else None.
 
     Raises:
         InputError: for NaN, wrong shapes, unequal lengths or fewer than 50 samples.
-        ConfigError: for a bound that there is none of.
+        ConfigError: for an unknown bound.
 
     Example:
         >>> draw = torch.Generator().manual_seed(0)
@@ -159,13 +157,13 @@ class _Tower(nn.Module):
         self.linear = _linear(d, config.embedding, draw)
         self.quadratic = nn.Parameter(torch.zeros(d, d))
         with torch.no_grad():
-            # Beginning near the linear part keeps the perceptron from fitting noise first.
+            # A small perceptron at the start keeps it from fitting noise first.
             layers[2].weight.mul_(0.1)
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        bent = self.perceptron(points)
+        nonlinear = self.perceptron(points)
         square = ((points @ self.quadratic) * points).sum(1, keepdim=True)
-        return self.linear(points) + bent[:, 1:], square + bent[:, :1]
+        return self.linear(points) + nonlinear[:, 1:], square + nonlinear[:, :1]
 
 
 class _Critic(nn.Module):
@@ -185,7 +183,7 @@ class _Critic(nn.Module):
 
 
 def _linear(inputs: int, outputs: int, draw: torch.Generator) -> nn.Linear:
-    # Built empty and filled from our own generator: the global one stays where it is.
+    # Built empty and filled from a generator of its own, so that the global one is not used.
     layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
     nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=draw)
     nn.init.zeros_(layer.bias)
@@ -193,7 +191,7 @@ def _linear(inputs: int, outputs: int, draw: torch.Generator) -> nn.Linear:
 
 
 def _split(x: Tensor, z: Tensor, draw: torch.Generator) -> list[_Pairs]:
-    """Train, validation and held-out part, in units of the first."""
+    """Training, validation and held-out part, standardised as the first is."""
     n = len(x)
     order = torch.randperm(n, generator=draw).to(x.device)
     sizes = [int(share * n) for share in _SHARES]
@@ -213,7 +211,7 @@ def _train(
     config: CriticConfig,
     draw: torch.Generator,
 ) -> tuple[int, int]:
-    """Leave the critic at its best step on the validation part: that step, and the steps made."""
+    """Train the critic to its best step on the validation part: that step, and the steps made."""
     loss = _LOSSES.get(bound, lambda scores: -CRITIC_BOUNDS[bound](scores))
     optimiser = torch.optim.AdamW(
         critic.parameters(), config.learning_rate, weight_decay=config.weight_decay

@@ -1,19 +1,4 @@
-"""The IB curve, its concave envelope, and the knee that chooses beta.
-
-    knee = the point of the envelope with the largest height v - u,
-    u = (rate - least rate) / range of rates,   v = (relevance - first) / (highest - first)
-
-Source: the knee of the IB curve as the choice of beta is the adversarial information bottleneck's,
-which leaves open how to find it. Ours is the point farthest above the chord of the least concave,
-never falling function over all points: a true IB curve is concave and never falls, since codes can
-be shared in time and rate left unused, so what lies below the envelope is noise or a run that
-failed. Curvature or differences of neighbours would look for the noise instead.
-
-The height of the knee says how sharp it is: 0 on a straight line, near 1 at a right angle. The knee
-depends on the range of betas: sweep from collapse (rate near 0) to no visible gain. Noise lifts the
-envelope off a straight line as far as it lets points fall below it: a knee has to be twice as high
-as the points of the curve lie deep, half of them.
-"""
+"""The IB curve, its concave envelope, and the knee that chooses beta."""
 
 from __future__ import annotations
 
@@ -44,7 +29,13 @@ _DEPTHS = 2.0
 
 
 class IBPoint(NamedTuple):
-    """A bottleneck at one `beta`: its `rate` I(X;Z) and `relevance` I(Z;Y), in nats."""
+    """A bottleneck at one beta.
+
+    Attributes:
+        beta: weight of compression.
+        rate: I(X;Z), in nats.
+        relevance: I(Z;Y), in nats.
+    """
 
     beta: float
     rate: float
@@ -68,7 +59,7 @@ class Knee:
 
 @dataclass(frozen=True)
 class NoClearKnee:
-    """There is no knee to choose by. False in a condition, so that `if found := knee(...)` works.
+    """There is no knee to choose by. False in a condition, as in `if point := knee(...)`.
 
     Attributes:
         reason: why, and what to do.
@@ -101,7 +92,7 @@ class SeedKnees:
 
 
 def concave_envelope(points: Iterable[Sequence[float]]) -> list[int]:
-    """Which points the least concave, never falling function over all of them passes through.
+    """The points that lie on the least concave, never falling function over all of them.
 
     Args:
         points: `(beta, rate, relevance)` each, in any order.
@@ -123,14 +114,29 @@ def concave_envelope(points: Iterable[Sequence[float]]) -> list[int]:
 def knee(points: Iterable[Sequence[float]], min_height: float = _MIN_HEIGHT) -> Knee | NoClearKnee:
     """Find the knee of an IB curve.
 
+        knee = the point of the envelope with the largest height v - u
+        u = (rate - least rate) / range of rates,   v = (relevance - first) / (highest - first)
+
+    The envelope is the least concave, never falling function over all points. A true IB curve is
+    concave and never falls, since codes can be shared in time and rate left unused, so a point
+    below the envelope is noise or a run that failed. The knee is the point farthest above the chord
+    of the envelope. Its height says how sharp it is: 0 on a straight line, near 1 at a right angle.
+    It depends on the range of betas: sweep from collapse (rate near 0) to no visible gain. Noise
+    alone also lifts the envelope above its chord, about as far as it lets points fall below the
+    envelope: a knee therefore has to be twice as high as the median point lies below the envelope.
+
+    Source: choosing beta at the knee of the IB curve is the proposal of Zhai & Zhang (2021), arXiv
+    2103.00381, who leave open how to find it. Curvature, or differences of neighbours, would
+    respond to the noise.
+
     Args:
         points: `(beta, rate, relevance)` each, in any order.
-        min_height: the knee has to lie this far above the chord of the unit square.
+        min_height: the least height above the chord, in units of the unit square.
 
     Returns:
         The knee, or why there is none: fewer than 3 distinct points, a relevance that rises by less
-        than 0.01 nats over the whole curve, a highest point below `min_height`, or one that is
-        below twice the median depth of all points under the envelope.
+        than 0.01 nats over the whole curve, a highest point below `min_height`, or one below twice
+        the median depth of all points under the envelope.
 
     Raises:
         InputError: for NaN or inf, or a point without three numbers.
@@ -151,7 +157,7 @@ def knee_over_seeds(
     """Find the knee of the mean curve of several seeds, and how sure the choice of beta is.
 
     Args:
-        curves: a curve a seed, each with the same betas in the same order.
+        curves: one curve per seed, each with the same betas in the same order.
         min_height: as in `knee`.
         resamples: how often seeds are drawn with replacement for the bootstrap interval.
         seed: of these draws.
@@ -175,12 +181,14 @@ def knee_over_seeds(
 
 
 def one_error_rule(curves: Sequence[Sequence[Sequence[float]]]) -> IBPoint:
-    """The second criterion: the least rate with a relevance within the error of the best.
+    """The point with the least rate whose relevance is within one standard error of the best.
 
-    The rule of one standard error (Breiman et al. 1984, "Classification and Regression Trees",
-    section 3.4.3), on the mean over seeds. It asks what can be had for nothing, the knee where more
-    begins to cost much; where both agree the choice of beta is easy. It needs no range of rates. A
-    single seed has no error: then it is the best point itself.
+    This second criterion asks what rate costs no relevance; the knee asks where more relevance
+    begins to cost much. Where both agree the choice of beta is easy. It needs no range of rates. A
+    single seed has no error: then the result is the best point itself.
+
+    Source: the rule of one standard error of Breiman et al. (1984), "Classification and Regression
+    Trees", section 3.4.3, on the mean over seeds.
 
     Args:
         curves: as `knee_over_seeds` takes them.
@@ -216,12 +224,12 @@ def _stack(curves: Sequence[Sequence[Sequence[float]]]) -> np.ndarray:
 
 
 def _mean(every: np.ndarray) -> np.ndarray:
-    """The mean curve of `[seeds, points, 3]`; betas are kept as they are, without rounding."""
+    """The mean curve of `[seeds, points, 3]`, with the betas exactly as given."""
     return np.concatenate([every[0, :, :1], every[:, :, 1:].mean(0)], 1)
 
 
 def _central(betas: list[float]) -> tuple[float, float]:
-    """The betas at the 2.5 and 97.5 % quantiles; always betas that were chosen, none between."""
+    """The betas at the 2.5 and 97.5 % quantiles; never one between two that were chosen."""
     low, high = np.quantile(betas, [0.025, 0.975], method="inverted_cdf")
     return float(low), float(high)
 
@@ -254,7 +262,7 @@ def _envelope(table: np.ndarray) -> list[int]:
 
 
 def _below(table: np.ndarray, hull: list[int], rate: float, relevance: float) -> bool:
-    """Whether the last point of the hull is on or under the line from the one before to a new."""
+    """Whether the last point of the hull is on or below the line from the one before to a new."""
     (rate_a, relevance_a), (rate_b, relevance_b) = table[hull[-2], 1:], table[hull[-1], 1:]
     return (relevance_b - relevance_a) * (rate - rate_a) <= (relevance - relevance_a) * (
         rate_b - rate_a
@@ -291,7 +299,7 @@ def _knee(table: np.ndarray, min_height: float) -> Knee | NoClearKnee:
     if height < _DEPTHS * depth:
         return NoClearKnee(
             f"the points scatter by {depth:.2f} under their envelope, whose highest point is "
-            f"{height:.2f} above the chord: noise alone does that; average more seeds",
+            f"{height:.2f} above the chord: noise alone can do that; average more seeds",
             height,
         )
     index = hull[best]

@@ -1,20 +1,4 @@
-"""The deterministic information bottleneck of a joint distribution that is known.
-
-    minimise beta H(Z) - I(Z;Y) over functions z = f(x):
-    f(x) = argmax_z  log p(z) - d(x, z) / beta,   d(x, z) = KL(p(y|x) || p(y|z))
-
-The objective is a sum over clusters, of (1 - beta) p(z) log p(z) - sum_y p(z,y) log p(z,y), up to a
-constant, so that what it gains by moving one x, or by joining two clusters, costs nothing to tell.
-
-Source: Strouse & Schwab (2017), arXiv 1604.00268, eqs. 6 and 11, who minimise H(Z) - beta_S I(Z;Y):
-beta_S = 1 / beta.
-Deviations: their iteration stops at the first assignment that repeats itself, and cannot open a
-cluster that it has emptied. Here the best move of a single x (also to an empty cluster) and the
-best joining of two clusters follow until neither gains; the best of several starts is kept. Whether
-that is the optimum nobody can say in general: on tiny joints the tests compare with all partitions.
-Equal rows of p(y|x) are merged: the objective is concave in how they are shared out, so that it is
-never better to part them.
-"""
+"""The deterministic information bottleneck of a joint distribution that is known."""
 
 from __future__ import annotations
 
@@ -33,9 +17,12 @@ from narrows.information.curve import IBPoint
 __all__ = ["DIBSolution", "deterministic_bottleneck"]
 
 _ENTRIES = 2**23
+_FIRST = 10
+# Up to this number of entries p(z, x, y), twenty starts at a beta take about a second.
+_CHEAP = 2**16
 _ROUNDS = 100
 _MOVES = 10_000
-# Of the objective, in nats: moves that gain less are rounding.
+# Moves that gain less than this, in nats, are rounding.
 _GAIN = 1e-13
 
 
@@ -45,15 +32,16 @@ class DIBSolution:
     """The deterministic bottleneck at each of B betas, in nats.
 
     Attributes:
-        betas: `[B]`, the weight of compression, in the order that was asked for.
+        betas: `[B]`, the weight of compression, in the order in which they were given.
         rate: `[B]`, H(Z) = I(X;Z).
         relevance: `[B]`, I(Z;Y).
         codes: `[B, X]`, f(x), numbered from 0; an x of probability 0 is put where p(z) is largest.
-        agreement: `[B]`, share of the starts that ended at an objective as good as the best; small
-            where a better one may have been missed.
-        information: I(X;Y), the relevance that nothing exceeds.
-        warning: where every cluster that was allowed is used, so that more may be better; None
-            otherwise.
+        agreement: `[B]`, share of the starts that ended at an objective as good as the best. Where
+            it is small, a better code may have been missed.
+        clusters: the largest number of values of Z that was tried.
+        information: I(X;Y), the relevance that no code exceeds.
+        warning: says at how many betas all `clusters` are used, so that more may be better; None
+            where that is the case at none.
     """
 
     betas: Tensor
@@ -61,6 +49,7 @@ class DIBSolution:
     relevance: Tensor
     codes: Tensor
     agreement: Tensor
+    clusters: int
     information: float
     warning: str | None
 
@@ -73,18 +62,38 @@ class DIBSolution:
 def deterministic_bottleneck(
     joint: ArrayLike,
     betas: ArrayLike,
-    clusters: int = 10,
+    clusters: int | None = None,
     restarts: int = 20,
     seed: int = 0,
 ) -> DIBSolution:
     """Find the best function of x at each beta, by descent from several starts.
 
+        minimise beta H(Z) - I(Z;Y) over functions z = f(x):
+        f(x) = argmax_z  log p(z) - d(x, z) / beta,   d(x, z) = KL(p(y|x) || p(y|z))
+
+    The objective is a sum over clusters, of (1 - beta) p(z) log p(z) - sum_y p(z,y) log p(z,y), up
+    to a constant, so that the gain of moving one x, or of joining two clusters, is cheap to
+    compute. Nobody can tell in general whether the result is the optimum; on tiny joints the tests
+    compare it with all partitions.
+
+    Source: Strouse & Schwab (2017), arXiv 1604.00268, eqs. 6 and 11, who minimise H(Z) - beta_S
+    I(Z;Y): beta_S = 1 / beta. Deviations: their iteration stops at the first assignment that
+    repeats itself, and cannot reopen a cluster that has become empty. Here it is followed by the
+    best move of a single x (also to an empty cluster) or the best joining of two clusters until
+    neither gains, and the best of several starts is kept. Equal rows of p(y|x) are merged, because
+    the objective is concave in how they are divided, so that dividing them never gains.
+
     Args:
         joint: `[X, Y]`, p(x, y).
         betas: weights of H(Z), above 0; from 1 on nothing is worth its entropy.
-        clusters: most values that Z can take; where all are used, `warning` says so.
+        clusters: the largest number of values of Z. None for 10, doubled at the betas where all are
+            used, as long as there are more different rows p(y|x) and rows x Y x clusters stays
+            below 2^16. `warning` says where that was too few.
         restarts: starts at each beta; the first is spread over the rows, the others are random.
         seed: of the starts.
+
+    Returns:
+        The solutions at all betas, in nats.
 
     Raises:
         InputError: if `joint` is no joint distribution, a beta is not positive, or another setting
@@ -98,12 +107,12 @@ def deterministic_bottleneck(
     whole = reduce(joint)
     source = whole.source
     betas = check_betas(betas)
-    clusters = check_count(clusters, "clusters", error=InputError)
+    given = None if clusters is None else check_count(clusters, "clusters", error=InputError)
     restarts = check_count(restarts, "restarts", error=InputError)
     seed = check_count(seed, "seed", 0, InputError)
     p_xy = source.p_x[:, None] * source.p_y
-    codes, agreement = _best(source, betas, clusters, restarts, seed)
-    p_zy = _gather(p_xy, codes, clusters)
+    codes, agreement, most = _solve(source, betas, given, restarts, seed)
+    p_zy = _gather(p_xy, codes, most)
     p_z = p_zy.sum(2)
     return DIBSolution(
         betas=betas,
@@ -111,9 +120,34 @@ def deterministic_bottleneck(
         relevance=mutual_information(p_z, p_zy / p_z.clamp_min(1e-300)[..., None]),
         codes=_renumber(whole.restore_rows(codes, p_z.argmax(1, keepdim=True))),
         agreement=agreement,
+        clusters=most,
         information=mutual_information(source.p_x, source.p_y).item(),
         warning=_warning(p_zy, len(p_xy)),
     )
+
+
+def _solve(
+    source: Source, betas: Tensor, clusters: int | None, restarts: int, seed: int
+) -> tuple[Tensor, Tensor, int]:
+    """As `_best`, and the number of clusters; doubled from 10 where all are used, if it is None."""
+    most = clusters or _FIRST
+    codes, agreement = _best(source, betas, most, restarts, seed)
+    limit = len(source.p_x) if clusters is None else most
+    p_xy = source.p_x[:, None] * source.p_y
+    while most < limit and 2 * most * p_xy.numel() <= _CHEAP:
+        full = F.one_hot(codes, most).amax(1).all(1)
+        if not full.any():
+            break
+        most = min(2 * most, limit)
+        more_codes, more_agreement = _best(source, betas[full], most, restarts, seed)
+        cost, cost_of_more = (
+            _cost(_gather(p_xy, part, most), betas[full, None]).sum(1)
+            for part in (codes[full], more_codes)
+        )
+        better = full.clone()
+        better[full] = cost_of_more < cost
+        codes[better], agreement[better] = more_codes[better[full]], more_agreement[better[full]]
+    return codes, agreement, most
 
 
 def _best(
@@ -134,29 +168,29 @@ def _best(
 
 
 def _warning(p_zy: Tensor, rows: int) -> str | None:
-    """Whether the number of clusters `[B, Z, Y]` may have kept a code from being better."""
+    """What to say of codes `[B, Z, Y]` that use all clusters, if any does."""
     full = (p_zy.sum(2) > 0).all(1)
     clusters = p_zy.shape[1]
     if not full.any() or clusters >= rows:
         return None
     return (
-        f"at {int(full.sum())} of {len(full)} betas all {clusters} clusters that were allowed are "
-        "used; more may be better"
+        f"at {int(full.sum())} of {len(full)} betas all {clusters} clusters that were tried are "
+        f"used; more may be better: give clusters={2 * clusters}"
     )
 
 
 def _starts(p_y: Tensor, clusters: int, restarts: int, seed: int) -> Tensor:
-    """Assignments `[restarts, X]`: to the nearest of rows far apart, then at random."""
+    """Assignments `[restarts, X]`: one to the nearest of rows far apart, the others at random."""
     apart = torch.cdist(p_y.sqrt(), spread(p_y, clusters).sqrt())
     draw = torch.Generator().manual_seed(seed)
     # Random ones use few clusters as well as many.
-    most = torch.randint(1, clusters + 1, (restarts - 1, 1), generator=draw)
-    others = (torch.rand(restarts - 1, len(p_y), generator=draw) * most).long()
+    counts = torch.randint(1, clusters + 1, (restarts - 1, 1), generator=draw)
+    others = (torch.rand(restarts - 1, len(p_y), generator=draw) * counts).long()
     return torch.cat([apart.argmin(1)[None], others])
 
 
 def _descend(p_xy: Tensor, beta: Tensor, codes: Tensor, clusters: int) -> Tensor:
-    """The iteration, then single moves and joinings, until nothing gains: `[S, X]`."""
+    """The iteration, then single moves and joinings until none gains: `[S, X]`."""
     for _ in range(_ROUNDS):
         after = _reassign(p_xy, beta, codes, clusters)
         before = _cost(_gather(p_xy, codes, clusters), beta[:, None]).sum(1)

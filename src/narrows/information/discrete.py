@@ -1,12 +1,4 @@
-"""Exact information of what is discrete and known: a joint distribution, a deterministic code.
-
-    I(A;B) = sum_a,b p(a,b) log( p(a,b) / p(a) p(b) ),   H(A) = -sum_a p(a) log p(a)
-
-A deterministic code z = f(x) has I(X;Z) = H(Z), and p(z,y) is the sum of p(x,y) over the x with
-that z: equal rows are counted, nothing is estimated.
-
-Source: Cover & Thomas (2006), "Elements of Information Theory", eqs. 2.1 and 2.28.
-"""
+"""Exact information of discrete variables: of a joint distribution, or of a deterministic code."""
 
 from __future__ import annotations
 
@@ -24,7 +16,17 @@ _TINY = 1e-300
 
 
 def discrete_entropy(p: ArrayLike) -> float:
-    """H in nats of probabilities of any shape.
+    """Entropy in nats of probabilities of any shape.
+
+        H(A) = -sum_a p(a) log p(a)
+
+    Source: Cover & Thomas (2006), "Elements of Information Theory", eq. 2.1.
+
+    Args:
+        p: probabilities that sum to 1.
+
+    Returns:
+        H in nats.
 
     Raises:
         InputError: if there are none, or they are negative, no numbers, or do not sum to 1.
@@ -39,7 +41,17 @@ def discrete_entropy(p: ArrayLike) -> float:
 
 
 def discrete_information(joint: ArrayLike) -> float:
-    """I(A;B) in nats of a joint distribution `[A, B]`; rows and columns of probability 0 are fine.
+    """Mutual information in nats of a joint distribution `[A, B]`.
+
+        I(A;B) = sum_a,b p(a,b) log( p(a,b) / p(a) p(b) )
+
+    Source: Cover & Thomas (2006), "Elements of Information Theory", eq. 2.28.
+
+    Args:
+        joint: `[A, B]`, p(a, b); rows and columns of probability 0 are allowed.
+
+    Returns:
+        I(A;B) in nats.
 
     Raises:
         InputError: if it is no joint distribution.
@@ -55,11 +67,17 @@ def discrete_information(joint: ArrayLike) -> float:
 
 
 def code_information(codes: ArrayLike, joint: ArrayLike) -> tuple[float, float]:
-    """I(X;Z) = H(Z) and I(Z;Y), exactly, of a code that is a function of x.
+    """I(X;Z) and I(Z;Y), exactly, of a code that is a function of x.
+
+        I(X;Z) = H(Z),   p(z, y) = sum of p(x, y) over the x with that z
+
+    Equal codes are counted; nothing is estimated.
+
+    Source: Cover & Thomas (2006), "Elements of Information Theory", eqs. 2.1 and 2.28.
 
     Args:
-        codes: `[X, ...]`, the code of every x there is; two are the same if they are equal, so
-            quantise continuous ones first.
+        codes: `[X, ...]`, the code of every x there is. Two codes are the same if they are equal,
+            so quantise continuous ones first.
         joint: `[X, Y]`, p(x, y).
 
     Returns:
@@ -86,15 +104,15 @@ def code_information(codes: ArrayLike, joint: ArrayLike) -> tuple[float, float]:
     label = label_rows(of_x)
     p_zy = p.new_zeros(int(label.max()) + 1, p.shape[1]).index_add_(0, label, p)
     p_z = p_zy.sum(1)
-    # A code of which no x occurs has no p(y|z), and its weight is 0.
+    # A code whose x have probability 0 has no p(y|z), and its weight is 0.
     relevance = mutual_information(p_z, p_zy / p_z.clamp_min(_TINY)[:, None])
     return discrete_entropy(p_z), relevance.item()
 
 
 def label_rows(codes: Tensor) -> Tensor:
-    """Number the distinct rows of `codes: [n, ...]`: `[n]`, the same number where all is equal.
+    """Number the distinct rows of `codes: [n, ...]`: `[n]`, the same number for equal rows.
 
-    Columns are packed into one integer as long as it holds them, so that a single sort serves many.
+    Columns are packed into one integer while they fit, so that one sort serves several.
     """
     packed = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
     size = 1

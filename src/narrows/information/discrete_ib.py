@@ -1,19 +1,4 @@
-"""The exact information bottleneck of a joint distribution that is known.
-
-    minimise beta I(X;Z) - I(Z;Y) over p(z|x)
-
-Source: Tishby, Pereira & Bialek (1999), arXiv physics/0004057, who minimise
-I(X;Z) - beta_T I(Z;Y): beta_T = 1 / beta. Zhai & Zhang (2021), arXiv 2103.00381, have our beta in
-eq. 3 and beta_T in eq. 8.
-
-Deviations: the iteration of Tishby et al. (`blahut_arimoto.py`) only finds a stationary point,
-slowly where clusters split. Here it only leads Newton's method (`_newton.py`) to its basin, from
-decoders spread over the rows p(y|x). As long as decoders q are found (`_certificate.py`) that the
-code would gain from, each becomes a cluster. The same search bounds the gap to the optimum. The
-optimum needs no more clusters than there are different rows p(y|x) (Lindsay 1983, "The Geometry of
-Mixture Likelihoods", of which this is one). Many rows of two classes are solved roughly on fewer
-ones first. All betas are solved at once.
-"""
+"""The exact information bottleneck of a joint distribution that is known."""
 
 from __future__ import annotations
 
@@ -35,8 +20,8 @@ from narrows.information.curve import IBPoint
 
 __all__ = ["Codes", "IBSolution", "information_bottleneck", "solution_of"]
 
-# In nats, or in units of I(X;Y) where that is less, since a weak dependence has a flat optimum: the
-# gain that is worth a new cluster, and how loose the gap may be.
+# The gain that is worth a new cluster, and how loose the bound of the gap may be: in nats, or in
+# units of I(X;Y) where that is below 1, because a weak dependence has a flat optimum.
 _AIM = 6e-10
 _SLACK = 2e-10
 _ROUGH_AIM = 1e-6
@@ -46,7 +31,8 @@ _LEAST = 1e-9
 _ROUNDS = 40
 _LEADING = 12
 _CLIMB = 60
-# How near clusters are merged, in units of their reach: first 0.3, then ever less.
+# Clusters nearer to each other than this, in units of their reach, are merged: 0.3 in the first
+# round, then ever less.
 _NEAR, _NEAREST = 0.3, 0.01
 _CELLS = 128
 _MANY_ROWS = 400
@@ -62,18 +48,18 @@ class IBSolution:
     """The bottleneck at each of B betas, in nats.
 
     Attributes:
-        betas: `[B]`, the weight of compression, in the order that was asked for.
+        betas: `[B]`, the weight of compression, in the order in which they were given.
         rate: `[B]`, I(X;Z).
         relevance: `[B]`, I(Z;Y).
-        encoder: `[B, X, Z]`, p(z|x); a z that nothing is encoded as is empty, and an x of
-            probability 0 has p(z).
+        encoder: `[B, X, Z]`, p(z|x); a z that no x is encoded as is empty, and an x of probability
+            0 has p(z).
         decoder: `[B, Z, Y]`, p(y|z).
         gap: `[B]`, how far `beta I(X;Z) - I(Z;Y)` can be above the optimum over all encoders, also
             those with more clusters.
         certified: whether the gap is proven (two classes) or the result of a search (more).
         iterations: `[B]`, updates made.
         converged: `[B]` bool, whether the gap is within the tolerance.
-        information: I(X;Y), the relevance that nothing exceeds.
+        information: I(X;Y), the relevance that no code exceeds.
         warning: why some betas have not converged, and what to do; None if all have.
     """
 
@@ -108,13 +94,28 @@ def information_bottleneck(
 ) -> IBSolution:
     """Solve the information bottleneck of `joint` at each beta, with a bound on the error.
 
+        minimise beta I(X;Z) - I(Z;Y) over p(z|x)
+
+    Source: Tishby, Pereira & Bialek (1999), arXiv physics/0004057, who minimise I(X;Z) - beta_T
+    I(Z;Y): beta_T = 1 / beta. Zhai & Zhang (2021), arXiv 2103.00381, have this beta in eq. 3 and
+    beta_T in eq. 8. Deviations: the iteration of Tishby et al. (`blahut_arimoto`) only finds a
+    stationary point, and is slow where clusters split. Here a few of its steps, from decoders
+    spread over the rows p(y|x), begin Newton's method. Decoders q that the code would gain from are
+    searched for (`_certificate.py`) and become clusters, until there are none. The same search
+    bounds the gap to the optimum, which needs no more clusters than there are different rows p(y|x)
+    (Lindsay 1983, "The Geometry of Mixture Likelihoods", whose problem this is). If there are many
+    rows of two classes, fewer rows are solved roughly first. All betas are solved at once.
+
     Args:
         joint: `[X, Y]`, p(x, y).
         betas: weights of I(X;Z), above 0. As beta -> 0 the relevance tends to I(X;Y); from a
             critical beta <= 1 on nothing is worth its rate, and both informations are 0.
-        clusters: most values that Z can take; None for as many as the optimum wants. Where fewer
-            leave a gap, `warning` says so.
+        clusters: the largest number of values of Z; None for as many as the optimum needs. Where
+            fewer leave a gap, `warning` says so.
         tolerance: the largest gap, in nats, of a solution that `converged`.
+
+    Returns:
+        The solutions at all betas, in nats.
 
     Raises:
         InputError: if `joint` is no joint distribution, a beta is below 1e-9, or another setting is
@@ -133,20 +134,26 @@ def information_bottleneck(
     tolerance = check_number(tolerance, "tolerance", above=0, error=InputError)
     at_once = max(1, _ENTRIES // _entries(source, betas, cap))
     parts = [_solve(source, 1 / part, cap or len(source.p_x)) for part in betas.split(at_once)]
-    return solution_of(whole, betas, Codes.join(parts, cap), tolerance, "the search found no more")
+    return solution_of(
+        whole, betas, Codes.join(parts, cap), tolerance, "the search found no better code"
+    )
 
 
 def _entries(source: Source, betas: Tensor, cap: int | None) -> int:
-    """Entries of the largest table that each beta takes, about."""
+    """Approximate number of entries of the largest table for each beta."""
     x, y = source.p_y.shape
     wanted = int(_distinguishable(source, 1 / betas).max().clamp_max(x))
     return x * min(wanted, cap or x) * (1 if y == 2 else y)
 
 
 class Codes(NamedTuple):
-    """B codes: clusters, a floor `[B]` of I(X;Z) + t E d over all codes, and updates made `[B]`.
+    """B codes, and what is known about each.
 
-    `full` `[B]` is where a cap of the clusters kept a code from gaining.
+    Attributes:
+        clusters: p(z) and p(y|z).
+        floor: `[B]`, a lower bound of I(X;Z) + t E d over all codes.
+        iterations: `[B]`, updates made.
+        full: `[B]` bool, where the largest number of clusters kept a code from gaining.
     """
 
     clusters: Clusters
@@ -167,15 +174,20 @@ class Codes(NamedTuple):
 def solution_of(
     whole: Joint, betas: Tensor, codes: Codes, tolerance: float, otherwise: str
 ) -> IBSolution:
-    """What codes of a reduced joint stand for after one more update, and how good it is.
+    """The solution that codes of a reduced joint stand for, after one more update.
 
-    `otherwise` is what to say of a gap that no cap of the clusters explains.
+    Args:
+        whole: the joint with the record of its reduction.
+        betas: `[B]`.
+        codes: one for each beta.
+        tolerance: the largest gap, in nats, of a solution that `converged`.
+        otherwise: what to say of a gap that the largest number of clusters does not explain.
     """
     source = whole.source
     encoder, _ = encode(source, 1 / betas, codes.clusters)
     clusters = update(source, encoder, codes.clusters)
     last, _ = encode(source, 1 / betas, clusters)
-    # Products of what is so small would underflow.
+    # Products of smaller probabilities would underflow.
     last = torch.where(last < _TINY, 0.0, last)
     q = update(source, last, clusters).q
     p_z = (last * source.p_x[:, None]).sum(1)
@@ -184,7 +196,7 @@ def solution_of(
     information = mutual_information(source.p_x, source.p_y)
     # The Lagrangian with the distortion d is beta I(X;Z) + I(X;Y) - I(Z;Y).
     floor = betas * codes.floor - information
-    # It is below 0 by rounding only.
+    # Only rounding can make it negative.
     gap = (betas * rate - relevance - floor).clamp_min(0)
     return IBSolution(
         betas=betas,
@@ -206,7 +218,7 @@ def _warning(gap: Tensor, full: Tensor, tolerance: float, otherwise: str) -> str
     wide = gap > tolerance
     if not wide.any():
         return None
-    why = "the optimum wants more clusters than were allowed; give more, or leave `clusters` out"
+    why = "the optimum needs more clusters than were allowed; give more, or leave `clusters` out"
     if not (wide & full).any():
         why = otherwise
     return (
@@ -218,14 +230,14 @@ def _warning(gap: Tensor, full: Tensor, tolerance: float, otherwise: str) -> str
 def _solve(source: Source, t: Tensor, most: int) -> Codes:
     if source.p_y.shape[1] > 2 or len(source.p_x) <= _MANY_ROWS:
         return _improve(source, t, _lead(source, t, most), most, _AIM)
-    few = coarsen(source, _CELLS)
-    rough = _improve(few, t, _lead(few, t, most), most, _ROUGH_AIM)
+    coarse = coarsen(source, _CELLS)
+    rough = _improve(coarse, t, _lead(coarse, t, most), most, _ROUGH_AIM)
     fine = _improve(source, t, rough.clusters, most, _AIM)
     return fine._replace(iterations=rough.iterations + fine.iterations)
 
 
 def _distinguishable(source: Source, t: Tensor) -> Tensor:
-    """How many decoders can be told apart, about: `[B]`."""
+    """Approximate number of decoders that can be told apart: `[B]`."""
     return (2 + 1.2 * t.sqrt()) ** (source.p_y.shape[1] - 1)
 
 
@@ -242,7 +254,7 @@ def _lead(source: Source, t: Tensor, most: int) -> Clusters:
 
 
 def _improve(source: Source, t: Tensor, clusters: Clusters, most: int, aim: float) -> Codes:
-    """Alternate between climbing and adding the decoders that a code would gain most from."""
+    """Alternate between Newton's method and adding the decoders that a code gains most from."""
     codes = Codes(
         clusters, torch.zeros_like(t), torch.full((len(t),), _LEADING), torch.zeros_like(t).bool()
     )

@@ -4,7 +4,7 @@
     p(z_l|z') = prod_i Bernoulli(z_l,i; sigmoid(W z' + b)_i)
     I(X;Z) = H(Z) - sum_x p(x) H(Z|x),   p(z,y) = sum_x p(x,y) p(z|x)
 
-A layer of N units has 2^N codes, so tables stay small to some sixteen units, whatever the weights.
+A layer of N units has 2^N codes, so tables stay small up to about sixteen units, for any weights.
 
 Source: the exact information plane of Nguyen & Choi (2017), arXiv 1712.01272, who enumerate the
 codes of a 12-10-8-6-4-1 network on all 4,096 patterns of twelve bits.
@@ -30,7 +30,12 @@ _BLOCK = 64
 
 
 class LayerInformation(NamedTuple):
-    """`rate` I(X;Z) and `relevance` I(Z;Y) of one layer, in nats."""
+    """The information of one layer, in nats.
+
+    Attributes:
+        rate: I(X;Z).
+        relevance: I(Z;Y).
+    """
 
     rate: float
     relevance: float
@@ -42,7 +47,7 @@ def binary_codes(units: int, low: float = 0.0) -> Tensor:
     Row i has bit j of the number i in column j.
 
     Raises:
-        InputError: for fewer units than one, or so many that the codes would exceed 2 GiB.
+        InputError: for fewer than one unit, or so many that the codes would exceed 2 GiB.
 
     Example:
         >>> binary_codes(2).tolist()
@@ -66,7 +71,7 @@ def bit_table(p: ArrayLike) -> Tensor:
         `[..., 2^units]` in the order of `binary_codes`.
 
     Raises:
-        InputError: for no units, or numbers outside 0..1, NaN among them.
+        InputError: for no units, or numbers outside 0..1 or NaN.
 
     Example:
         >>> bit_table(torch.tensor([0.25, 0.5])).tolist()
@@ -82,7 +87,7 @@ def bit_table(p: ArrayLike) -> Tensor:
 
 
 def _outer(p: Tensor) -> Tensor:
-    """`bit_table` by halves, so that the one large table is written once."""
+    """`bit_table` by halves, so that the large table is written only once."""
     half = p.shape[-1] // 2
     if not half:
         return torch.cat([1 - p, p], -1)
@@ -172,7 +177,7 @@ def _entropy(p: Tensor) -> Tensor:
     """Entropy of each row: `[..., N]` to `[...]`."""
     if p.dim() == 1:
         return -(p * p.clamp_min(_TINY).log()).sum()
-    # A few rows at a time, which stay in the cache, take a quarter of the time.
+    # A block of rows that fits into the cache takes a quarter of the time.
     return torch.cat([-(p.clamp_min(_TINY).log_().mul_(p)).sum(1) for p in p.split(_BLOCK)])
 
 

@@ -1,18 +1,4 @@
-"""The exact information bottleneck of jointly Gaussian X and Y, in closed form.
-
-    minimise beta I(X;Z) - I(Z;Y),   Z = A x + N(0, I)
-    rate      = sum_i 1/2 log( rho_i^2 (1 - beta) / (beta (1 - rho_i^2)) )
-    relevance = sum_i 1/2 log( (1 - beta) / (1 - rho_i^2) ),   both over the i with beta < rho_i^2
-
-rho_i are the canonical correlations of X and Y, so the critical betas, above which direction i is
-dropped, are rho_i^2. Row i of A is the canonical direction of X, of unit variance, scaled to a
-signal-to-noise ratio of (rho_i^2 - beta) / (beta (1 - rho_i^2)).
-
-Source: Chechik, Globerson, Tishby & Weiss (2005), "Information Bottleneck for Gaussian Variables",
-JMLR 6, theorem 3.1 and eq. 20, who minimise I(X;Z) - beta_C I(Z;Y): beta_C = 1 / beta. Their
-eigenvalues of Sigma_x|y Sigma_x^-1 are 1 - rho_i^2, taken here from a singular value decomposition
-of the whitened cross-covariance, which keeps full precision where a rho is small.
-"""
+"""The exact information bottleneck of jointly Gaussian X and Y, in closed form."""
 
 from __future__ import annotations
 
@@ -37,12 +23,12 @@ class GaussianIB:
     """The Gaussian bottleneck at each of B betas, in nats; R = min(X, Y) directions.
 
     Attributes:
-        betas: `[B]`, the weight of compression, in the order that was asked for.
+        betas: `[B]`, the weight of compression, in the order in which they were given.
         rate: `[B]`, I(X;Z).
         relevance: `[B]`, I(Z;Y).
-        critical_betas: `[R]`, falling: from each on one direction less passes.
+        critical_betas: `[R]`, falling: from each on, one direction fewer passes.
         projection: `[B, R, X]`, A; the rows of directions that do not pass are 0.
-        information: I(X;Y), the relevance that nothing exceeds.
+        information: I(X;Y), the relevance that no code exceeds.
     """
 
     betas: Tensor
@@ -63,6 +49,21 @@ def gaussian_bottleneck(
 ) -> GaussianIB:
     """Solve the bottleneck of jointly Gaussian X and Y at each beta.
 
+        minimise beta I(X;Z) - I(Z;Y),   Z = A x + N(0, I)
+        rate      = sum_i 1/2 log( rho_i^2 (1 - beta) / (beta (1 - rho_i^2)) )
+        relevance = sum_i 1/2 log( (1 - beta) / (1 - rho_i^2) )
+
+    Both sums are over the i with beta < rho_i^2. rho_i are the canonical correlations of X and Y,
+    so the critical betas, above which direction i is dropped, are rho_i^2. Row i of A is the
+    canonical direction of X, of unit variance, scaled to a signal-to-noise ratio of
+    (rho_i^2 - beta) / (beta (1 - rho_i^2)).
+
+    Source: Chechik, Globerson, Tishby & Weiss (2005), "Information Bottleneck for Gaussian
+    Variables", JMLR 6, theorem 3.1 and eq. 20, who minimise I(X;Z) - beta_C I(Z;Y): beta_C =
+    1 / beta.
+    Deviation: their eigenvalues of Sigma_x|y Sigma_x^-1 are 1 - rho_i^2, taken here from a singular
+    value decomposition of the whitened cross-covariance, which keeps full precision for small rho.
+
     Args:
         s_xx: `[X, X]`, the covariance of X.
         s_xy: `[X, Y]`, the covariances of X with Y.
@@ -70,14 +71,17 @@ def gaussian_bottleneck(
         betas: weights of I(X;Z), above 0. As beta -> 0 the rate grows without limit and the
             relevance tends to I(X;Y); from the largest squared canonical correlation on both are 0.
 
+    Returns:
+        The solutions at all betas, in nats.
+
     Raises:
         InputError: for shapes that do not fit, covariances that are singular, not symmetric or not
             those of any joint distribution, a direction in which X determines Y (its information is
             infinite), or a beta that is not positive.
 
     Example:
-        >>> one, rho = torch.ones(1, 1), torch.tensor([[0.8]])
-        >>> solution = gaussian_bottleneck(one, rho, one, [0.16, 0.64])
+        >>> unit, rho = torch.ones(1, 1), torch.tensor([[0.8]])
+        >>> solution = gaussian_bottleneck(unit, rho, unit, [0.16, 0.64])
         >>> [round(point.relevance, 4) for point in solution.points()]
         [0.4236, 0.0]
     """
@@ -87,7 +91,7 @@ def gaussian_bottleneck(
     directions, rho, _ = torch.linalg.svd(whitened, full_matrices=False)
     _check_correlations(rho)
     rest = (1 - rho) * (1 + rho)
-    # A direction that does not pass has beta = rho^2, where both informations are 0.
+    # For a direction that does not pass, beta = rho^2 makes both informations 0.
     beta = torch.minimum(betas[:, None], rho.square())
     signal = (rho.square() - beta) / (beta * rest)
     signal = torch.where(betas[:, None] < rho.square(), signal, 0)
@@ -106,7 +110,7 @@ def gaussian_bottleneck(
 def _matrix(value: ArrayLike, name: str) -> Tensor:
     """A real matrix, float64 on the CPU."""
     matrix = as_tensor(value, name).detach()
-    if matrix.dim() != 2 or matrix.is_complex() or not matrix.numel():
+    if matrix.dim() != 2 or not matrix.numel():
         kind = str(matrix.dtype).removeprefix("torch.")
         raise InputError(f"{name} must be a matrix of real numbers, got {kind} {[*matrix.shape]}")
     return matrix.to("cpu", torch.float64)

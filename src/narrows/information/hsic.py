@@ -1,26 +1,8 @@
 """HSIC, the Hilbert-Schmidt independence criterion: how far two kernels agree on what is alike.
 
-    biased      tr(K H L H) / (m - 1)^2,   H = I - 1/m
-    unbiased    ( tr(K' L') + 1'K'1 1'L'1 / (m-1)(m-2) - 2/(m-2) 1'K'L'1 ) / m(m-3)
-    normalised  tr(K~ L~),   K~ = HKH (HKH + eps m I)^-1
-
-K' and L' are K and L with zero diagonal. The Gaussian kernel is exp(-|x_i - x_j|^2 / 2 s^2).
-
-Source: Gretton et al. (2005), "Measuring Statistical Dependence with Hilbert-Schmidt Norms"; Song
-et al. (2012), "Feature Selection via Dependence Maximization", JMLR 13, section 2. The normalised
-form is that of Fukumizu et al. (2007), "Kernel Measures of Conditional Dependence", as HBaR (Wang
-et al. 2021, arXiv 2106.02734) and IB-RAR (Xu et al. 2022, arXiv 2302.10896) train with it: eps =
-1e-5, s = 5 sqrt(dim), batches of 100 or so. Their code centres K on one side only, which has the
-same trace.
-
-None of these is an information: they have no unit, and 0 means independence only in the limit. The
-normalised value counts the directions in which both kernels have an eigenvalue above eps m, of the
-m - 1 there are. At eps = 1e-5 these are many, so it is far from 0 on independent data: for normal
-samples and m = 100 it is 13 at 10 columns and 79 at 100 (81 for x with itself). It depends on m,
-eps, the bandwidth and the number of columns: compare it at equal ones only.
-
-Kernels without a gradient are measured: NaN, or a kernel that is none, is an error. Kernels with
-one are a loss, which shows its NaN itself, and to look at whose values would cost a wait.
+Kernels that carry no gradient are measured: NaN, or a matrix that is no kernel, is an error.
+Kernels that carry a gradient are part of a loss. There NaN shows itself, and reading values for a
+check would make a GPU wait.
 """
 
 from __future__ import annotations
@@ -46,9 +28,9 @@ __all__ = [
 
 _FEWEST = {"biased": 2, "unbiased": 4, "normalised": 2}
 _ULPS = 4
-# Squares of bandwidths beyond these are not numbers.
+# Squares of bandwidths beyond these overflow or vanish.
 _NARROWEST, _WIDEST = 1e-300, 1e150
-_COLUMNS = 2048  # so many stay in the processor's cache between two uses
+_COLUMNS = 2048  # a block of so many columns stays in the processor's cache
 
 
 def default_bandwidth(columns: int) -> float:
@@ -57,15 +39,17 @@ def default_bandwidth(columns: int) -> float:
 
 
 def gaussian_kernel(x: ArrayLike, bandwidth: float | None = None) -> Tensor:
-    """exp(-|x_i - x_j|^2 / 2 bandwidth^2): `[..., m, D]` to `[..., m, m]`, differentiable.
+    """The Gaussian kernel of a batch: `[..., m, D]` to `[..., m, m]`, differentiable.
+
+        K_ij = exp(-|x_i - x_j|^2 / 2 bandwidth^2)
 
     Args:
         x: a batch of m samples, or several; flatten images first.
-        bandwidth: in the units of x, since it says from where on samples count as different; None
+        bandwidth: the distance from which on samples count as different, in the units of x; None
             for `default_bandwidth(D)`.
 
     Returns:
-        In the precision of x, in single where x is in half.
+        In the precision of x; in single precision where x is in half.
 
     Raises:
         InputError: for fewer than two dimensions, or a bandwidth that is not positive.
@@ -79,7 +63,7 @@ def gaussian_kernel(x: ArrayLike, bandwidth: float | None = None) -> Tensor:
         width = default_bandwidth(x.shape[-1])
     else:
         width = check_number(bandwidth, "bandwidth", high=_WIDEST, above=0, error=InputError)
-    # The narrowest kernels tell all samples apart, and still are 1 on the diagonal.
+    # The narrowest kernels are 0 for every pair of different samples, and 1 on the diagonal.
     factor = min(0.5 / max(width**2, _NARROWEST), torch.finfo(x.dtype).max)
     with full_precision(x.device):
         gram = _centred_gram(x)
@@ -89,9 +73,15 @@ def gaussian_kernel(x: ArrayLike, bandwidth: float | None = None) -> Tensor:
 
 
 def linear_kernel(x: ArrayLike) -> Tensor:
-    """x_i . x_j: `[..., m, D]` to `[..., m, m]`, differentiable; for one-hot labels, say.
+    """The linear kernel of a batch: `[..., m, D]` to `[..., m, m]`, differentiable.
 
-    In the precision of x, in single where x is in half.
+        K_ij = x_i . x_j
+
+    Args:
+        x: a batch of m samples, or several, such as one-hot labels.
+
+    Returns:
+        In the precision of x; in single precision where x is in half.
 
     Raises:
         InputError: for fewer than two dimensions.
@@ -109,25 +99,41 @@ def hsic(
 ) -> Tensor:
     """HSIC of two kernel matrices, `[..., m, m]` each: `[...]`, differentiable, without a unit.
 
-    Leading axes broadcast, so the kernels of several layers or channels, stacked, are compared with
-    one kernel of the inputs in one call. To compare one normalised kernel many times, take
-    `normalise_kernel` once: the value is the sum of the product of two of them.
+        biased      tr(K H L H) / (m - 1)^2,   H = I - 1/m
+        unbiased    ( tr(K' L') + 1'K'1 1'L'1 / (m-1)(m-2) - 2/(m-2) 1'K'L'1 ) / m(m-3)
+        normalised  tr(K~ L~),   K~ = HKH (HKH + eps m I)^-1
+
+    K' and L' are K and L with zero diagonal. None of the three is an information, and 0 means
+    independence only in the limit. The normalised value counts the directions, m - 1 at most, in
+    which both kernels have an eigenvalue above eps m. At eps = 1e-5 these are many, so it is far
+    from 0 on independent data: for normal samples and m = 100 it is 13 at 10 columns and 79 at 100
+    (81 for x with itself). It depends on m, eps, the bandwidth and the number of columns: compare
+    only values for which these are equal.
+
+    Source: Gretton et al. (2005), "Measuring Statistical Dependence with Hilbert-Schmidt Norms";
+    Song et al. (2012), "Feature Selection via Dependence Maximization", JMLR 13, section 2; the
+    normalised form is that of Fukumizu et al. (2007), "Kernel Measures of Conditional Dependence",
+    as HBaR (Wang et al. 2021, arXiv 2106.02734) and IB-RAR (Xu et al. 2022, arXiv 2302.10896) train
+    with it: eps = 1e-5, s = 5 sqrt(dim), batches of about 100. Their code centres K on one side
+    only, which has the same trace.
 
     Args:
-        k: kernel of one set of samples.
+        k: kernel of one set of samples. Leading axes broadcast, so that the stacked kernels of
+            several layers are compared with one kernel of the inputs in one call.
         other: kernel of the other set.
         kind: `unbiased` has the mean 0 on independent data and can be negative; `biased` is
-            positive there, by about 1/m of its parts; `normalised` is far from 0 there.
+            positive there, by about 1/m of its parts; `normalised` is far from 0 there. To compare
+            one normalised kernel many times, call `normalise_kernel` once: the value is the sum of
+            the product of two of them.
         eps: of `normalised` alone.
 
     Returns:
-        In the precision of the kernels, in single where they are in half.
+        In the precision of the kernels; in single precision where they are in half.
 
     Raises:
         InputError: for matrices that are not square or of different sizes, fewer than 2 samples
-            (4 if unbiased), or an eps that is not positive; for NaN or inf, or a matrix that is not
-            positive semi-definite where it is normalised, if no kernel has a gradient, else the
-            value is NaN.
+            (4 if unbiased), or an eps that is not positive; if no kernel has a gradient, also for
+            NaN or inf, or for a matrix to be normalised that is not positive semi-definite.
         ConfigError: for an unknown kind.
 
     Example:
@@ -152,10 +158,16 @@ def hsic(
 
 
 def normalise_kernel(k: ArrayLike, eps: float = 1e-5) -> Tensor:
-    """K~ = HKH (HKH + eps m I)^-1 of `k: [..., m, m]`, in float64, differentiable.
+    """The normalised kernel of `k: [..., m, m]`, in float64, differentiable.
 
-    Single precision would be wrong in the second digit: the matrix has a condition of 1/eps. The
-    values are not looked at: a matrix with NaN or with eigenvalues below -eps m becomes NaN.
+        K~ = HKH (HKH + eps m I)^-1,   H = I - 1/m
+
+    Single precision would be wrong in the second digit, since the matrix has a condition of 1/eps.
+
+    Args:
+        k: a kernel. Its values are not checked: a matrix with NaN or with eigenvalues below -eps m
+            becomes NaN.
+        eps: above 0.
 
     Raises:
         InputError: for a matrix that is not square, or an eps that is not positive.
@@ -168,15 +180,22 @@ def normalise_kernel(k: ArrayLike, eps: float = 1e-5) -> Tensor:
 
 
 def cka(k: ArrayLike, other: ArrayLike) -> Tensor:
-    """Centred kernel alignment, biased HSIC as a cosine: `[..., m, m]` each to `[...]` in 0..1.
+    """Centred kernel alignment: `[..., m, m]` each to `[...]` in 0..1, differentiable.
 
-    Source: Kornblith et al. (2019), arXiv 1905.00414, eq. 3. It is also called normalised HSIC. On
-    independent data it is above 0, the more the larger the number of columns is against m.
+        CKA(K, L) = HSIC(K, L) / sqrt( HSIC(K, K) HSIC(L, L) ),   HSIC biased
 
-    A kernel times a factor changes nothing: that of a linear kernel, x times 10. Columns that have
-    units of their own weigh as these are large.
+    It is also called normalised HSIC. A factor of a kernel changes nothing, for a linear kernel not
+    even a factor of x; columns count by their size. On independent data it is above 0, the more so
+    the more columns there are for m samples.
 
-    A constant kernel has no direction. Among kernels with a gradient its alignment is 0.
+    Source: Kornblith et al. (2019), arXiv 1905.00414, eq. 3.
+
+    Args:
+        k: kernel of one set of samples.
+        other: kernel of the other set.
+
+    Returns:
+        The alignment; 0 for a constant kernel that is part of a loss.
 
     Raises:
         InputError: as `hsic`, and for a constant kernel if no kernel has a gradient.
@@ -186,13 +205,13 @@ def cka(k: ArrayLike, other: ArrayLike) -> Tensor:
     (of_k, flat), (of_other, flat_other) = _spread(k), _spread(other)
     flat = flat | flat_other
     if _measured(k, other) and flat.any():
-        raise InputError("a kernel is constant: it has no samples apart, and nothing to align")
+        raise InputError("a kernel is constant, so there is nothing to align; leave it out")
     # Divided by 1 where it is flat, so that no gradient becomes NaN.
     return torch.where(flat, 0.0, value / torch.where(flat, 1.0, of_k * of_other))
 
 
 def _spread(k: Tensor) -> tuple[Tensor, Tensor]:
-    """Root of a kernel's HSIC with itself, and whether it is but rounding: `[...]` each."""
+    """Root of a kernel's HSIC with itself, and whether it is only rounding: `[...]` each."""
     m = k.shape[-1]
     squares = _centre(k).square().sum((-2, -1))
     noise = (m * _ULPS * torch.finfo(k.dtype).eps * k.abs().amax((-2, -1))).square()
@@ -202,7 +221,7 @@ def _spread(k: Tensor) -> tuple[Tensor, Tensor]:
 
 def _unbiased(k: Tensor, other: Tensor, m: int) -> Tensor:
     rest = 1 - torch.eye(m, dtype=k.dtype, device=k.device)
-    # Centring changes nothing but the rounding: kernels near 1 leave single precision few digits.
+    # Centring changes only the rounding: kernels near 1 leave single precision few digits.
     k, other = _centre(k) * rest, _centre(other) * rest
     of_k, of_other = k.sum(-1), other.sum(-1)
     both = (k * other).sum((-2, -1))
@@ -212,7 +231,7 @@ def _unbiased(k: Tensor, other: Tensor, m: int) -> Tensor:
 
 
 def _centre(k: Tensor) -> Tensor:
-    """Take the mean of each row and column off a symmetric kernel."""
+    """Subtract the mean of each row and column of a symmetric kernel."""
     rows = k.mean(-1, keepdim=True)
     return k - rows - rows.mT + rows.mean(-2, keepdim=True)
 
@@ -226,7 +245,7 @@ class _Normalised(torch.autograd.Function):
     def forward(k: Tensor, ridge: float) -> Tensor:
         eye = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
         root, failed = torch.linalg.cholesky_ex(k + ridge * eye)
-        # A root that broke off would solve another system.
+        # A factorisation that failed would solve another system.
         root = root.masked_fill((failed > 0)[..., None, None], torch.nan)
         return torch.cholesky_solve(k, root)
 
@@ -245,10 +264,10 @@ class _Normalised(torch.autograd.Function):
 
 
 class _CentredGram(torch.autograd.Function):
-    """Hx (Hx)'. Distances do not see the mean of x, but the rounding of their parts does.
+    """Hx (Hx)'. Distances do not depend on the mean of x, but their rounding does.
 
-    Its gradient is one product, H (g + g') H x, and neither way holds a second x, which may be the
-    largest tensor of a training step.
+    The gradient is one product, H (g + g') H x. Neither pass holds a second copy of x, which may be
+    the largest tensor of a training step.
     """
 
     generate_vmap_rule = True
@@ -279,7 +298,7 @@ def _centred_gram(x: Tensor) -> Tensor:
 
 
 def _measured(*kernels: Tensor) -> bool:
-    """Whether these are kernels to measure, which are then finite, and not part of a loss."""
+    """Whether these kernels are measured, and so must be finite, rather than part of a loss."""
     if not all(has_values(kernel) and not kernel.requires_grad for kernel in kernels):
         return False
     if not all(bool(kernel.isfinite().all()) for kernel in kernels):

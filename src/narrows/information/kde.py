@@ -1,22 +1,4 @@
-"""Pairwise-distance bounds: I(X;Z) where each sample's code is a Gaussian, in closed form.
-
-    I = -1/n sum_i log 1/n sum_j exp(-D(p_i, p_j)),   p_i = p(z|x_i) = N(mean_i, diag scale_i^2)
-
-D = KL(p_i || p_j) gives an upper bound, D = Bhattacharyya distance a lower one. With one standard
-deviation s for all they are d^2 / 2s^2 and d^2 / 8s^2, d the distance of the means.
-
-Source: Kolchinsky & Tracey (2017), arXiv 1706.02419; the upper bound is the compression term of the
-nonlinear information bottleneck, Kolchinsky, Tracey & Wolpert (2019), arXiv 1705.02436.
-
-What is bounded is the information about *which of the n samples* z came from: I(X;Z) itself where
-the samples are all that X can be. Otherwise it is on average at most I(X;Z), and never above log n:
-the lower bound is one of I(X;Z) too, the upper bound only once n is so large that its value no
-longer grows with n. A code without noise has infinite I(X;Z) when X is continuous; give the noise
-that is added before measuring, and compare only numbers with the same noise.
-
-Standard errors are infinitesimal jackknife: each sample counts by its own term and by what it adds
-to the sums of all others. Some 250 samples are taken for that.
-"""
+"""Bounds of information from the pairwise distances of Gaussian codes, in closed form."""
 
 from __future__ import annotations
 
@@ -49,21 +31,35 @@ def kde_bounds(
 ) -> tuple[Estimate, Estimate]:
     """Lower and upper bound of I(X;Z), from the means and scales of p(z|x) at n samples.
 
-    Time grows with n^2 K. A scale that all samples share costs a matrix product; scales that differ
-    need every coordinate of every pair for the lower bound, some 15 times as much. Memory is a few
-    times `block` x n numbers.
+        I = -1/n sum_i log 1/n sum_j exp(-D(p_i, p_j)),   p_i = p(z|x_i) = N(mean_i, diag scale_i^2)
+
+    D = KL(p_i || p_j) gives the upper bound, the Bhattacharyya distance the lower one. With one
+    scale s for all samples and a distance d of two means these are d^2 / 2s^2 and d^2 / 8s^2.
+
+    What is bounded is the information about *which of the n samples* z came from. This is I(X;Z) if
+    the samples are all the values that X can take. Otherwise it is on average at most I(X;Z), and
+    never above log n: the lower bound is one of I(X;Z) too, the upper bound only where n is so
+    large that the value no longer grows with n. A code without noise has infinite I(X;Z) when X is
+    continuous: give the noise to add to it, and compare only numbers with the same noise.
+
+    Source: Kolchinsky & Tracey (2017), arXiv 1706.02419. The upper bound is the compression term of
+    the nonlinear information bottleneck, Kolchinsky, Tracey & Wolpert (2019), arXiv 1705.02436.
 
     Args:
         mean: `[n, K]`, the means of p(z|x), or a deterministic code.
         scale: `[n, K]` standard deviations; or a number, the standard deviation of Gaussian noise
-            that is added to the code, which is then what is measured. It is in the units of the
-            code: both times the same factor change nothing, the code alone times 10 is less noise.
-        block: rows of the matrix of pairs held at once; changes memory and speed only.
+            that is added to the code. It is in the units of the code: code and noise times the same
+            factor change nothing, the code alone times 10 is ten times less noise.
+        block: rows of the matrix of pairs held at once; changes memory and speed only. Time grows
+            with n^2 K. A scale that all samples share takes one matrix product; different scales
+            take about 15 times as long.
 
     Returns:
-        `(lower, upper)` in nats, with ceiling log n. Diagnostics: `bound`, `distance`,
-        `noise_scale` (None if the code has its own), `measures` in words, `constant_columns`, and
-        `saturated`: within 5 % of log n, where the bound says more of n than of the code.
+        `(lower, upper)` in nats, with ceiling log n. The standard errors are infinitesimal
+        jackknife over about 250 samples: a sample counts by its own term and by its share in the
+        sums of the others. Diagnostics: `bound`, `distance`, `noise_scale` (None if the code has a
+        scale of its own), `measures` in words, `constant_columns`, and `saturated`: within 5 % of
+        log n, where the bound says more about n than about the code.
 
     Raises:
         InputError: for NaN, wrong shapes, fewer than 2 samples, a scale that is not positive, or
@@ -87,13 +83,17 @@ def kde_bounds(
 def kde_relevance(
     mean: ArrayLike, scale: ArrayLike | float, y: ArrayLike, block: int = 128
 ) -> tuple[Estimate, Estimate]:
-    """Lower and upper bound of I(Z;Y) = I(X;Z) - sum_y p(y) I(X;Z|Y=y), for the samples' mixture.
+    """Lower and upper bound of I(Z;Y), from the means and scales of p(z|x) and the labels.
+
+        I(Z;Y) = I(X;Z) - sum_y p(y) I(X;Z|Y=y)
 
     The lower bound is the lower bound of I(X;Z) minus the upper ones within the classes, the upper
-    bound the other way round. Both are legitimate and often wide: the lower can be negative, the
-    upper above H(Y). The difference of two bounds of the same kind lies between them and is what
-    information planes are drawn from; it is an estimate without a direction, kept in the
-    diagnostics as `same_distance`.
+    bound the other way round. Both are valid and often wide: the lower can be negative, the upper
+    above H(Y). The difference of two bounds of the same kind lies between them. It is an estimate
+    without a direction, from which information planes are drawn, and is kept in the diagnostics as
+    `same_distance`.
+
+    Source: Kolchinsky & Tracey (2017), arXiv 1706.02419, for each of the terms.
 
     Args:
         mean: as in `kde_bounds`.
@@ -106,7 +106,13 @@ def kde_relevance(
         plus `same_distance` and `label_entropy`. `saturated` refers to I(X;Z).
 
     Raises:
-        InputError: as `kde_bounds`, and for labels that are not integers or not one a sample.
+        InputError: as `kde_bounds`, and for labels that are not one integer for each sample.
+
+    Example:
+        >>> code, y = torch.tensor([[0.0], [1.0], [50.0], [51.0]]), torch.tensor([0, 0, 1, 1])
+        >>> lower, upper = kde_relevance(code, 1.0, y)
+        >>> lower.bits < 1.0 < upper.bits
+        True
     """
     scale = as_scale(scale)
     mixture, block = _mixture(mean, scale, block)
@@ -124,7 +130,7 @@ def kde_relevance(
         label_entropy -= share * math.log(share)
     diagnostics = _diagnostics(scale, nats[1], mixture) | {"label_entropy": label_entropy}
     same = (nats - within).tolist()
-    # Flipped: each bound of the whole goes with the opposite one within the classes.
+    # Flipped: each bound of the whole is combined with the opposite one within the classes.
     bounds, influence = nats - within.flip(0), influence - within_influence.flip(0)
     lower = diagnostics | _LOWER | {"same_distance": same[0]}
     upper = diagnostics | _UPPER | {"same_distance": same[1]}
@@ -148,7 +154,7 @@ def _information(mixture: Gaussians, chosen: Tensor, block: int) -> tuple[Tensor
     """Both bounds `[2]`, lower first, and their influence functions at the chosen: `[2, m]`."""
     n = len(mixture.mean)
     sums = _neighbours(mixture, block)
-    # A sample raises the sum of sample j by the similarity of j to it, hence lowers j's term.
+    # A sample adds the similarity of j to the sum of sample j, and so lowers the term of j.
     share = torch.zeros_like(sums[:, chosen])
     picked = mixture.take(chosen)
     for rows in _strips(n, block):
@@ -160,9 +166,9 @@ def _information(mixture: Gaussians, chosen: Tensor, block: int) -> tuple[Tensor
 
 
 def _neighbours(mixture: Gaussians, block: int) -> Tensor:
-    """How many components each resembles: sum_j exp(-D(i, j)), `[2, n]`, between 1 and n.
+    """The effective number of components like each: sum_j exp(-D(i, j)), `[2, n]`, from 1 to n.
 
-    The self-similarity of 1 is part of each sum, so none of them underflows.
+    Each sum contains the similarity of a component to itself, which is 1, so none underflows.
     """
     n = len(mixture.mean)
     sums = mixture.mean.new_zeros(2, n)
@@ -200,6 +206,6 @@ def _estimate(
     ceiling: float = math.inf,
 ) -> Estimate:
     n = len(mixture.mean)
-    # The chosen stand for all n samples, whose mean has the error of n, not of the chosen.
+    # The chosen samples stand for all n, and the mean of n has a smaller error.
     error = standard_error(influence) * math.sqrt(len(influence) / n)
     return Estimate(nats.item(), error, n, min(ceiling, math.log(n)), diagnostics)

@@ -1,37 +1,4 @@
-"""Nearest-neighbour estimates of information: Kraskov et al. for vectors, Ross for labels.
-
-    I_1    = psi(k) + psi(n) - < psi(n_x + 1) + psi(n_z + 1) >
-    I_2    = psi(k) - 1/k + psi(n) - < psi(n_x) + psi(n_z) >
-    I_Ross = psi(k) + psi(n) - < psi(n_y) + psi(m) >
-    I_mix  = psi(n) + < psi(m_xz) - psi(m_x) - psi(m_z) >,   of labels psi(m_zy) - psi(m) - psi(n_y)
-
-Distances are maximum norms. I_1: n_x and n_z count the others nearer in x, or in z, than the k-th
-neighbour in both. I_2: they count those within the smallest rectangle that holds the k neighbours.
-I_Ross: n_y is the number of samples with the label, m counts the others of any label as near as the
-k-th neighbour of the same one.
-
-I_mix is for values that occur more than once: atoms, mixtures of atoms and densities, and what was
-rounded. m_xz, m_x and m_z count the samples, each its own among them, nearer than the k-th
-neighbour; where that one is at distance 0, those at distance 0. Without equal distances m_xz is k
-and I_mix is I_1, or Ross's. Of atoms alone it is the plug-in estimate with psi for log, which takes
-off most of its bias.
-
-Source: Kraskov, Stoegbauer & Grassberger (2004), arXiv cond-mat/0305641, eqs. 8 and 9; Ross (2014),
-"Mutual Information between Discrete and Continuous Data Sets", PLoS ONE 9, eq. 2; Gao, Kannan, Oh &
-Viswanath (2017), "Estimating Mutual Information for Discrete-Continuous Mixtures", arXiv
-1709.06212, algorithm 1. Deviations from the last: psi(n) for log n and psi for log(n_x + 1), as
-their code has it; and m_xz in place of k where several neighbours are equally far, without which
-two independent variables that were rounded to tenths share .1 to .2 nats.
-
-The density must be constant around a sample as far as its k-th neighbour. The estimates fall far
-too low where it is not: in many dimensions (of the 1.4 nats of correlated Gaussians, d = 10 and n =
-10,000, they find 0.76), and where the dependence is strong, as the number of samples needed grows
-exponentially with I (Gao, Ver Steeg & Galstyan 2015, arXiv 1411.2003).
-
-Standard errors are those of estimates from disjoint parts of the samples, as the variance falls as
-1/n (Holmes & Nemenman 2019, arXiv 1903.09280); that of the terms would be too small, since samples
-share their neighbours.
-"""
+"""Nearest-neighbour estimates of information: Kraskov et al. for vectors, Ross for labels."""
 
 from __future__ import annotations
 
@@ -51,7 +18,7 @@ from narrows.information._checks import (
     standard_error,
 )
 from narrows.information._counts import count_within
-from narrows.information._ksg_diagnostics import diagnose
+from narrows.information._ksg_diagnostics import Settings, diagnose
 from narrows.information._neighbours import nearest
 from narrows.information._scaling import Scaling, scale_columns
 from narrows.information.discrete import label_rows
@@ -76,33 +43,59 @@ def ksg(
 ) -> Estimate:
     """Estimate I(X;Z) of two vectors, continuous or in part discrete, from nearest neighbours.
 
+        I_1   = psi(k) + psi(n) - < psi(n_x + 1) + psi(n_z + 1) >
+        I_2   = psi(k) - 1/k + psi(n) - < psi(n_x) + psi(n_z) >
+        I_mix = psi(n) + < psi(m_xz) - psi(m_x) - psi(m_z) >
+
+    Distances are maximum norms, psi is the digamma function and < > the mean over samples. I_1: n_x
+    and n_z count the other samples nearer in x, or in z, than the k-th neighbour in both. I_2: they
+    count those within the smallest rectangle that holds the k neighbours. I_mix is for values that
+    occur more than once: atoms, mixtures of atoms and densities, and rounded numbers. m_xz, m_x and
+    m_z count the samples, each sample itself among them, nearer than the k-th neighbour; if the
+    distance of that one is 0, they count those at distance 0. Without equal distances m_xz is k and
+    I_mix is I_1. For atoms alone it is the plug-in estimate with psi for log, which removes most of
+    the bias.
+
+    The density must be nearly constant from each sample to its k-th neighbour. Where it is not, the
+    estimates are far too low: in many dimensions (0.76 of the 1.4 nats of correlated Gaussians with
+    d = 10 and n = 10,000), and where the dependence is strong, since the number of samples needed
+    grows exponentially with I (Gao, Ver Steeg & Galstyan 2015, arXiv 1411.2003).
+
+    Source: Kraskov, Stoegbauer & Grassberger (2004), arXiv cond-mat/0305641, eqs. 8 and 9; I_mix:
+    Gao, Kannan, Oh & Viswanath (2017), arXiv 1709.06212, algorithm 1. Deviations from the latter:
+    psi(n) for log n and psi for log(n_x + 1), as in their code; and m_xz in place of k where
+    several neighbours are equally far, without which two independent variables that were rounded to
+    tenths would share 0.1 to 0.2 nats.
+
     Args:
         x: `[n, D]`.
         z: `[n, K]`.
-        k: which neighbour; more make the estimate steadier and more biased.
+        k: which neighbour; a larger k makes the estimate steadier and more biased.
         variant: 1 or 2, the two algorithms of Kraskov et al.; "mixture" for data with atoms; None
             for "mixture" where a column has a value more than k times, and else for 1.
-        jitter: standard deviation of Gaussian noise to add, in units of each column's own; what is
-            measured then is the information of the noisy data.
+        jitter: standard deviation of Gaussian noise to add, in units of the standard deviation of
+            each column. The result is then the information of the noisy data.
         seed: of the jitter.
-        scaling: the units in which neighbours are near. "columns" divides every column by its
-            standard deviation, so that no column's units matter; "vectors" divides all of x, and
-            all of z, by one number, for columns whose relative size has a meaning; "ranks" turns a
-            column into normal scores, which no increasing map of it changes, for tails so long that
-            a standard deviation says little; "none" takes the numbers as they are.
+        scaling: the units of distances. "columns" divides every column by its standard deviation,
+            so that the units of a column do not matter; "vectors" divides all of x, and all of z,
+            by one number, for columns whose relative size has a meaning; "ranks" turns each column
+            into normal scores, which no increasing map of it changes, for heavy tails; "none" takes
+            the numbers as they are.
 
     Returns:
-        Estimate in nats, which can be negative, and is 0 where x or z is constant; the standard
-        error is NaN below 8k samples. Diagnostics: `bound` ("none"), `neighbours`, `variant`,
-        `scaling`, `jitter`, `duplicates` (share of samples that equal k others), `ties` (the
-        largest share of samples that do so in x, or in z, alone), `constant_columns` of x and z
-        together, `neighbourhood` (median distance to the k-th neighbour in units of the typical
-        width of x given z), `alone` (of "mixture": share of samples with nobody nearer than the
-        k-th neighbour) and `warning`, a sentence where the estimate must not be believed, else
-        None.
+        Estimate in nats, which can be negative, and is 0 where x or z is constant. Its standard
+        error is that of estimates from up to ten disjoint parts of the samples, as the variance
+        falls as 1/n (Holmes & Nemenman 2019, arXiv 1903.09280), and NaN below 8k samples.
+        Diagnostics: `bound` ("none"), `neighbours`, `variant`, `scaling`, `jitter`, `duplicates`
+        (share of samples that equal k others), `ties` (the same in x or in z alone, whichever is
+        larger), `constant_columns` of x and z together, `neighbourhood` (median distance to the
+        k-th neighbour in units of the typical width of x given z), `alone` (for "mixture": share of
+        samples with no other nearer than the k-th neighbour) and `warning`, a sentence where the
+        estimate must not be believed, else None.
 
     Raises:
-        InputError: for NaN, wrong shapes, unequal lengths, k + 1 samples or fewer.
+        InputError: for NaN, wrong shapes, unequal lengths, k samples or fewer, an unknown variant
+            or scaling.
 
     Example:
         >>> x, noise = torch.randn(2, 1000, 1, generator=torch.Generator().manual_seed(0))
@@ -123,7 +116,7 @@ def ksg(
     nats, radius, inside = _vectors(x, z, k, variant, rounding)
     width = (radius.median() / _typical(torch.cat([x, z], 1))).item()
     width *= math.exp(nats / min(x.shape[1], z.shape[1]))
-    settings = {"variant": variant, "scaling": scaling, "neighbours": k, "jitter": jitter}
+    settings = Settings(k, variant, scaling, jitter)
     diagnostics = diagnose(settings, radius, inside, width, x=x, z=z)
     if _is_constant(x) or _is_constant(z):
         return Estimate(0.0, 0.0, n, 0.0, diagnostics)
@@ -144,6 +137,18 @@ def ksg_relevance(
 ) -> Estimate:
     """Estimate I(Z;Y) of a code, continuous or in part discrete, and labels from neighbours.
 
+        I_Ross = psi(k) + psi(n) - < psi(n_y) + psi(m) >
+        I_mix  = psi(n) + < psi(m_zy) - psi(n_y) - psi(m) >
+
+    n_y is the number of samples with the same label. I_Ross: m counts the other samples, of any
+    label, as near as the k-th neighbour among those of the same label. I_mix, for a code with
+    values that occur more than once, counts as in `ksg`: m_zy the samples of the same label and m
+    those of any label nearer than that neighbour, each sample itself among them.
+
+    Source: Ross (2014), "Mutual Information between Discrete and Continuous Data Sets", PLoS ONE 9,
+    eq. 2; Gao, Kannan, Oh & Viswanath (2017), arXiv 1709.06212, algorithm 1, with the deviations
+    that `ksg` names.
+
     Args:
         z: `[n, K]`.
         y: `[n]` integer labels, each of more than k samples.
@@ -152,14 +157,20 @@ def ksg_relevance(
         seed: as in `ksg`.
         variant: "ross" for a code with a density; "mixture" for one with atoms; None for "mixture"
             where a column has a value more than k times, and else for "ross".
-        scaling: as in `ksg`, but that the standard deviation is that within the classes.
+        scaling: as in `ksg`, but the standard deviation is the one within the classes.
 
     Returns:
-        Estimate in nats with the diagnostics of `ksg`, `neighbourhood` in units of the typical
+        Estimate in nats with the diagnostics of `ksg`; `neighbourhood` is in units of the typical
         column's standard deviation within the class. Its ceiling is about H(Y).
 
     Raises:
         InputError: as `ksg`, and for a label with k samples or fewer.
+
+    Example:
+        >>> y = torch.arange(1000) % 2
+        >>> noise = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
+        >>> abs(ksg_relevance(10.0 * y[:, None] + noise, y).bits - 1.0) < 0.01
+        True
     """
     z = check_samples(z, "z")
     y = labels_of(y, z)
@@ -179,7 +190,7 @@ def ksg_relevance(
     parts = _parts(z, int(counts.min()) // (2 * k), y)
     error = _error([_labelled(z[rows], y[rows], k, variant, rounding)[0] for rows in parts])
     width = (radius / _spread_within(z, y)).median().item()
-    settings = {"variant": variant, "scaling": scaling, "neighbours": k, "jitter": jitter}
+    settings = Settings(k, variant, scaling, jitter)
     diagnostics = diagnose(settings, radius, inside, width, z=z)
     if _is_constant(z):
         nats, error = 0.0, 0.0
@@ -208,7 +219,7 @@ def _vectors(
 def _labelled(
     z: Tensor, y: Tensor, k: int, variant: Literal["ross", "mixture"], rounding: float
 ) -> tuple[float, Tensor, Tensor | None, float]:
-    """What `_vectors` returns, of labels, and the largest value."""
+    """As `_vectors`, for labels, and the largest value that the estimate can have."""
     radius, class_sizes, inside = torch.empty_like(z[:, 0]), y.clone(), y.clone()
     for label in y.unique():
         same = y == label
@@ -224,16 +235,16 @@ def _labelled(
 
 
 def _nearer(part: Tensor, radius: Tensor, rounding: float) -> Tensor:
-    """How many samples lie nearer than the radius of each, or, if that is 0, at 0: `[n]`.
+    """How many samples lie nearer than each one's radius, or at distance 0 if that is 0: `[n]`.
 
-    Each is one of its own. What differs by rounding is as near.
+    Each sample counts itself. Distances that differ by rounding count as equal.
     """
     reach = torch.where(radius > rounding, radius - rounding, rounding)
     return count_within(part, reach, strict=False) + 1
 
 
 def _has_atoms(points: Tensor, k: int, rounding: float) -> bool:
-    """Whether some column has a value more than k times, and others too."""
+    """Whether a column that is not constant has some value more than k times."""
     line = points.sort(0).values
     varies = line[-1] - line[0] > rounding
     return bool(((line[k:] - line[:-k] <= rounding).any(0) & varies).any())
@@ -245,9 +256,9 @@ def _is_constant(part: Tensor) -> bool:
 
 def _ceiling(n: int, k: int, variant: Variant, radius: Tensor, inside: Tensor | None) -> float:
     if inside is not None:
-        # No fewer samples are near in x, or in z, than in both.
+        # At least as many samples are near in x, or in z, as in both.
         return (_psi(n) - _psi(inside).mean()).item()
-    # With distinct samples n_x and n_z are at least k; equal ones can leave nobody nearer.
+    # With distinct samples n_x and n_z are at least k; equal ones can leave no sample nearer.
     fewest = 1 if variant == 1 and bool((radius == 0).any()) else k
     return (_psi(k) + _psi(n) - 2 * _psi(fewest)).item() - (variant == 2) / k
 
@@ -270,7 +281,7 @@ def _shake(part: Tensor, jitter: float, seed: int) -> Tensor:
 
 
 def _typical(points: Tensor) -> Tensor:
-    """Standard deviation of the typical column, constant ones left aside."""
+    """Median standard deviation of the columns that are not constant."""
     spread = points.std(0)
     spread = spread[spread > 0]
     return spread.median() if len(spread) else points.new_tensor(torch.finfo(points.dtype).tiny)
@@ -287,8 +298,8 @@ def _spread_within(z: Tensor, y: Tensor) -> Tensor:
 def _parts(points: Tensor, most: int, y: Tensor | None = None) -> list[Tensor]:
     """Disjoint parts of the samples, each with its share of every label; none if they are too few.
 
-    They are drawn by a hash of the values, so that the order of the samples does not matter, and of
-    equal samples by their number, so that an atom's share varies between the parts.
+    They are drawn by a hash of the values, so that the order of the samples does not matter. Equal
+    samples are told apart by their number, so that the share of an atom varies between parts.
     """
     mix = torch.arange(1, points.shape[1] + 1, device=points.device).to(points).sqrt()
     number = _number_of_equals(points if y is None else torch.cat([points, y[:, None]], 1))

@@ -1,18 +1,4 @@
-"""Up to which beta anything can be learned: the largest weight of compression worth a code.
-
-    beta_0 = sup_Z I(Z;Y) / I(X;Z) = sup_r KL(r_y || p_y) / KL(r_x || p_x),   r_y = sum_x p(y|x) r_x
-    beta_0 >= rho^2,   rho the second singular value of p(x,y) / sqrt(p(x) p(y))
-
-Below beta_0 the best code beats the one that passes nothing; from it on nothing is worth its rate.
-rho is the maximal correlation: below rho^2 already an infinitesimal code gains.
-
-Source: Wu, Fischer, Chuang & Tegmark (2019), arXiv 1907.07331, whose beta multiplies I(Z;Y): their
-beta_0 is 1 / ours. The supremum is the contraction coefficient of Anantharam, Gohari, Kamath & Nair
-(2013), arXiv 1304.6133. Wu et al. bound it by conditions on subsets of x. Here: the code that
-passes nothing is optimal at beta if and only if c(q) of `_certificate.py` is nowhere above 1. Where
-it is, q belongs to an r whose ratio is above beta, which is the next beta (Dinkelbach 1967, "On
-Nonlinear Fractional Programming"), until there is none.
-"""
+"""Up to which beta anything can be learned: the largest weight of compression worth a code."""
 
 from __future__ import annotations
 
@@ -39,10 +25,10 @@ class Learnability:
 
     Attributes:
         beta_0: from this weight of compression on the optimum is to pass nothing.
-        local: squared maximal correlation, where the code that passes nothing stops being a local
-            optimum; between it and `beta_0` descent from there finds nothing, although there is.
-        certified: whether no larger beta passes anything for sure (two classes), or as far as a
-            search found (more).
+        local: squared maximal correlation. From this beta on, the code that passes nothing is a
+            local optimum. Up to `beta_0` better codes exist, and descent from there misses them.
+        certified: whether it is proven that no larger beta passes anything (two classes), or only
+            that a search found none (more).
     """
 
     beta_0: float
@@ -51,9 +37,28 @@ class Learnability:
 
 
 def learnability(joint: ArrayLike) -> Learnability:
-    """Find the largest beta at which the bottleneck of `joint: [X, Y]` passes anything.
+    """Find the largest beta at which the bottleneck of a joint distribution passes anything.
 
-    Exact to about 1e-9.
+        beta_0 = sup_Z I(Z;Y) / I(X;Z) = sup_r KL(r_y || p_y) / KL(r_x || p_x)
+        r_y = sum_x p(y|x) r_x,   beta_0 >= rho^2
+
+    rho, the second singular value of p(x,y) / sqrt(p(x) p(y)), is the maximal correlation. Below
+    beta_0 the best code beats the one that passes nothing; from beta_0 on nothing is worth its
+    rate. Below rho^2 an infinitesimal code already gains.
+
+    Source: Wu, Fischer, Chuang & Tegmark (2019), arXiv 1907.07331, whose beta multiplies I(Z;Y):
+    their beta_0 is the inverse. The supremum is the contraction coefficient of Anantharam, Gohari,
+    Kamath & Nair (2013), arXiv 1304.6133.
+    Deviations: Wu et al. bound beta_0 by conditions on subsets of x. Here it is found exactly, to
+    about 1e-9: the code that passes nothing is optimal at beta if and only if c(q) of
+    `_certificate.py` is nowhere above 1. A q where it is belongs to an r whose ratio is larger than
+    beta and becomes the next beta (Dinkelbach 1967, "On Nonlinear Fractional Programming").
+
+    Args:
+        joint: `[X, Y]`, p(x, y).
+
+    Returns:
+        The threshold.
 
     Raises:
         InputError: if `joint` is no joint distribution.
@@ -64,13 +69,13 @@ def learnability(joint: ArrayLike) -> Learnability:
     """
     source = reduce(joint).source
     local = _maximal_correlation(source) ** 2
-    # Without any correlation there is no beta to begin at, and nothing to learn.
+    # Without correlation there is nothing to learn, at any beta.
     beta_0 = _rise(source, local) if local > _LEAST else local
     return Learnability(beta_0, local, source.p_y.shape[1] == 2)
 
 
 def _rise(source: Source, beta: float) -> float:
-    """From a beta where a code may gain up to that where none does."""
+    """Raise beta, from one where a code may gain, until none does."""
     for _ in range(_ROUNDS):
         r_x = _worthwhile(source, beta)
         if r_x is None:
@@ -91,7 +96,7 @@ def _maximal_correlation(source: Source) -> float:
 
 
 def _worthwhile(source: Source, beta: float) -> Tensor | None:
-    """P(x|z) `[X]` of the value of z most worth adding to a code that passes nothing, if any is."""
+    """The p(x|z) `[X]` most worth adding to a code that passes nothing; None if none is."""
     p_y, t = source.p_x @ source.p_y, source.p_x.new_tensor([1 / beta])
     log_l = -t[:, None] * divergences(source.p_y, p_y[None])[:, 0]
     peak = highest(source, log_l, t, p_y.expand(1, 1, -1), _SLACK)
@@ -102,7 +107,7 @@ def _worthwhile(source: Source, beta: float) -> Tensor | None:
 
 
 def _ratio(source: Source, r_x: Tensor) -> float:
-    """KL(r_y || p_y) / KL(r_x || p_x), which keeps its digits where r is close to p."""
+    """KL(r_y || p_y) / KL(r_x || p_x), precise also where r is close to p."""
 
     def divergence(r: Tensor, p: Tensor) -> Tensor:
         off = (r - p) / p

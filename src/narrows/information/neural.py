@@ -1,22 +1,13 @@
 """Variational bounds of I(X;Z) from the scores of a critic, as functions of a matrix of pairs.
 
-    scores[i, j] = T(x_i, z_j): joint pairs on the diagonal, independent ones beside it
+    scores[i, j] = T(x_i, z_j): dependent pairs on the diagonal, independent ones elsewhere
 
-    Donsker-Varadhan   mean T_ii - log mean_(i != j) exp T_ij
-    NWJ                mean T_ii - 1/e mean_(i != j) exp T_ij
-    InfoNCE            mean_i ( T_ii - log 1/n sum_j exp T_ij )             never above log n
-    SMILE              mean T_ii - log mean_(i != j) exp clip(T_ij, -c, c)
-
-Source: Belghazi et al. (2018), "MINE", arXiv 1801.04062; Nguyen, Wainwright & Jordan (2010), arXiv
-0809.0853, in the form of Poole et al. (2019), arXiv 1905.06922, section 2; van den Oord, Li &
-Vinyals (2018), arXiv 1807.03748, eq. 5; Song & Ermon (2020), arXiv 1910.06222, section 4.
-
-The first three are lower bounds for any critic, in expectation over fresh samples and up to the
-logarithm of a sample mean, which makes Donsker-Varadhan too high by about half the variance of that
-mean. SMILE trades the bound for a small variance: it can be too high, and nothing in it tells.
-On the samples that the critic was trained on none of them bounds anything. No lower bound that
-holds with high confidence exceeds the logarithm of the number of samples (McAllester & Stratos
-2020, arXiv 1811.04251).
+Donsker-Varadhan, NWJ and InfoNCE are lower bounds for any critic, in expectation over fresh
+samples and up to the logarithm of a sample mean, which makes Donsker-Varadhan too high by about
+half the variance of that mean. SMILE gives up the bound for a small variance: it can be too high,
+and nothing in it tells. On the samples that the critic was trained on none of them bounds anything.
+No lower bound that holds with high confidence exceeds the logarithm of the number of samples
+(McAllester & Stratos 2020, arXiv 1811.04251).
 """
 
 from __future__ import annotations
@@ -50,9 +41,17 @@ _SATURATED = 0.95
 
 
 def donsker_varadhan(scores: ArrayLike) -> Tensor:
-    """The bound of MINE on `scores: [..., n, n]`, in nats: `[...]`, differentiable.
+    """The Donsker-Varadhan bound of I(X;Z), which MINE maximises.
 
-    Here and below: scores in half precision are taken in single, and NaN stays NaN.
+        I(X;Z) >= mean_i T_ii - log mean_(i != j) exp T_ij
+
+    Source: Belghazi et al. (2018), "MINE", arXiv 1801.04062.
+
+    Args:
+        scores: `[..., n, n]`, T(x_i, z_j). Half precision is computed in single.
+
+    Returns:
+        The bound in nats, `[...]`, differentiable; NaN where a score is NaN.
 
     Raises:
         InputError: for scores that are no square matrices of at least 2 samples.
@@ -62,22 +61,66 @@ def donsker_varadhan(scores: ArrayLike) -> Tensor:
 
 
 def nwj(scores: ArrayLike) -> Tensor:
-    """The bound of Nguyen, Wainwright & Jordan on `scores: [..., n, n]`: `[...]`, differentiable.
+    """The bound of I(X;Z) by Nguyen, Wainwright & Jordan.
 
-    Its best critic is 1 + log p(x,z)/p(x)p(z): a constant in the scores matters, unlike elsewhere.
+        I(X;Z) >= mean_i T_ii - 1/e mean_(i != j) exp T_ij
+
+    Its best critic is 1 + log p(x,z) / p(x)p(z): here a constant added to all scores matters.
+
+    Source: Nguyen, Wainwright & Jordan (2010), arXiv 0809.0853, in the form of Poole et al. (2019),
+    arXiv 1905.06922, section 2.
+
+    Args:
+        scores: `[..., n, n]`, T(x_i, z_j). Half precision is computed in single.
+
+    Returns:
+        The bound in nats, `[...]`, differentiable; NaN where a score is NaN.
+
+    Raises:
+        InputError: for scores that are no square matrices of at least 2 samples.
     """
     scores = _as_scores(scores)
     return _joint(scores) - (_log_mean_elsewhere(scores) - 1).exp()
 
 
 def infonce(scores: ArrayLike) -> Tensor:
-    """The contrastive bound on `scores: [..., n, n]`, at most log n: `[...]`, differentiable."""
+    """The contrastive bound of I(X;Z), which never exceeds log n.
+
+        I(X;Z) >= mean_i ( T_ii - log 1/n sum_j exp T_ij )
+
+    Source: van den Oord, Li & Vinyals (2018), arXiv 1807.03748, eq. 5.
+
+    Args:
+        scores: `[..., n, n]`, T(x_i, z_j). Half precision is computed in single.
+
+    Returns:
+        The bound in nats, `[...]`, differentiable; NaN where a score is NaN.
+
+    Raises:
+        InputError: for scores that are no square matrices of at least 2 samples.
+    """
     scores = _as_scores(scores)
     return _joint(scores) - scores.logsumexp(-1).mean(-1) + math.log(scores.shape[-1])
 
 
 def smile(scores: ArrayLike, clip: float = _CLIP) -> Tensor:
-    """Donsker-Varadhan with scores of independent pairs clipped; not a bound. `[...]`."""
+    """Donsker-Varadhan with the scores of independent pairs clipped; an estimate, not a bound.
+
+        I(X;Z) ~ mean_i T_ii - log mean_(i != j) exp clip(T_ij, -c, c)
+
+    Source: Song & Ermon (2020), arXiv 1910.06222, section 4.
+
+    Args:
+        scores: `[..., n, n]`, T(x_i, z_j). Half precision is computed in single.
+        clip: c, above 0.
+
+    Returns:
+        The bound in nats, `[...]`, differentiable; NaN where a score is NaN.
+
+    Raises:
+        InputError: for scores that are no square matrices of at least 2 samples, or a clip that is
+            not positive.
+    """
     scores = _as_scores(scores)
     clip = check_number(clip, "clip", above=0, error=InputError)
     return _joint(scores) - _log_mean_elsewhere(scores.clamp(-clip, clip))
@@ -94,22 +137,26 @@ CRITIC_BOUNDS: dict[str, Callable[[ArrayLike], Tensor]] = {
 def critic_bound(scores: ArrayLike, bound: BoundName = "infonce") -> Estimate:
     """Estimate of I(X;Z) from the scores of a critic on samples that it was not trained on.
 
-    The standard error is an infinitesimal jackknife: it counts that each sample occurs in a row and
-    a column of the matrix.
+        infonce, for one:  I(X;Z) >= mean_i ( T_ii - log 1/n sum_j exp T_ij ),   T_ij = scores[i, j]
+
+    Source: Poole et al. (2019), arXiv 1905.06922, section 2; that of each bound is with its
+    function in `CRITIC_BOUNDS`.
 
     Args:
         scores: `[n, n]`, T(x_i, z_j).
         bound: one of `CRITIC_BOUNDS`.
 
     Returns:
-        Estimate in nats; its ceiling is log n for InfoNCE. Diagnostics: `bound` ("lower", or "none"
-        for SMILE), `critic_bound`, `log_n`, and `saturated`: within 5 % of log n or above, where
-        more samples may find more (InfoNCE) or the estimate cannot be trusted (the others).
+        Estimate in nats; its ceiling is log n for InfoNCE. The standard error is an infinitesimal
+        jackknife, which takes into account that each sample occurs in a row and a column.
+        Diagnostics: `bound` ("lower", or "none" for SMILE), `critic_bound`, `log_n`, and
+        `saturated`: within 5 % of log n or above, where more samples may give more (InfoNCE) or the
+        estimate cannot be trusted (the others).
 
     Raises:
         InputError: for NaN, scores that are no square matrix of at least 2 samples, or so large
             that the bound is not finite.
-        ConfigError: for a bound that there is none of.
+        ConfigError: for an unknown bound.
 
     Example:
         >>> critic_bound(torch.zeros(8, 8)).nats

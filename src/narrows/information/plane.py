@@ -2,13 +2,9 @@
 
     point of layer T = ( I(X;T), I(T;Y) ),   X one of the n inputs of a data set, each as likely
 
-Source: Shwartz-Ziv & Tishby (2017), arXiv 1703.00810, who bin; Saxe et al. (2018), "On the
-Information Bottleneck Theory of Deep Learning", who add noise and bound pairwise; Nguyen & Choi
-(2017), arXiv 1712.01272, whose binary layers are enumerated, exactly.
-
-What is drawn depends on how it was measured, and each point says how: a deterministic layer of a
-continuous input has infinite I(X;T), so that the noise or the bins that were added decide where it
-lies. Compare planes of one measure and one number of inputs only; nothing exceeds log n.
+Where a layer lies depends on the measure. A deterministic layer of a continuous input has infinite
+I(X;T), so the noise or the bins that are added decide its place; each point says which they were.
+Compare only planes of one measure and one number of inputs; no value exceeds log n.
 """
 
 from __future__ import annotations
@@ -56,16 +52,16 @@ class LayerPoint(NamedTuple):
 
 
 def plane_layers(model: nn.Module) -> list[str]:
-    """What can be measured of a model without asking: the names of its layers.
+    """Names of the layers of a model that can be measured.
 
-    The last one of an encoder is its latent. A layer with weights is read after the nonlinearity
-    that follows it, also past a normalisation. The layers of a `BinaryStochasticNet` are its hidden
+    A layer with weights is read after the nonlinearity that follows it, also past a normalisation.
+    The last layer of an encoder is its latent. The layers of a `BinaryStochasticNet` are its hidden
     ones, `z1`, `z2`, ...
     """
     if isinstance(model, BinaryStochasticNet):
         return [f"z{number}" for number in range(1, len(model.hidden) + 1)]
     leaves = [(name, module) for name, module in model.named_modules() if not [*module.children()]]
-    # Of a normalisation with a nonlinearity only the latter counts as what follows a layer.
+    # A normalisation before a nonlinearity is skipped: the layer is read after the nonlinearity.
     leaves = [
         leaf
         for leaf, (_, follows) in pairwise([*leaves, ("", nn.Identity())])
@@ -84,7 +80,12 @@ def plane_layers(model: nn.Module) -> list[str]:
 def pairwise_plane(
     model: nn.Module, layers: Sequence[str], batch: Batch, noise_std: float = 1.0
 ) -> list[LayerPoint]:
-    """Pairwise bounds: the upper one of I(X;T), and I(T;Y) by the same distance.
+    """Pairwise bounds: the upper one of I(X;T), and I(T;Y) as a difference of two upper bounds.
+
+        I(T;Y) = I(X;T) - sum_y p(y) I(X;T|Y=y)
+
+    Source: Saxe et al. (2018), "On the Information Bottleneck Theory of Deep Learning", with the
+    bounds of `kde_bounds`.
 
     Args:
         model: any; a stochastic one is measured at its mean, a Gaussian latent with its own noise.
@@ -93,6 +94,9 @@ def pairwise_plane(
         batch: inputs and labels.
         noise_std: of the Gaussian noise that is added to a layer without noise of its own, in the
             units of the layer: a layer with larger activations is measured more finely.
+
+    Returns:
+        One point per layer, in nats.
 
     Raises:
         InputError: for fewer than 2 inputs, or what `kde_bounds` refuses.
@@ -120,7 +124,21 @@ def binned_plane(
     bins: int = 30,
     width: float | None = None,
 ) -> list[LayerPoint]:
-    """Plug-in estimates after binning; exact for the binned code of these very inputs.
+    """Plug-in estimates after binning, which are exact for the binned code of these inputs.
+
+        I(X;T) = H(bin(T)),   I(T;Y) = I(bin(T);Y)
+
+    Source: Shwartz-Ziv & Tishby (2017), arXiv 1703.00810.
+
+    Args:
+        model: as in `pairwise_plane`.
+        layers: as in `pairwise_plane`.
+        batch: inputs and labels.
+        bins: as in `bin_codes`.
+        width: as in `bin_codes`.
+
+    Returns:
+        One point per layer, in nats.
 
     Raises:
         InputError: as `binned_rate`.
@@ -138,17 +156,25 @@ def binned_plane(
 def exact_plane(
     model: nn.Module, layers: Sequence[str], batch: Batch, joint: ArrayLike | None = None
 ) -> list[LayerPoint]:
-    """The truth, by enumeration of every code of a network of binary stochastic layers.
+    """The exact plane of a network of binary stochastic layers, by enumeration of every code.
+
+        p(t_l|x) = sum_t' p(t_l|t') p(t_(l-1) = t'|x)
+
+    Source: Nguyen & Choi (2017), arXiv 1712.01272.
 
     Args:
-        model: a `BinaryStochasticNet` of at most some sixteen units a layer.
+        model: a `BinaryStochasticNet` with at most about sixteen units in each layer.
         layers: `z1`, `z2`, ...
         batch: every input there is, with its label.
         joint: `[n, classes]`, p(x, y), where labels are soft or inputs not equally likely; None for
             the labels of the batch.
 
+    Returns:
+        One point per layer, in nats.
+
     Raises:
-        InputError: for a model of another kind, layers that it does not have, or too wide.
+        InputError: for a model of another kind, or layers that it does not have or that are too
+            wide.
     """
     if not isinstance(model, BinaryStochasticNet):
         raise InputError(
@@ -195,7 +221,7 @@ def as_batch(batch: Batch, model: nn.Module) -> Batch:
     weight = next(model.parameters(), None)
     if weight is not None and weight.is_floating_point() and x.is_floating_point():
         x = x.to(weight)
-    if x.dim() < 2 or len(x) < 2 or x.is_complex():
+    if x.dim() < 2 or len(x) < 2:
         kind = f"{x.dtype} {list(x.shape)}"
         raise InputError(f"a plane needs at least 2 inputs [n, ...], got {kind}")
     if not x.isfinite().all():
@@ -217,7 +243,7 @@ def as_names(layers: Sequence[str]) -> list[str]:
 def _codes(
     model: nn.Module, layers: Sequence[str], x: Tensor
 ) -> dict[str, tuple[Tensor, Tensor | None]]:
-    """Mean `[n, K]` of each layer and its own scale, where it has one."""
+    """Mean `[n, K]` of each layer, and its scale if it is stochastic."""
     known = (
         {*plane_layers(model), "latent"} if isinstance(model, BinaryStochasticNet) else {"latent"}
     )

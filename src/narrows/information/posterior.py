@@ -1,18 +1,4 @@
-"""I(X;Z) and I(Z;Y) of a stochastic code without bias, where the inputs given are all there are.
-
-    I(X;Z) = 1/n sum_i E_{z ~ p(z|x_i)} [ log p(z|x_i) - log 1/n sum_j p(z|x_j) ]
-    I(Z;Y) = 1/n sum_i E_{z ~ p(z|x_i)} KL( p(y|z) || p(y) ),   p(y|z) = sum_j p(z|x_j) p(y|x_j)
-                                                                       / sum_j p(z|x_j)
-
-Both densities are known exactly, so drawing z is all that is estimated: no bound, no bandwidth.
-For the 4,096 patterns of twelve bits this is the truth up to its standard error, and may be held
-against the exact curve of the information bottleneck. Of a sample it is the information about
-*which of the n inputs* z came from, as for the pairwise bounds, which enclose it.
-
-Source: the definition of mutual information; the mixture is that of Kolchinsky & Tracey (2017),
-arXiv 1706.02419. KL(p(y|z) || p(y)) in place of log p(y|z) / p(y) at a drawn y has the same mean
-and less variance.
-"""
+"""Information of a stochastic code whose inputs are all known, without bias."""
 
 from __future__ import annotations
 
@@ -45,7 +31,19 @@ def posterior_information(
 ) -> tuple[Estimate, Estimate]:
     """I(X;Z) and I(Z;Y) of equally likely inputs with diagonal Gaussian posteriors, by sampling.
 
-    Time grows with `draws` n^2 K, memory is a few times `block` x n numbers.
+        I(X;Z) = 1/n sum_i E_{z ~ p(z|x_i)} [ log p(z|x_i) - log 1/n sum_j p(z|x_j) ]
+        I(Z;Y) = 1/n sum_i E_{z ~ p(z|x_i)} KL( p(y|z) || p(y) )
+        p(y|z) = sum_j p(z|x_j) p(y|x_j) / sum_j p(z|x_j)
+
+    The densities are known, so the only error is that of drawing z: there is no bound and no
+    bandwidth. If the n inputs are all that X can be, such as the 4,096 patterns of twelve bits,
+    this is the truth up to the standard error, and comparable with the exact curve of the
+    bottleneck. For a sample of inputs it is the information about *which of the n inputs* z came
+    from, which the bounds of `kde_bounds` enclose.
+
+    Source: the definition of mutual information; the mixture is that of Kolchinsky & Tracey (2017),
+    arXiv 1706.02419. Deviation: KL(p(y|z) || p(y)) in place of log p(y|z) / p(y) at a drawn y,
+    which has the same mean and less variance.
 
     Args:
         mean: `[n, K]`, the means of p(z|x), or a deterministic code.
@@ -53,12 +51,14 @@ def posterior_information(
             the code's units.
         y: `[n]` labels, which may be any integers, or `[n, C]`, p(y|x) of every input.
         draws: of z for each input; at least 2, for the standard errors.
-        generator: of these draws, on the device of `mean`.
-        block: draws whose densities are held at once; changes memory and speed only.
+        generator: of these draws, on the device of `mean`; None for PyTorch's global one.
+        block: draws whose densities are held at once; changes memory and speed only. Time grows
+            with `draws` n^2 K, memory is a few times `block` x n numbers.
 
     Returns:
         `(rate, relevance)` in nats, with ceilings log n and H(Y). The standard error is that of the
-        draws alone. Diagnostics: `draws`, `measures`, and `saturated`: within 5 % of log n.
+        draws alone. Diagnostics: `bound` ("none"), `draws`, `measures`, `saturated` (the rate is
+        within 5 % of log n) and, of the relevance, `label_entropy`.
 
     Raises:
         InputError: for NaN, wrong shapes, fewer than 2 inputs or draws, a scale that is not
@@ -66,8 +66,9 @@ def posterior_information(
 
     Example:
         >>> mean, y = torch.tensor([[0.0], [100.0]]), torch.tensor([0, 1])
-        >>> [round(one.bits, 6) for one in posterior_information(mean, 1.0, y)]
-        [1.0, 1.0]
+        >>> rate, relevance = posterior_information(mean, 1.0, y)
+        >>> round(rate.bits, 6), round(relevance.bits, 6)
+        (1.0, 1.0)
     """
     draws = check_count(draws, "draws", 2, InputError)
     block = check_count(block, "block", 1, InputError)
@@ -80,7 +81,8 @@ def posterior_information(
         *(_draw(codes, p_yx, p_y, generator, block) for _ in range(draws)), strict=True
     )
     n = len(mean)
-    diagnostics = {"draws": draws, "measures": "the inputs given, as all that X can be"}
+    measures = "the inputs given, as all that X can be"
+    diagnostics = {"bound": "none", "draws": draws, "measures": measures}
     rate, rate_error = _mean(torch.stack(rates))
     relevance, relevance_error = _mean(torch.stack(relevances))
     diagnostics["saturated"] = rate > _SATURATED * math.log(n)
@@ -96,7 +98,7 @@ def _label_table(y: ArrayLike, mean: Tensor) -> Tensor:
     if table.dim() != 2 or (table.shape[1] == 1 and not table.is_floating_point()):
         labels, number = labels_of(table, mean).unique(return_inverse=True)
         return torch.nn.functional.one_hot(number, len(labels)).to(mean)
-    if len(table) != len(mean) or not table.shape[1] or table.is_complex():
+    if len(table) != len(mean) or not table.shape[1]:
         raise InputError(
             f"y must be [{len(mean)}] labels or [{len(mean)}, C] probabilities, "
             f"got {table.dtype} {list(table.shape)}"
@@ -118,7 +120,7 @@ def _draw(
     noise = torch.randn(
         codes.mean.shape, dtype=codes.mean.dtype, device=codes.mean.device, generator=generator
     )
-    # The constant of the densities, -K/2 log 2 pi, is in both terms and left out.
+    # The constant of the densities, -K/2 log 2 pi, cancels and is left out.
     log_drawn = -0.5 * noise.square().sum(1) - codes.scale.log().sum(1)
     z = codes.mean + codes.scale * noise
     log_densities = _log_densities(codes)
@@ -126,12 +128,12 @@ def _draw(
     for rows in torch.arange(len(z), device=z.device).split(block):
         log_p = log_densities(z[rows])
         largest = log_p.amax(1, keepdim=True)
-        # p(y|x) sums to 1, so the sum over labels is that over inputs.
+        # p(y|x) sums to 1 over y, so that summing over labels gives the sum over inputs.
         p_zy = log_p.sub_(largest).exp_() @ p_yx
         p_z = p_zy.sum(1, keepdim=True)
         p_yz = p_zy / p_z
         rates.append(log_drawn[rows] - (p_z.log() + largest).squeeze(1) + math.log(len(z)))
-        # xlogy: a label that is never given adds 0, not NaN.
+        # xlogy: a label of probability 0 adds 0, not NaN.
         gain = torch.special.xlogy(p_yz, p_yz) - torch.special.xlogy(p_yz, p_y)
         relevances.append(gain.sum(1))
     return torch.cat(rates), torch.cat(relevances)
@@ -146,7 +148,7 @@ def _log_densities(codes: Gaussians) -> Callable[[Tensor], Tensor]:
 
 
 def _mean(terms: Tensor) -> tuple[float, float]:
-    """Mean of `[draws, n]` and its standard error; every input is there, so only draws vary."""
+    """Mean of `[draws, n]` and its standard error, to which only the draws contribute."""
     draws, n = terms.shape
     error = (terms.var(0).mean() / (draws * n)).sqrt()
     return terms.mean().item(), error.item()

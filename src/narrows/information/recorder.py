@@ -1,21 +1,15 @@
-"""Records of the information plane: layers measured while a model is trained, cheap enough to stay.
-
-    points = { (epoch, layer, I(X;T), I(T;Y)) }
-
-A thousand inputs and pairwise bounds cost some hundredths of a second a layer; epochs spaced by
-their logarithm (Shwartz-Ziv & Tishby 2017, arXiv 1703.00810, draw them so) are few.
-"""
+"""Record the information plane while a model is trained, and read the records."""
 
 from __future__ import annotations
 
-import json
 import math
 import numbers
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import msgspec
 import torch
 from torch import nn
 
@@ -24,13 +18,55 @@ from narrows.errors import InputError, unknown_name
 from narrows.information.plane import MEASURES, LayerPoint, as_batch, as_names, plane_layers
 from narrows.models.evaluating import evaluating
 from narrows.storage import write_atomically
-from narrows.types import Batch
+from narrows.types import Batch, Estimate
 
-__all__ = ["PlaneRecorder", "load_plane", "log_spaced"]
+__all__ = ["PlanePoint", "PlaneRecord", "PlaneRecorder", "load_plane", "log_spaced"]
+
+Option = int | float | str | None
+
+
+@dataclass(frozen=True)
+class PlanePoint:
+    """A layer's place in the plane after one epoch.
+
+    Attributes:
+        epoch: after which it was measured.
+        layer: its name.
+        rate: I(X;T).
+        relevance: I(T;Y).
+    """
+
+    epoch: int
+    layer: str
+    rate: Estimate
+    relevance: Estimate
+
+
+@dataclass(frozen=True)
+class PlaneRecord:
+    """Everything that a `PlaneRecorder` has measured.
+
+    Attributes:
+        measure: one of `MEASURES`.
+        n: number of inputs.
+        options: of the measure; an array is described in words.
+        points: one for each epoch and layer, in the order in which they were measured.
+    """
+
+    measure: str
+    n: int
+    options: Mapping[str, Option]
+    points: tuple[PlanePoint, ...]
 
 
 def log_spaced(last: int, count: int = 40) -> list[int]:
     """Epochs to measure at: 0, then evenly spaced in their logarithm, to `last`.
+
+    Source: Shwartz-Ziv & Tishby (2017), arXiv 1703.00810, who draw planes at such epochs.
+
+    Args:
+        last: the last epoch.
+        count: number of epochs, fewer where several round to the same one.
 
     Example:
         >>> log_spaced(100, 6)
@@ -43,18 +79,20 @@ def log_spaced(last: int, count: int = 40) -> list[int]:
 
 
 class PlaneRecorder:
-    """Measures layers of a model each time it is called, and keeps what it finds.
+    """Measures layers of a model each time it is called, and keeps the results.
+
+    With a thousand inputs and pairwise bounds it takes some hundredths of a second per layer.
 
     Args:
-        model: any classifier; it is left as it was found, and so are random numbers.
+        model: any classifier; it is left in the mode it was in, and no random numbers are drawn.
         layers: as `pairwise_plane` takes them; None for `plane_layers`.
-        data: inputs and labels; evenly spaced ones of them are taken.
+        data: inputs and labels, of which evenly spaced ones are taken.
         measure: one of `MEASURES`.
         samples: how many inputs at most; time grows with their square. `"exact"` takes all.
         options: of the measure, such as `noise_std=0.1`.
 
     Raises:
-        ConfigError: for a measure that there is none of.
+        ConfigError: for an unknown measure.
         InputError: for fewer inputs than 2, or a model without layers that `plane_layers` knows.
 
     Example:
@@ -80,7 +118,9 @@ class PlaneRecorder:
         data = as_batch(data, model)
         self.model, self.layers = model, as_names(layers or plane_layers(model))
         if not self.layers:
-            raise InputError("the model has no linear or convolutional layer; name what to measure")
+            raise InputError(
+                "the model has no linear or convolutional layer; name the layers to measure"
+            )
         step = 1 if measure == "exact" else math.ceil(len(data.x) / samples)
         self.data = Batch(data.x[::step], data.y[::step])
         self.measure, self.options = measure, options
@@ -95,65 +135,95 @@ class PlaneRecorder:
         self.points += [(epoch, point) for point in points]
         return points
 
-    def record(self) -> dict[str, Any]:
-        """Everything, as plain as JSON is; information in nats."""
-        header = {"measure": self.measure, "units": "nats", "n": len(self.data.x)}
-        return {
-            **header,
-            "options": {name: _plain(value) for name, value in self.options.items()},
-            "points": [
-                {
-                    "epoch": epoch,
-                    "layer": point.layer,
-                    "rate": _finite(asdict(point.rate)),
-                    "relevance": _finite(asdict(point.relevance)),
-                }
-                for epoch, point in self.points
-            ],
-        }
+    def record(self) -> PlaneRecord:
+        """Everything measured so far, in nats."""
+        options = {name: _plain(value) for name, value in self.options.items()}
+        points = tuple(PlanePoint(epoch, *point) for epoch, point in self.points)
+        return PlaneRecord(self.measure, len(self.data.x), options, points)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the record as JSON, whole or not at all.
+        """Write the record as JSON, which `load_plane` reads; the file is complete or unchanged.
 
         Raises:
             ConfigError: for what is no path.
             StoreError: if it cannot be written.
         """
-        text = json.dumps(self.record(), indent=1, allow_nan=False) + "\n"
-        write_atomically(check_path(path), text.encode())
+        # msgspec writes NaN and infinity, which JSON does not have, as null.
+        record = self.record()
+        content = {
+            "measure": record.measure,
+            "units": "nats",
+            "n": record.n,
+            "options": record.options,
+            "points": record.points,
+        }
+        text = msgspec.json.format(msgspec.json.encode(content), indent=1)
+        write_atomically(check_path(path), text + b"\n")
 
 
-def load_plane(path: str | os.PathLike[str]) -> dict[str, Any]:
+def load_plane(path: str | os.PathLike[str]) -> PlaneRecord:
     """Read what `PlaneRecorder.save` wrote.
 
     Raises:
         ConfigError: for what is no path.
-        InputError: if it is missing or something else.
+        InputError: if the file is missing or is no recorded plane.
     """
     path = check_path(path)
     try:
-        record = json.loads(path.read_text())
-        if record["units"] == "nats" and all(map(_is_point, record["points"])):
-            return record
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        file = msgspec.json.decode(path.read_bytes(), type=_File)
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
         raise InputError(f"{path} is no recorded information plane: {error}") from error
-    raise InputError(f"{path} is no recorded information plane in nats")
-
-
-def _is_point(point: Any) -> bool:
-    """Whether a recorded point has what a plane is drawn from."""
-    estimates = [point["rate"], point["relevance"]]
-    numbers_ = [estimate[name] for estimate in estimates for name in ("nats", "ceiling")]
-    return (
-        isinstance(point["layer"], str)
-        and isinstance(point["epoch"], int)
-        and all(value is None or isinstance(value, int | float) for value in numbers_)
-        and all(isinstance(estimate["diagnostics"], dict) for estimate in estimates)
+    points = tuple(
+        PlanePoint(point.epoch, point.layer, _estimate(point.rate), _estimate(point.relevance))
+        for point in file.points
     )
+    return PlaneRecord(file.measure, file.n, file.options, points)
 
 
-def _plain(value: Any) -> Any:
-    """An option as JSON has it; an array by its form alone."""
+class _StoredEstimate(msgspec.Struct):
+    """An estimate in a file."""
+
+    nats: float | None
+    std_error: float | None
+    n: int
+    ceiling: float | None
+    diagnostics: dict[str, Any]
+
+
+class _StoredPoint(msgspec.Struct):
+    """A `PlanePoint` in a file."""
+
+    epoch: int
+    layer: str
+    rate: _StoredEstimate
+    relevance: _StoredEstimate
+
+
+class _File(msgspec.Struct):
+    """What a file holds."""
+
+    measure: str
+    units: Literal["nats"]
+    n: int
+    options: dict[str, Option]
+    points: list[_StoredPoint]
+
+
+def _estimate(stored: _StoredEstimate) -> Estimate:
+    """An estimate with NaN, and without a ceiling, where the file has null."""
+    nats, std_error, ceiling = (
+        instead if number is None else number
+        for number, instead in (
+            (stored.nats, math.nan),
+            (stored.std_error, math.nan),
+            (stored.ceiling, math.inf),
+        )
+    )
+    return Estimate(nats, std_error, stored.n, ceiling, stored.diagnostics)
+
+
+def _plain(value: object) -> Option:
+    """An option as JSON has it; an array by its type and shape alone."""
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):
@@ -161,10 +231,3 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, str):
         return value
     return f"{type(value).__name__} {list(getattr(value, 'shape', []))}"
-
-
-def _finite(value: Any) -> Any:
-    """For JSON, which has no infinity and no NaN: they become null."""
-    if isinstance(value, Mapping):
-        return {name: _finite(inner) for name, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

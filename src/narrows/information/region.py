@@ -1,24 +1,10 @@
-"""What the bottleneck of a known joint distribution can reach, and where its best codes change.
-
-    R = { (I(X;Z), I(Z;Y)) over all p(z|x) } = everything on and below the IB curve
-    I(Z;Y) <= min_beta ( beta I(X;Z) + I(Z;Y)_beta - beta I(X;Z)_beta + gap_beta ),   I(X;Y)
-
-A code that is used for a share of the time and withheld for the rest lowers both informations in
-proportion, and noise on z that Y does not see lowers I(Z;Y) alone, so that all below the curve is
-reached. Each solved beta gives a line that no code is above: its slope is beta, and the gap of the
-solution moves it up. The line through 0 of slope beta_0 is the strong data-processing inequality.
-
-Source: Tishby, Pereira & Bialek (1999), arXiv physics/0004057; Witsenhausen & Wyner (1975), "A
-Conditional Entropy Bound for a Pair of Discrete Random Variables", for the region. The betas where
-clusters split are the phase transitions of Wu & Fischer (2020), arXiv 2001.01878, who find their
-conditions; here they are read off the exact solutions.
-"""
+"""The achievable region of the bottleneck of a known joint, and its phase transitions."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,7 +23,13 @@ _NOTHING = 1e-9
 
 
 class PhaseTransition(NamedTuple):
-    """A beta at which the number of values that the best code uses changes."""
+    """A beta at which the number of values that the best code uses changes.
+
+    Attributes:
+        beta: of the change.
+        above: number of values at larger betas.
+        below: number of values at smaller betas.
+    """
 
     beta: float
     above: int
@@ -65,14 +57,14 @@ class Region:
         return [start, *sorted(self.solution.points(), key=lambda point: -point.beta)]
 
     def bound(self, rate: ArrayLike) -> Tensor:
-        """What I(Z;Y) no code of such a rate exceeds, proven for two classes: `[...]`."""
+        """The largest I(Z;Y) of any code of the given rates, proven for two classes: `[...]`."""
         rates = as_tensor(rate, "rate").to("cpu", torch.float64)
         solved = self.solution
         offset = solved.relevance - solved.betas * solved.rate + solved.gap
         lines = (solved.betas * rates[..., None] + offset).amin(-1)
         return torch.minimum(lines, self.beta_0 * rates).clamp_max(self.information)
 
-    def rows(self, count: int = 200) -> list[dict[str, Any]]:
+    def rows(self, count: int = 200) -> list[dict[str, str | float]]:
         """Lines to draw: `bound` (its name), `rate` and `relevance`, `count` points of each."""
         longest = max(self.solution.rate.max().item(), self.information)
         rates = torch.linspace(0, longest, count, dtype=torch.float64)
@@ -92,15 +84,31 @@ class Region:
 def achievable_region(
     joint: ArrayLike, betas: ArrayLike | None = None, clusters: int | None = None
 ) -> Region:
-    """Solve the IB curve of `joint: [X, Y]` and say what lies below it.
+    """Solve the IB curve of a joint distribution and bound what any code can reach.
+
+        R = { (I(X;Z), I(Z;Y)) over all p(z|x) } = everything on and below the IB curve
+        I(Z;Y) <= min_beta ( beta I(X;Z) + I(Z;Y)_beta - beta I(X;Z)_beta + gap_beta ),   I(X;Y)
+
+    Everything below the curve is reached: a code that is used for a share of the time and withheld
+    for the rest lowers both informations in proportion, and noise on z that Y does not depend on
+    lowers I(Z;Y) alone. Each solved beta gives a line of slope beta that no code exceeds; the gap
+    of the solution moves it up. The line through 0 of slope beta_0 is the strong data-processing
+    inequality.
+
+    Source: Tishby, Pereira & Bialek (1999), arXiv physics/0004057; for the region Witsenhausen &
+    Wyner (1975), "A Conditional Entropy Bound for a Pair of Discrete Random Variables".
 
     Args:
-        joint: p(x, y).
-        betas: at which the curve is solved; None for 60 from beta_0 / 1,000 up, dense at beta_0.
+        joint: `[X, Y]`, p(x, y).
+        betas: at which the curve is solved; None for 60 values from beta_0 / 1,000 up, dense at
+            beta_0.
         clusters: as in `information_bottleneck`.
 
+    Returns:
+        The region, in nats.
+
     Raises:
-        InputError: if `joint` is no joint distribution, or its X says nothing of Y.
+        InputError: if `joint` is no joint distribution, or X and Y are independent.
 
     Example:
         >>> region = achievable_region(torch.tensor([[0.45, 0.05], [0.05, 0.45]]))
@@ -120,22 +128,26 @@ def phase_transitions(
 ) -> list[PhaseTransition]:
     """Find the betas down to `lowest` at which the best code gains or loses a value, falling.
 
-    Found to about a thousandth of beta, since clusters nearer than a hundredth of their reach count
-    as one. Two that cancel between neighbours of the grid are missed.
+    They are read off the exact solutions, to about a thousandth of beta, since clusters nearer than
+    a hundredth of their reach count as one. Two that cancel between neighbours of the grid are
+    missed.
+
+    Source: the betas at which clusters split are the phase transitions of Wu & Fischer (2020),
+    arXiv 2001.01878, who give conditions for them.
 
     Args:
         joint: `[X, Y]`, p(x, y).
         lowest: the smallest beta to look at.
         clusters: as in `information_bottleneck`.
-        grid: betas between `lowest` and the first transition, beta_0, that are solved at first.
+        grid: number of betas from `lowest` to the first transition, beta_0, that are solved first.
 
     Raises:
-        InputError: if `joint` is no joint distribution, its X says nothing of Y, or `lowest` is not
+        InputError: if `joint` is no joint distribution, X and Y are independent, or `lowest` is not
             below beta_0.
 
     Example:
-        >>> [found] = phase_transitions(torch.tensor([[0.45, 0.05], [0.05, 0.45]]), 0.1)
-        >>> round(found.beta, 3), found.above, found.below
+        >>> [transition] = phase_transitions(torch.tensor([[0.45, 0.05], [0.05, 0.45]]), 0.1)
+        >>> round(transition.beta, 3), transition.above, transition.below
         (0.64, 1, 2)
     """
     beta_0 = learnability(joint).beta_0
@@ -163,4 +175,4 @@ def phase_transitions(
 
 def _check(beta_0: float) -> None:
     if beta_0 < _NOTHING:
-        raise InputError("X says nothing of Y: there is no curve")
+        raise InputError("X and Y are independent: there is no curve")

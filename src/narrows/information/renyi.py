@@ -1,18 +1,4 @@
-"""Matrix-based Renyi entropy: the entropy of the eigenvalues of a kernel.
-
-    S_a(A) = log tr(A^a) / (1 - a),   A_ij = K_ij / (n sqrt(K_ii K_jj))
-    S_a(A, B) = S_a( A o B / tr(A o B) ),   I_a(A; B) = S_a(A) + S_a(B) - S_a(A, B)
-
-o multiplies entry by entry; a = 1 is the limit -tr(A log A).
-
-Source: Sanchez Giraldo, Rao & Principe (2015), arXiv 1211.2459, definitions 2 and 3; the joint
-entropy of several, and its use on hidden layers with a = 1.01, Yu et al. (2019), arXiv 1808.07912.
-They write logarithms to base 2; here they are natural.
-
-No density is estimated, and none of it converges to Shannon's information: the bandwidth decides
-what counts as different. As it goes to 0 every sample differs and I is log n; as it grows all are
-alike and I is 0. Compare values of one bandwidth only.
-"""
+"""Matrix-based Renyi entropy: the entropy of the eigenvalues of a kernel."""
 
 from __future__ import annotations
 
@@ -36,12 +22,21 @@ _SATURATED = 0.95
 def renyi_entropy(*kernels: ArrayLike, alpha: float = 1.01) -> Tensor:
     """Joint entropy of the samples as one or more kernels see them: `[..., n, n]` to `[...]`.
 
-    Differentiable, in nats, between 0 and log n. Order 2 needs no eigenvalues and is n times as
-    cheap.
+        S_a(A) = log tr(A^a) / (1 - a),   A_ij = K_ij / (n sqrt(K_ii K_jj))
+        S_a(A, B) = S_a( A o B / tr(A o B) )
+
+    o multiplies entry by entry; a = 1 is the limit -tr(A log A). The result is differentiable, in
+    nats, and lies between 0 and log n. Order 2 needs no eigenvalues and takes 1/n of the time.
+
+    Source: Sanchez Giraldo, Rao & Principe (2015), arXiv 1211.2459, definitions 2 and 3; for more
+    than two kernels Yu et al. (2019), arXiv 1808.07912. They write logarithms to base 2.
 
     Args:
         kernels: positive semi-definite, of the same samples; leading axes broadcast.
         alpha: the order, above 0.
+
+    Returns:
+        A tensor of the leading axes of the kernels.
 
     Raises:
         InputError: for no kernel, matrices that are not square or of different sizes, no samples,
@@ -55,7 +50,7 @@ def renyi_entropy(*kernels: ArrayLike, alpha: float = 1.01) -> Tensor:
     state = _product([as_real(kernel, "a kernel") for kernel in kernels])
     if alpha == 2:
         return -state.square().sum((-2, -1)).log()
-    # Rounding leaves eigenvalues a little below 0.
+    # Rounding can make eigenvalues slightly negative.
     values = torch.linalg.eigvalsh(state).clamp_min(0)
     if alpha == 1:
         return -torch.special.xlogy(values, values).sum(-1)
@@ -69,23 +64,33 @@ def renyi_information(
     bandwidth_x: float | None = None,
     bandwidth_z: float | None = None,
 ) -> Estimate:
-    """Matrix-based I_alpha of two sets of samples under Gaussian kernels, in float64.
+    """Matrix-based Renyi information of two sets of samples under Gaussian kernels.
+
+        I_a(X; Z) = S_a(A) + S_a(B) - S_a(A, B)
+
+    A and B are the kernels of x and z, normalised to trace 1, and S_a is `renyi_entropy`. No
+    density is estimated, and the value does not converge to Shannon's information: the bandwidth
+    decides which samples count as different. As it goes to 0 every sample differs and I is log n;
+    as it grows all are alike and I is 0. Compare only values of one bandwidth.
+
+    Source: Sanchez Giraldo, Rao & Principe (2015), arXiv 1211.2459; with a = 1.01 on hidden layers
+    Yu et al. (2019), arXiv 1808.07912.
 
     Args:
         x: `[n, D]`.
-        z: `[n, K]`; labels as one-hot vectors with a bandwidth of 0.1 or so.
+        z: `[n, K]`; labels as one-hot vectors with a bandwidth of about 0.1.
         alpha: the order; near 1 for Shannon-like entropies, 2 for speed.
-        bandwidth_x: of x's kernel, in the units of x; None for Silverman's rule, the root of the
-            mean variance of the columns times n^(-1 / (D + 4)). With it x times 10 changes nothing;
-            columns in units of their own weigh as these are large. Constant samples, which every
-            bandwidth shows alike, get 1.
+        bandwidth_x: of the kernel of x, in the units of x; None for Silverman's rule, the root of
+            the mean variance of the columns times n^(-1 / (D + 4)). With that rule a factor of all
+            of x changes nothing, and columns count by their size. Constant samples, which look
+            alike at every bandwidth, get 1.
         bandwidth_z: likewise.
 
     Returns:
-        Estimate in nats without a standard error; its ceiling is log n. Diagnostics: `bound`
-        ("none"), `alpha`, `bandwidth_x`, `bandwidth_z`, `entropy_x`, `entropy_z`, `measures`,
-        `constant_columns` of x and z together, and
-        `saturated`: an entropy within 5 % of log n, where nearly every sample counts as different.
+        Estimate in nats, computed in float64, without a standard error; its ceiling is log n.
+        Diagnostics: `bound` ("none"), `alpha`, `bandwidth_x`, `bandwidth_z`, `entropy_x`,
+        `entropy_z`, `measures`, `constant_columns` of x and z together, and `saturated`: an entropy
+        within 5 % of log n, where nearly every sample counts as different.
 
     Raises:
         InputError: for NaN, wrong shapes, unequal lengths, fewer than 2 samples, an impossible

@@ -2,8 +2,9 @@
 
     stacked_rates(mean, scale)[i]  =  variational_rate(mean[i], scale[i])
 
-and so for the others: the same numbers as one call a member, to rounding, for the price of one pass
-over larger tensors. It pays where a member's own tensors are small. `hsic` takes stacks as it is.
+and likewise for the others: the same numbers, up to rounding, as one call per member, in one pass
+over larger tensors. This saves time where the tensors of one member are small. `hsic` takes stacks
+itself.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from narrows.types import Estimate
 
 __all__ = ["stacked_binned_rates", "stacked_kde_bounds", "stacked_rates"]
 
-# Samples whose matrices of pairs are small enough to hold those of all members.
+# Up to so many samples, the matrices of pairs of all members are held at once.
 _MOST = 1000
 _SATURATED = 0.95
 
@@ -33,9 +34,16 @@ _SATURATED = 0.95
 def stacked_rates(mean: ArrayLike, scale: ArrayLike | float) -> list[Estimate]:
     """`variational_rate` of every member, with the prior N(0, I).
 
+        rate_i = mean_n KL( N(mean_i, diag scale_i^2) || N(0, I) )
+
+    Source: as `variational_rate`.
+
     Args:
         mean: `[members, n, K]`.
         scale: a number, or `[members, n, K]`.
+
+    Returns:
+        One estimate per member, in nats.
 
     Raises:
         InputError: as `variational_rate`.
@@ -61,12 +69,19 @@ def stacked_rates(mean: ArrayLike, scale: ArrayLike | float) -> list[Estimate]:
 def stacked_kde_bounds(
     mean: ArrayLike, scale: ArrayLike | float
 ) -> list[tuple[Estimate, Estimate]]:
-    """`kde_bounds` of every member, lower and upper, of codes with noise of one size each.
+    """`kde_bounds` of every member, for codes with one size of noise per member.
+
+        I_i = -mean_n log mean_m exp(-D(p_n, p_m)),   p_n = N(mean_i,n, scale_i^2)
+
+    Source: as `kde_bounds`.
 
     Args:
-        mean: `[members, n, K]`; above 1,000 samples members are taken one after another, as their
-            matrices of pairs are large already.
-        scale: standard deviation of the noise, one number or one a member.
+        mean: `[members, n, K]`; above 1,000 samples members are measured one after another, as
+            their matrices of pairs are large already.
+        scale: standard deviation of the noise, one number or one per member.
+
+    Returns:
+        One pair of a lower and an upper bound per member, in nats.
 
     Raises:
         InputError: as `kde_bounds`, or for another number of scales than members.
@@ -110,7 +125,19 @@ def stacked_kde_bounds(
 def stacked_binned_rates(
     z: ArrayLike, bins: int = 30, width: float | None = None
 ) -> list[Estimate]:
-    """`binned_rate` of every member of `z: [members, n, K]`, its own bins each.
+    """`binned_rate` of every member, each with bins of its own.
+
+        H(bin(Z_i)) = -mean_n log( count of the bin of n / n )
+
+    Source: as `binned_rate`.
+
+    Args:
+        z: `[members, n, K]`.
+        bins: as in `bin_codes`.
+        width: as in `bin_codes`.
+
+    Returns:
+        One estimate per member, in nats.
 
     Raises:
         InputError: as `binned_rate`.
@@ -127,7 +154,7 @@ def stacked_binned_rates(
     terms = math.log(n) - bin_sizes.double().log()
     inside = torch.zeros(len(counts), dtype=torch.int64, device=z.device)
     occupied = torch.bincount(inside.scatter(0, label, owner), minlength=members)
-    named = f"width {width:g}" if width is not None else f"{bins} a coordinate, of equal mass"
+    named = f"width {width:g}" if width is not None else f"{bins} per coordinate, of equal mass"
     return [
         Estimate(
             terms[i].mean().item(),
@@ -170,7 +197,7 @@ def _bounds(similarity: Tensor) -> tuple[Tensor, Tensor]:
     n = similarity.shape[1]
     sums = similarity.sum(2)
     terms = math.log(n) - sums.log()
-    # A sample raises the sum of sample j by their similarity, hence lowers j's term.
+    # A sample adds its similarity to the sum of sample j, and so lowers the term of j.
     influence = terms - (1 / sums)[:, None].bmm(similarity)[:, 0]
     chosen = influence[:, error_samples(similarity[0])]
     return terms.mean(1), chosen.std(1) / math.sqrt(n)

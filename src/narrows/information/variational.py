@@ -1,12 +1,4 @@
-"""Variational bounds: what a VIB's own loss says of I(X;Z) and I(Z;Y).
-
-    I(X;Z) <= E_x KL(p(z|x) || r(z))                     (the rate)
-    I(Z;Y) >= H(Y) - E_x,y E_z~p(z|x) [-log q(y|z)]      (the relevance)
-
-Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, eqs. 12 and 14. The first is loose
-by KL(p(z) || r(z)), the second by how far q(y|z) is from the true p(y|z): a poor marginal makes a
-code look richer than it is, a poor decoder makes it look less useful.
-"""
+"""Variational bounds: what the loss of a VIB says about I(X;Z) and I(Z;Y)."""
 
 from __future__ import annotations
 
@@ -32,8 +24,12 @@ def variational_rate(
 ) -> Estimate:
     """Upper bound of I(X;Z) for Gaussian codes: the mean KL divergence to the marginal r(z).
 
-    The bound holds in expectation over fresh samples; the standard error is that of the mean over
-    the samples.
+        I(X;Z) <= E_x KL( p(z|x) || r(z) )
+
+    It is too high by KL(p(z) || r(z)): a marginal that fits the codes badly makes them look richer
+    than they are. The bound holds in expectation over fresh samples.
+
+    Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, eq. 14.
 
     Args:
         mean: `[n, K]`, the means of p(z|x).
@@ -43,8 +39,10 @@ def variational_rate(
             depends on the label (then the bound is of I(X;Z|Y)); None for N(0, I).
 
     Returns:
-        Estimate in nats, never negative and without a ceiling. It is of the code in the units of
-        r(z): a code times 10 passes as much and has another rate.
+        Estimate in nats, never negative and without a ceiling; its standard error is that of the
+        mean over the samples. The value depends on the units of the code, because r(z) has a scale:
+        ten times the code passes as much information and has another rate. Diagnostics: `bound`
+        ("upper"), `prior`, `covariance`.
 
     Raises:
         InputError: for NaN, wrong shapes, fewer than 2 samples, or a scale that is not positive.
@@ -74,20 +72,26 @@ def variational_relevance(
 ) -> Estimate:
     """Lower bound of I(Z;Y): H(Y) minus the cross-entropy of a decoder.
 
-    On the samples that the decoder was trained on this is optimistic and no longer a bound: an
-    overfitted decoder reaches H(Y) on random labels. Take held-out samples. Negative where the
-    decoder predicts worse than the frequencies of the classes.
+        I(Z;Y) >= H(Y) + E_x,y E_z~p(z|x) log q(y|z)
+
+    It is too low by the mean of KL(p(y|z) || q(y|z)): a poor decoder makes a code look less useful
+    than it is. On the samples that the decoder was trained on it is no bound: an overfitted decoder
+    reaches H(Y) on random labels. Give it held-out samples.
+
+    Source: Alemi, Fischer, Dillon & Murphy (2017), arXiv 1612.00410, eq. 12.
 
     Args:
         logits: `[n, classes]`, or `[samples, n, classes]` for several draws of z, whose
             cross-entropies are averaged (averaging their probabilities first would bound I(X;Y)).
-            Minus infinity is a probability of zero, and the estimate where a label has it.
+            Minus infinity is a probability of zero; a label of probability zero makes the estimate
+            minus infinity.
         y: `[n]` integer labels.
-        prior: `[classes]` class probabilities that H(Y) is taken of; None for the frequencies in
-            `y`, which makes H(Y) a little too small, by about (classes - 1) / 2n.
+        prior: `[classes]` class probabilities from which H(Y) is computed; None for the frequencies
+            in `y`, with which H(Y) is too small by about (classes - 1) / 2n.
 
     Returns:
-        Estimate in nats; its ceiling is H(Y).
+        Estimate in nats; its ceiling is H(Y). It is negative where the decoder predicts worse than
+        the class frequencies do. Diagnostics: `bound` ("lower") and `prior`.
 
     Raises:
         InputError: for NaN, wrong shapes, unequal lengths, labels out of range, fewer than 2
@@ -105,7 +109,7 @@ def variational_relevance(
     )
     if prior is None:
         p_y = torch.bincount(y, minlength=classes).to(draws) / len(y)
-        # The frequencies vary with the sample too, which the terms have to show.
+        # The frequencies vary with the sample too, and the terms have to show it.
         terms = -p_y.log()[y] - loss.mean(0)
     else:
         p_y = _check_probabilities(prior, draws[0])
@@ -123,7 +127,7 @@ def _entropy(p: Tensor) -> Tensor:
 def _check_draws(logits: ArrayLike) -> Tensor:
     """Return logits as `[samples, n, classes]` float64, one sample where there is no such axis."""
     draws = as_tensor(logits, "logits").detach()
-    if draws.dim() not in (2, 3) or draws.is_complex():
+    if draws.dim() not in (2, 3):
         raise InputError(
             "logits must be real numbers [n, classes] or [samples, n, classes], got "
             f"{draws.dtype} {list(draws.shape)}"

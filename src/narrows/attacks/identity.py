@@ -1,4 +1,4 @@
-"""Which images, labels, weights and behaviour a ledger belongs to."""
+"""The images, labels, weights and logits that a ledger belongs to."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks._entrance import first_pass, probes
-from narrows.attacks._query import frozen
+from narrows.attacks.entrance import first_pass, probes
+from narrows.attacks.query import frozen
 
 __all__ = ["Behaviour", "digest"]
 
-_TOLERANCE = 1e-4  # change of a logit, of their spread, that other hardware may make
-_GRAINS = 8  # the same in roundings of the type that the model answers in
+_TOLERANCE = 1e-4  # change of a logit that other hardware may cause, as a share of their spread
+_GRAINS = 8  # the same in units of the relative rounding error of the model's type
 
 
 def digest(x: Tensor, y: Tensor, model: nn.Module | None, target: Tensor | None = None) -> str:
-    """SHA-256 of images, labels, targets if there are any, and a model's form and weights."""
+    """SHA-256 of images, labels, targets if there are any, and a model's structure and weights.
+
+    Args:
+        x: `[n, ...]` images.
+        y: `[n]` labels.
+        model: any module; `None` to leave it out.
+        target: `[n]` classes to reach.
+    """
     parts: dict[str, object] = {"x": x, "y": y.to(torch.int64)}
     if target is not None:
         parts["target"] = target.to(torch.int64)
@@ -33,7 +40,7 @@ def digest(x: Tensor, y: Tensor, model: nn.Module | None, target: Tensor | None 
 
 
 def _plain(name: str, value: object) -> Iterator[tuple[str, bytes]]:
-    """What a tensor holds, or the tensors inside the extra state of a quantised layer."""
+    """Name and bytes of a tensor, or of those inside the extra state of a quantised layer."""
     if isinstance(value, (tuple, list)):
         for place, part in enumerate(value):
             yield from _plain(f"{name}.{place}", part)
@@ -51,10 +58,10 @@ def _plain(name: str, value: object) -> Iterator[tuple[str, bytes]]:
 
 
 class Behaviour(NamedTuple):
-    """What a model answers on a few of the images and on perturbed ones, under one seed.
+    """The logits of a model on a few of the images and perturbed copies, under one seed.
 
-    Weights do not say what `forward` does with them: another temperature or quantisation has the
-    same.
+    Weights alone do not identify a model: its `forward` may use another temperature or
+    quantisation with the same weights.
 
     Attributes:
         logits: `[k, C]`.
@@ -66,13 +73,13 @@ class Behaviour(NamedTuple):
 
     @classmethod
     def of(cls, model: nn.Module, x: Tensor) -> Behaviour:
-        """Look at a model, which is left as it was."""
+        """Run a model, whose state is restored afterwards."""
         with _undisturbed(model, x):
             _, logits, passes = first_pass(model, x, probes(x))
         return cls(logits, passes * len(logits))
 
     def is_that_of(self, model: nn.Module, x: Tensor) -> bool | None:
-        """Whether a model answers like this; `None` where its noise cannot be held to tell."""
+        """Whether a model gives these logits; `None` if a seed does not fix its noise."""
         with _undisturbed(model, x):
             batch, logits, _ = first_pass(model, x, probes(x))
             _, again, _ = first_pass(model, batch, batch)
@@ -88,7 +95,7 @@ class Behaviour(NamedTuple):
 
 @contextmanager
 def _undisturbed(model: nn.Module, x: Tensor) -> Iterator[None]:
-    """Evaluation mode, no gradients; generators, parameters and buffers left as found."""
+    """Evaluation mode without gradients; generators, parameters and buffers are restored."""
     state = {k: part for k, part in model.state_dict().items() if isinstance(part, Tensor)}
     before = {name: part.clone() for name, part in state.items()}
     devices = [x.device] if x.device.type == "cuda" else []

@@ -1,16 +1,16 @@
-"""What is looked at once before an attack: its images and labels, and the model itself.
+"""Checks before an attack: of its images and labels, and of the model itself.
 
-An attack takes for granted that a model answers for each image alone, leaves its images as they are
-and either draws noise or does not. A few passes over a few images, as they are and perturbed, show
-what is not so:
+An attack relies on a model whose logits for an image depend on that image alone, that does not
+change the images, and of which it is known whether it is stochastic. A few passes over a few of the
+images and perturbed copies of them test this:
 
-| two passes over the same images differ                    | the model is stochastic            |
-| an answer changes with the other images of the batch      | refused; if a little, a warning    |
-| the images are not what they were before                  | refused                            |
-| it cannot be run on them, or on a single one              | refused                            |
-| it returns a single logit, or other rows than it was given | refused                            |
+| two passes over the same images differ                   | the model is stochastic              |
+| logits change with the other images of the batch         | refused; if only slightly, a warning |
+| the model changes the images                             | refused                              |
+| it cannot be run on them, or on a single one             | refused                              |
+| it returns a single logit, or not one row for each image | refused                              |
 
-The images are picked by their brightness, so that their order does not matter.
+The images are chosen by their brightness, so that their order does not matter.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks._precision import Precision
-from narrows.attacks._query import named_errors
 from narrows.attacks.norms import exact, random_start
+from narrows.attacks.query import named_errors
 from narrows.checks import ArrayLike, check_images, check_labels, check_logits
 from narrows.errors import ConfigError, InputError
 from narrows.models.outputs import logits_of
@@ -45,17 +45,18 @@ __all__ = [
     "refuse_overwriting",
 ]
 
-_PROBES = 8  # images that a model is looked at on, and as many perturbed ones
-_MOVED = 0.1  # radius of these perturbations where the attack has none, as a share of the box
-_DEPENDENT = 0.05  # change of a logit with the rest of the batch, of their spread, that is refused
-_ROUNDING = 1e-3  # that is told
+_PROBES = 8  # images on which a model is tested, and as many perturbed ones
+_MOVED = 0.1  # radius of these perturbations if the attack has none, as a share of [0, 1]
+# A change of logits with the rest of the batch, as a share of their spread:
+_DEPENDENT = 0.05  # a larger one is refused
+_ROUNDING = 1e-3  # a smaller one is rounding; between the two there is a warning
 
 
 class Victim(NamedTuple):
-    """What was found about a model.
+    """What the checks have found out about a model.
 
     Attributes:
-        precision: how images reach it.
+        precision: types of the images and of the model.
         stochastic: whether two passes over the same images differ.
         classes: number of its logits.
         forwards: images that were sent forward to find out.
@@ -70,9 +71,13 @@ class Victim(NamedTuple):
 def check_case(
     x: ArrayLike, y: ArrayLike, target: ArrayLike | None = None, model: nn.Module | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Images, labels and targets that an attack means something on, on the images' device.
+    """Checked images, labels and targets as tensors on the images' device.
 
-    Images that are no tensor go to the device of the model.
+    Args:
+        x: `[n, ...]` images in [0, 1]; what is no tensor goes to the device of the model.
+        y: `[n]` integer labels.
+        target: `[n]` classes to reach, other than the labels.
+        model: to be attacked.
 
     Raises:
         InputError: naming what was expected and what arrived.
@@ -85,15 +90,15 @@ def check_case(
         return images, labels, None
     targets = check_labels(target, len(images), name="targets").to(images.device)
     if same := int((labels == targets).sum()):
-        raise InputError(f"a target must differ from the label, {same} of {len(images)} don't")
+        raise InputError(f"a target must differ from the label, {same} of {len(images)} do not")
     return images, labels, targets
 
 
 def check_eps(eps: float, norm: Norm) -> None:
-    """Refuse a radius that images in [0, 1] cannot have.
+    """Refuse a radius that makes no sense for images in [0, 1].
 
     Raises:
-        ConfigError: saying which they can.
+        ConfigError: saying which radii do.
     """
     limit = 1 if norm == "linf" else math.inf
     if not (0 <= eps <= limit and math.isfinite(eps)):
@@ -105,33 +110,40 @@ def check_eps(eps: float, norm: Norm) -> None:
 
 
 def check_reach(eps: float, norm: Norm, x: Tensor) -> None:
-    """Refuse an L2 radius that reaches beyond every image of the form of `x: [n, ...]`.
+    """Refuse an L2 radius that is larger than the distance between any two images.
+
+    Args:
+        eps: the radius.
+        norm: of the radius; Linf radii are checked by `check_eps`.
+        x: `[n, ...]`, images, of which only the shape matters.
 
     Raises:
-        ConfigError: saying how far apart two images can lie.
+        ConfigError: saying how far apart two images can be.
     """
     farthest = math.sqrt(x[0].numel())
     if norm == "l2" and eps > farthest * (1 + 1e-6):
         raise ConfigError(
-            f"eps must be at most {farthest:.4g} in L2, the farthest that two images of "
-            f"{x[0].numel()} values in [0, 1] can lie apart, got {eps:g}; divide by 255 if it was "
-            "meant for 0-255 images"
+            f"eps must be at most {farthest:.4g} in L2, the largest distance between two images "
+            f"of {x[0].numel()} values in [0, 1], got {eps:g}; divide by 255 if it was meant for "
+            "0-255 images"
         )
 
 
 def enter(model: nn.Module, x: Tensor, eps: float | None = None, norm: Norm = "linf") -> Victim:
-    """Look at a model, in evaluation mode and without gradients, before it is attacked.
+    """Check a model before it is attacked; it must be in evaluation mode.
 
-    The global generator is seeded on the way.
+    The global generator is seeded by this.
 
     Args:
         model: any classifier.
         x: `[n, ...]`, the images.
-        eps: radius of the perturbations that it is looked at under; `None` for a tenth of the box.
+        eps: radius of the perturbed images on which the model is tested; `None` for a tenth of
+            the range.
         norm: of the radius.
 
     Raises:
-        InputError: for a model that no attack can mean anything on; see above.
+        InputError: for a model on which the result of an attack would mean nothing; see the head
+            of this module.
     """
     batch, first, passes = first_pass(model, x, probes(x, eps, norm))
     check_logits(first, len(batch))
@@ -141,7 +153,7 @@ def enter(model: nn.Module, x: Tensor, eps: float | None = None, norm: Norm = "l
         again = _seeded(model, batch, 0)[1]
     passes += 2 if stochastic else 1
     if torch.equal(first, again):  # noise of another generator cannot be held
-        # In the place of the other half, one image as far away as the box allows, again and again.
+        # The other half is replaced by copies of one image that is as far away as [0, 1] allows.
         far = (batch[half:][:1] < 0.5).to(batch.dtype).expand_as(batch[half:])
         strange = torch.cat([batch[:half], far])
         _check_alone(first[:half], _seeded(model, strange, 0)[1][:half], stochastic)
@@ -152,7 +164,13 @@ def enter(model: nn.Module, x: Tensor, eps: float | None = None, norm: Norm = "l
 
 
 def probes(x: Tensor, eps: float | None = None, norm: Norm = "linf") -> Tensor:
-    """Some of the images `x: [n, ...]`, whatever their order, and perturbed ones: `[2 k, ...]`."""
+    """Some of the images, the same whatever their order, and perturbed copies: `[2 k, ...]`.
+
+    Args:
+        x: `[n, ...]` images.
+        eps: radius of the perturbations; `None` for a tenth of the range.
+        norm: of the radius.
+    """
     order = x.flatten(1).to(exact(x.dtype)).mean(1).argsort(stable=True)
     places = torch.linspace(0, len(x) - 1, min(len(x), _PROBES), device=x.device).round().long()
     clean = x[order[places]]
@@ -172,7 +190,13 @@ def differs(model: nn.Module, x: Tensor) -> bool:
 def is_stochastic(
     model: nn.Module, x: Tensor, eps: float | None = None, norm: Norm = "linf"
 ) -> bool:
-    """Whether two passes over some of the images, as they are and perturbed, differ.
+    """Whether two passes over some of the images and perturbed copies differ.
+
+    Args:
+        model: any classifier.
+        x: `[n, ...]` images.
+        eps: radius of the perturbations; `None` for a tenth of the range.
+        norm: of the radius.
 
     Raises:
         InputError: if the model cannot be run on them.
@@ -181,10 +205,10 @@ def is_stochastic(
 
 
 def first_look(model: nn.Module, x: Tensor) -> Tensor:
-    """Logits `[b, classes]`; whatever the model cannot do with such images is named.
+    """Logits `[b, classes]` of `x: [b, ...]`, or an error that says why there are none.
 
     Raises:
-        InputError: for a model on another device, of another dtype or of other shapes.
+        InputError: for a model on another device, of another dtype or for other shapes.
     """
     with named_errors(x):
         return logits_of(model, x)
@@ -198,13 +222,13 @@ def refuse_overwriting(before: Tensor, now: Tensor) -> None:
     """
     if not torch.equal(before, now):
         raise InputError(
-            "the model overwrites the images that it is given, and would those of an attack: let "
-            "it make new ones, like (x - mean) / std for x.sub_(mean).div_(std)"
+            "the model overwrites the images that it is given, so that an attack would lose them; "
+            "write (x - mean) / std instead of x.sub_(mean).div_(std)"
         )
 
 
 def _seeded(model: nn.Module, batch: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """What a pass under a seed leaves of the images, and logits; NaN is left to the verdict."""
+    """The images after a seeded pass, and the logits; the verdict deals with NaN later."""
     given = batch.clone()
     torch.manual_seed(seed)
     return given, _finite(first_look(model, given))
@@ -215,13 +239,18 @@ def _finite(logits: Tensor) -> Tensor:
 
 
 def first_pass(model: nn.Module, x: Tensor, batch: Tensor) -> tuple[Tensor, Tensor, int]:
-    """The batch in the type that the model takes, its logits, and the passes that it took.
+    """The batch in the type that the model takes, its logits, and how many passes were made.
 
-    The type is that of the images, or else that of the model's weights. The global generator is
-    seeded with 0.
+    The type is that of the images or, if the model does not run on it, that of its weights. The
+    global generator is seeded with 0.
+
+    Args:
+        model: any classifier.
+        x: `[n, ...]`, all images, which are run only to find the cause of an error.
+        batch: `[b, ...]`, the images to run.
 
     Raises:
-        InputError: if the model cannot be run on it in either.
+        InputError: if the model runs on neither type.
     """
     passes = 1
     try:
@@ -241,7 +270,7 @@ def first_pass(model: nn.Module, x: Tensor, batch: Tensor) -> tuple[Tensor, Tens
 
 
 def _check_size(model: nn.Module, x: Tensor, batch: Tensor, error: InputError) -> None:
-    """Say so if it is the size of the batch that the model does not take."""
+    """Raise an error that says so if the model fails only because of the size of the batch."""
     if len(x) == len(batch):
         return
     try:
@@ -249,8 +278,8 @@ def _check_size(model: nn.Module, x: Tensor, batch: Tensor, error: InputError) -
     except InputError:
         return
     raise InputError(
-        f"the model runs on a batch of {len(x)} images and not on one of {len(batch)}, while an "
-        "attack goes on with those that are left; export or trace it with a batch of any size "
+        f"the model runs on a batch of {len(x)} images and not on one of {len(batch)}, but an "
+        "attack needs batches of any size; export or trace it with a dynamic batch size "
         "(dynamic_shapes=)"
     ) from error
 
@@ -261,8 +290,7 @@ def _check_single(model: nn.Module, image: Tensor) -> None:
     except InputError as error:
         raise InputError(
             f"the model cannot be run on a single image, which an attack does when one is left "
-            f"({error}); batch normalisation needs running statistics for that, "
-            "track_running_stats=True"
+            f"({error}); give batch normalisation running statistics, track_running_stats=True"
         ) from error
 
 
@@ -273,14 +301,14 @@ def _check_alone(logits: Tensor, beside_others: Tensor, stochastic: bool) -> Non
     share = change / (high - low) if high > low else math.inf if change else 0.0
     if share <= _ROUNDING:
         return
-    said = (
-        f"the model's answer to an image depends on the others of its batch (logits change by "
-        f"{share:.1%} of their spread): a verdict about an image means nothing then; give batch "
-        "normalisation running statistics, or show the model one image at a time"
+    message = (
+        f"the model's logits for an image depend on the others of its batch (they change by "
+        f"{share:.1%} of their spread), so that the verdict about an image depends on its batch; "
+        "give batch normalisation running statistics, or run the model on one image at a time"
     )
     if share > _DEPENDENT and not stochastic:
-        raise InputError(said)
-    logging.getLogger(__name__).warning(said)
+        raise InputError(message)
+    logging.getLogger(__name__).warning(message)
 
 
 def _weight(model: nn.Module) -> Tensor | None:

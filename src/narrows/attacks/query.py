@@ -21,12 +21,12 @@ from narrows.models.outputs import average_logits
 
 __all__ = ["Ascent", "Query", "Verdict", "frozen", "named_errors"]
 
-_LEAST = -1e30  # logit of a class of probability 0: the differences of infinities are no numbers
-_NAMED = 5  # images that an error lists by their numbers
+_LEAST = -1e30  # in the place of a logit of minus infinity: the difference of two would be NaN
+_NAMED = 5  # images whose numbers an error lists
 
 
 class Ascent(NamedTuple):
-    """One look uphill: objective to raise `[b]`, its gradient `[b, ...]`, logits `[b, C]`."""
+    """One gradient: the objective to raise `[b]`, its gradient `[b, ...]`, logits `[b, C]`."""
 
     value: Tensor
     gradient: Tensor
@@ -34,13 +34,13 @@ class Ascent(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the model makes of images `[b, ...]`, on fresh draws where it is stochastic.
+    """Whether images `[b, ...]` fool the model, on fresh draws where it is stochastic.
 
     Attributes:
         logits: `[b, C]`, averaged in probability over the draws.
-        fooled: `[b]` bool, whether these logits are what the attack wants.
-        fooled_rate: `[b]`, share of single draws that are.
-        sure: `[b]` bool, whether the vote is lost or won by two standard errors or more.
+        fooled: `[b]` bool, whether these logits are a success of the attack.
+        fooled_rate: `[b]`, share of single draws whose logits are a success.
+        sure: `[b]` bool, whether the vote is decided by two standard errors or more.
     """
 
     logits: Tensor
@@ -50,23 +50,23 @@ class Verdict(NamedTuple):
 
 
 class Query:
-    """The model behind the labels of one chunk of images.
+    """The model and the labels of one chunk of images, as an attack uses them.
 
-    `rows: [b]` says which labels of the chunk belong to the `b` images that are passed, so that an
-    attack can leave fooled images behind.
+    Most methods take `rows: [b]`, which labels of the chunk belong to the `b` images that are
+    passed. So an attack can drop images that are fooled.
 
     Args:
         model: any classifier, already in evaluation mode.
         labels: `[n]` true classes, or the classes to reach if `targeted`.
         targeted: what `labels` are.
         stochastic: whether two passes over one image differ.
-        draws: how many draws of a stochastic model's noise an attack's own look averages over.
-        verify_draws: how many fresh ones a verdict does.
-        common_noise: seed of the global generator before each of the attack's own looks, so that
-            they all meet the same noise; `None` for fresh noise. A verdict's is always fresh.
+        draws: of a stochastic model's noise, over which logits and gradients are averaged.
+        verify_draws: fresh draws for each verdict.
+        common_noise: seed of the global generator before each pass of the attack, so that all of
+            them use the same noise; `None` for fresh noise. Verdicts always use fresh noise.
         origin: `[n, ...]`, the images, where rounding must stay within a radius of them.
-        precision: how images reach the model; `None` to hand them over as they are.
-        first: number of the chunk's first image among all, for errors.
+        precision: the types of the images and of the model; `None` to pass images unchanged.
+        first: number of the chunk's first image among all images, for errors.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Query:
         self.stochastic = stochastic
         self.forwards = 0
         self.backwards = 0
-        self.classes = 0  # not known before the first verdict
+        self.classes = 0  # unknown before the first verdict
         self.model = model
         self.draws = draws if stochastic else 1
         self.verify_draws = verify_draws if stochastic else 1
@@ -100,7 +100,7 @@ class Query:
 
     @contextmanager
     def only(self, rows: Tensor) -> Iterator[None]:
-        """Forget all labels but those of `rows: [b]` for a while, which are then counted from 0."""
+        """Restrict the chunk to `rows: [b]` inside a `with` block; rows then count from 0."""
         before = self.labels, self._origin, self._numbers
         self.labels, self._numbers = self.labels[rows], self._numbers[rows]
         self._origin = None if self._origin is None else self._origin[rows]
@@ -110,7 +110,7 @@ class Query:
             self.labels, self._origin, self._numbers = before
 
     def given(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
-        """What the model sees of `x: [b, ...]`; within the radius where `rows` are known."""
+        """`x: [b, ...]` in the type of the model, inside the radius where `rows` are passed."""
         if self.precision is None:
             return x
         origin = None if rows is None or self._origin is None else self._origin[rows]
@@ -123,7 +123,7 @@ class Query:
     def _look(self, seen: Tensor) -> Tensor:
         self.forwards += len(seen) * self.draws
         with self._noise(seen):
-            # A pass a draw: noise of the weights is the same for all images of a pass.
+            # One pass for each draw: noise of the weights is shared by all images of a pass.
             drawn = self._drawn(seen, self.draws)
         drawn = drawn.to(exact(drawn.dtype)).clamp_min(_LEAST)
         return drawn[0] if self.draws == 1 else average_logits(drawn)
@@ -134,7 +134,7 @@ class Query:
 
     @contextmanager
     def _noise(self, x: Tensor) -> Iterator[None]:
-        """The same noise at every look, where that was asked for."""
+        """The same noise in every pass, if common noise was requested."""
         if self._common_noise is None:
             yield
             return
@@ -143,25 +143,37 @@ class Query:
             yield
 
     def rivals(self, x: Tensor, rows: Tensor, count: int) -> Tensor:
-        """The `count` most likely classes other than the label at `x: [b, ...]`: `[b, count]`."""
+        """The most likely classes other than the label: `[b, count]`.
+
+        Args:
+            x: `[b, ...]` images.
+            rows: `[b]`, which labels of the chunk are theirs.
+            count: number of classes.
+        """
         others = self.logits(x, rows).scatter(1, self.labels[rows].unsqueeze(1), float("-inf"))
         return others.topk(count, dim=1).indices
 
     def fooled(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """Whether each of `logits: [b, C]` is what the attack wants: `[b]` bool."""
+        """Whether each of `logits: [b, C]` is a success of the attack: `[b]` bool."""
         hit = logits.argmax(1) == self.labels[rows]
         return hit if self.targeted else ~hit
 
     def objective(self, logits: Tensor, rows: Tensor, loss: AttackLoss) -> Tensor:
-        """What the attack raises, `[b]`: the loss of the labels, or its form towards targets."""
+        """What the attack raises: the loss of the labels, or its targeted form, `[b]`.
+
+        Args:
+            logits: `[b, C]`.
+            rows: `[b]`, which labels of the chunk are theirs.
+            loss: `(logits, labels) -> [b]`.
+        """
         return (toward(loss) if self.targeted else loss)(logits, self.labels[rows])
 
     def verdict(self, x: Tensor, rows: Tensor) -> Verdict:
         """Judge images `x: [b, ...]`: one pass, or the expected vote of fresh draws.
 
         Raises:
-            InputError: if the model returns NaN or not a row an image, or has too few classes for
-                the labels.
+            InputError: if the model returns NaN, or not one row for each image, or has too few
+                classes for the labels.
         """
         self.forwards += len(x) * self.verify_draws
         drawn = self._drawn(self.given(x, rows), self.verify_draws)
@@ -169,10 +181,10 @@ class Query:
         self.classes = drawn.shape[-1]
         drawn = drawn.to(exact(drawn.dtype)).clamp_min(_LEAST)
         rate = torch.stack([self.fooled(logits, rows) for logits in drawn]).double().mean(0)
-        # A single draw is not averaged: argmax of the logits has no ties where a softmax saturates.
+        # A single draw is not averaged: where a softmax saturates, the logits still have no ties.
         logits = average_logits(drawn.squeeze(0))
         sure = _sure(drawn, logits, self.labels[rows])
-        # Judged in the precision that the model computes in, and handed on in that of the attack.
+        # Judged in the precision of the model, and returned in the precision of the attack.
         return Verdict(logits.to(exact(x.dtype)), self.fooled(logits, rows), rate, sure)
 
     def _check(self, drawn: Tensor, rows: Tensor) -> None:
@@ -184,15 +196,20 @@ class Query:
             raise InputError(
                 f"the model returned NaN or infinite logits for {len(numbers)} of {len(rows)} "
                 f"images, number {listed}{', ...' if len(numbers) > _NAMED else ''} counted from "
-                "0; leave those images out, or mend the model"
+                "0; leave those images out, or fix the model"
             )
         kind = "targets" if self.targeted else "labels"
         check_labels(self.labels, classes=drawn.shape[-1], name=kind)
 
     def ascend(self, x: Tensor, rows: Tensor, loss: AttackLoss) -> Ascent:
-        """Value and gradient of the objective that the attack raises at `x: [b, ...]`.
+        """Value and gradient of the objective that the attack raises.
 
-        Where a logit is minus infinity a gradient may be no number: there is no way up then.
+        Where a logit is minus infinity a gradient may be NaN; it is returned as 0.
+
+        Args:
+            x: `[b, ...]` images.
+            rows: `[b]`, which labels of the chunk are theirs.
+            loss: `(logits, labels) -> [b]`.
         """
         seen = self.given(x.detach(), rows).detach().requires_grad_()
         with torch.enable_grad():
@@ -204,19 +221,19 @@ class Query:
     def gaps(
         self, x: Tensor, held: Tensor, rivals: Tensor, rows: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Lead of each rival class over the class that is held, and its gradient, one at a time.
+        """Lead of each rival class over the class to leave, and its gradient, one rival at a time.
 
-        One backward pass a rival, because that was measured faster on convolutions than a batched
-        Jacobian, and because no more than one gradient has to be kept.
+        Each rival takes one backward pass: on convolutions that was measured to be faster than a
+        batched Jacobian, and only one gradient has to be stored.
 
         Args:
             x: `[b, ...]` images.
-            held: `[b]` classes.
+            held: `[b]`, the classes to leave.
             rivals: `[b, k]` classes.
-            rows: `[b]`, which labels of the chunk belong to the images.
+            rows: `[b]`, which labels of the chunk are theirs.
 
         Yields:
-            For each of the `k` columns `logits[rival] - logits[held]: [b]` and its gradient
+            For each of the `k` columns, `logits[rival] - logits[held]: [b]` and its gradient
             `[b, ...]`.
         """
         seen = self.given(x.detach(), rows).detach().requires_grad_()
@@ -232,13 +249,16 @@ class Query:
     def gradient(
         self, value: Tensor, x: Tensor, *, retain: bool, logits: Tensor | None = None
     ) -> Tensor:
-        """Gradient at `x: [b, ...]` of each image's own `value: [b]`, or of one for all of them.
+        """Gradient at each image of its value, in float32 at least.
 
-        In float32 at least. Where `logits: [b, C]` say that a class has probability 0 and the
-        gradient is no number, it is 0.
+        Args:
+            value: `[b]`, or a scalar that belongs to all images.
+            x: `[b, ...]`, the images that `value` was computed from.
+            retain: whether the graph is needed for another gradient.
+            logits: `[b, C]`; where they give a class probability 0, a gradient of NaN becomes 0.
 
         Raises:
-            InputError: where there is none, or it is NaN or infinite.
+            InputError: where there is no gradient, or it is NaN or infinite.
         """
         self.backwards += len(x) * self.draws
         gradient = None
@@ -249,11 +269,12 @@ class Query:
         if gradient is None:
             raise InputError(
                 "the model has no gradient: its output does not depend on the images by any "
-                "differentiable path (no_grad, detach, NumPy or argmax cut it); keep it in the "
-                "graph, take an attack without gradients (Square), or let the audit find a way"
+                "differentiable path (no_grad, detach, NumPy and argmax interrupt it); keep the "
+                "output in the graph, use an attack without gradients (Square), or run the audit, "
+                "which attacks a differentiable substitute"
             )
         gradient = gradient.to(exact(gradient.dtype))
-        # One sum is the cheapest look; only if it fails is it worth finding out where.
+        # One sum is the cheapest test; only if it fails are the images searched.
         if not torch.isfinite(gradient.sum()):
             bad = ~torch.isfinite(gradient).flatten(1).all(1)
             if logits is not None:
@@ -263,14 +284,15 @@ class Query:
             if bad.any():
                 raise InputError(
                     f"the model's gradient is NaN or infinite at {int(bad.sum())} of {len(x)} "
-                    "images; an attack would seem to fail there, so mend the model or attack it "
-                    "without gradients"
+                    "images; attacks would wrongly appear to fail; fix the model or use Square"
                 )
         return gradient
 
 
 def _sure(drawn: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-    """Whether the label's lead over the likeliest other class is more than luck: `[b]`.
+    """Whether the label's lead, or its lag, is two standard errors or more: `[b]`.
+
+    The lead is that over the likeliest other class, in probability.
 
     Args:
         drawn: `[draws, b, C]`.
@@ -289,23 +311,23 @@ def _sure(drawn: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
 
 @contextmanager
 def named_errors(x: Tensor) -> Iterator[None]:
-    """Turn whatever a stranger's model raises on `x: [b, ...]` into one line.
+    """Turn whatever a third-party model raises on `x: [b, ...]` into an error of one line.
 
     Raises:
-        InputError: saying what it was given; an interrupt by the user passes.
+        InputError: saying what the model was called with; an interrupt by the user passes.
     """
     try:
         yield
     except NarrowsError:
         raise
     except (Exception, SystemExit) as error:
-        said = str(error).strip().splitlines()
-        line = f"{type(error).__name__}: {said[0] if said else 'without a message'}"
+        lines = str(error).strip().splitlines()
+        line = f"{type(error).__name__}: {lines[0] if lines else 'without a message'}"
         if "requires grad" in str(error):
             raise InputError(
-                f"the model cannot be run where a gradient is asked for ({line}); keep it in "
-                "PyTorch and out of place, take an attack without gradients (Square), or let the "
-                "audit find a way"
+                f"the model cannot be run when a gradient is needed ({line}); avoid NumPy and "
+                "in-place operations in it, use an attack without gradients (Square), or run the "
+                "audit, which attacks a differentiable substitute"
             ) from error
         if isinstance(error, MemoryError) or "out of memory" in str(error):
             raise InputError(
@@ -313,13 +335,13 @@ def named_errors(x: Tensor) -> Iterator[None]:
             ) from error
         raise InputError(
             f"the model cannot be run on images {list(x.shape)} of {x.dtype} on {x.device} "
-            f"({line}); bring both to one device, dtype and shape, or mend the model"
+            f"({line}); bring both to the same device, dtype and shape, or fix the model"
         ) from error
 
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Hold a model in evaluation mode without parameter gradients; leave it as it was found."""
+    """Keep a model in evaluation mode without parameter gradients, and restore it afterwards."""
     if not isinstance(model, nn.Module):
         raise InputError(
             f"a model must be a torch.nn.Module, got {type(model).__name__}; wrap it in one"

@@ -1,0 +1,43 @@
+"""`narrows mi`: the information in two files of samples, and whether it can be believed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from narrows.commands._options import ANY_FILE, listed, names
+
+__all__ = ["command"]
+
+
+@click.command("mi")
+@click.argument("x", type=ANY_FILE)
+@click.argument("z", type=ANY_FILE)
+@click.option(
+    "--estimators",
+    callback=names,
+    help="Comma-separated names of "
+    f"{listed('narrows.information.registry', 'ESTIMATORS')}.  [default: all that apply]",
+)
+@click.option("--draws", default=2, show_default=True, help="Stand-ins per level of information.")
+@click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, in nats, instead of tables.")
+def command(
+    x: Path, z: Path, estimators: list[str] | None, draws: int, seed: int, as_json: bool
+) -> None:
+    """Estimate the mutual information of the samples in two files, row by row.
+
+    X and Z are .npy, .npz or .csv files with one row for each sample; FILE.npz:NAME names an array.
+    A single column of whole numbers holds labels; write them with a decimal point to have them
+    taken for numbers. Every estimator that applies is also called on stand-ins: as many samples of
+    as many columns, whose information is known. One that misses it there cannot be believed.
+    """
+    import msgspec
+
+    from narrows.information import estimate
+    from narrows.information.samples import read_samples
+
+    survey = estimate(read_samples(x), read_samples(z), estimators, draws, seed)
+    # msgspec writes NaN and infinity as null.
+    click.echo(msgspec.json.format(msgspec.json.encode(survey)).decode() if as_json else survey)
