@@ -30,6 +30,7 @@ from narrows.attacks.entrance import (
 from narrows.attacks.query import Query, frozen
 from narrows.checks import ArrayLike, check_count, check_labels, check_number
 from narrows.errors import ConfigError
+from narrows.models.noise import forked_rng
 from narrows.types import AttackResult, Norm
 
 __all__ = ["Attack", "Best", "FixedEps", "Limits", "MinimalNorm"]
@@ -214,7 +215,7 @@ class Attack(ABC):
             x, y, target = check_case(x, y, target, model)
             if eps is not None:
                 check_reach(eps, self.norm, x)
-            with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
+            with forked_rng(x.device):
                 victim = enter(model, x, eps, self.norm)
                 check_labels(y, classes=victim.classes)
                 result = self._attack(model, victim, x, y, target)

@@ -17,6 +17,7 @@ from narrows.attacks.entrance import enter
 from narrows.attacks.losses import margin
 from narrows.attacks.norms import exact
 from narrows.attacks.query import Query, frozen
+from narrows.models.noise import forked_rng
 from narrows.types import AttackResult
 
 __all__ = ["Judgement", "confirmed", "judge", "reproduces"]
@@ -68,10 +69,9 @@ def judge(
     Raises:
         InputError: for a model that cannot be run on the images.
     """
-    devices = [x.device] if x.device.type == "cuda" else []
     with (
         torch.inference_mode(False),
-        torch.random.fork_rng(devices),
+        forked_rng(x.device),
         frozen(model),
         torch.no_grad(),
     ):

@@ -20,6 +20,7 @@ from narrows.attacks._base import Attack
 from narrows.attacks.entrance import check_eps
 from narrows.attacks.query import Query
 from narrows.errors import ConfigError, InputError, unknown_name
+from narrows.models.noise import forked_rng
 from narrows.types import Norm
 
 __all__ = [
@@ -217,8 +218,7 @@ def _isolated(seed: int, device: torch.device) -> Iterator[None]:
     numpy = sys.modules.get("numpy")
     before = random.getstate(), numpy and numpy.random.get_state(), sys.gettrace()
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        with forked_rng(device, seed):
             random.seed(seed)
             if numpy:
                 numpy.random.seed(seed)

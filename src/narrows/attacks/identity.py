@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from narrows.attacks.entrance import first_pass, probes
 from narrows.attacks.query import frozen
+from narrows.models.noise import forked_rng
 
 __all__ = ["Behaviour", "digest"]
 
@@ -98,10 +99,9 @@ def _undisturbed(model: nn.Module, x: Tensor) -> Iterator[None]:
     """Evaluation mode without gradients; generators, parameters and buffers are restored."""
     state = {k: part for k, part in model.state_dict().items() if isinstance(part, Tensor)}
     before = {name: part.clone() for name, part in state.items()}
-    devices = [x.device] if x.device.type == "cuda" else []
     with (
         torch.inference_mode(False),
-        torch.random.fork_rng(devices),
+        forked_rng(x.device),
         frozen(model),
         torch.no_grad(),
     ):

@@ -17,6 +17,7 @@ from narrows.checks import check_labels, check_logits
 from narrows.errors import InputError, NarrowsError
 from narrows.models.bottleneck import draw_logits
 from narrows.models.evaluating import evaluating
+from narrows.models.noise import forked_rng
 from narrows.models.outputs import average_logits
 
 __all__ = ["Ascent", "Query", "Verdict", "frozen", "named_errors"]
@@ -138,8 +139,7 @@ class Query:
         if self._common_noise is None:
             yield
             return
-        with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
-            torch.manual_seed(self._common_noise)
+        with forked_rng(x.device, self._common_noise):
             yield
 
     def rivals(self, x: Tensor, rows: Tensor, count: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from narrows.attacks.entrance import first_look, refuse_overwriting
 from narrows.attacks.query import frozen
 from narrows.errors import InputError
+from narrows.models.noise import forked_rng
 from narrows.types import Norm
 
 __all__ = ["are_probabilities", "drift", "suspicions", "too_far", "warn_of_suspicions"]
@@ -91,8 +92,7 @@ def suspicions(
 
 
 def _suspicions_of(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
-    devices = [x.device] if x.is_cuda else []
-    with torch.no_grad(), torch.random.fork_rng(devices), frozen(model):
+    with torch.no_grad(), forked_rng(x.device), frozen(model):
         if changed := drift(model, x):
             return [
                 "a pass in evaluation mode changes the model's parameters or buffers "

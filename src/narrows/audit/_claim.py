@@ -32,6 +32,7 @@ from narrows.audit._subject import Subject, defined, held, unwrapped
 from narrows.checks import ArrayLike, check_count, check_images, check_labels, check_number
 from narrows.errors import ConfigError, InputError
 from narrows.models.bottleneck import draw_logits
+from narrows.models.noise import forked_rng
 from narrows.models.outputs import average_logits
 from narrows.types import Norm
 
@@ -186,9 +187,6 @@ class Claim:
             subject.companions = self.x[:_COMPANIONS]
         return subject
 
-    def _devices(self) -> list[torch.device]:
-        return [self.x.device] if self.x.is_cuda else []
-
     def _look(self, x: Tensor, seed: int) -> Tensor:
         """Logits of one pass over `x: [b, ...]` by a model that remembers nothing."""
         with self.quiet():
@@ -200,7 +198,7 @@ class Claim:
         """Evaluation mode, no gradients, one seed; model and generators left as found."""
         with (
             torch.inference_mode(False),
-            torch.random.fork_rng(self._devices()),
+            forked_rng(self.x.device),
             torch.no_grad(),
             self.restored(),
         ):
@@ -225,8 +223,7 @@ class Claim:
         """Whether answers to some clean images are no longer those of the beginning."""
         if self._first is None:
             return False
-        with torch.random.fork_rng(self._devices()), torch.no_grad():
-            torch.manual_seed(self.seed)
+        with forked_rng(self.x.device, self.seed), torch.no_grad():
             return moved(self._first, self.subject(self.x[self._probe]))
 
     def check_memory(self) -> bool:

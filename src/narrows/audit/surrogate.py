@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from narrows.attacks.norms import per_image, random_start
 from narrows.audit._claim import Claim
 from narrows.models.mlp import mlp
+from narrows.models.noise import forked_rng
 
 __all__ = ["distil"]
 
@@ -40,8 +41,7 @@ def distil(claim: Claim, *, labels_only: bool = False) -> nn.Module:
     Returns:
         A network in the precision of the audit, float32 at least, whatever the model computes in.
     """
-    with torch.random.fork_rng([claim.x.device] if claim.x.is_cuda else []), torch.enable_grad():
-        torch.manual_seed(claim.seed)
+    with forked_rng(claim.x.device, claim.seed), torch.enable_grad():
         layers = mlp([claim.x[0].numel(), _WIDTH, _WIDTH, claim.classes])
         student = nn.Sequential(nn.Flatten(), *layers).to(claim.x)
         optimiser = torch.optim.Adam(student.parameters(), 2e-3)

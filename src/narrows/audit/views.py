@@ -42,6 +42,7 @@ from narrows.audit.still import Still
 from narrows.audit.surrogate import distil
 from narrows.errors import unknown_name
 from narrows.models.bottleneck import draw_logits
+from narrows.models.noise import forked_rng
 from narrows.models.outputs import average_logits, logits_of
 
 __all__ = ["VIEWS", "build_view"]
@@ -149,9 +150,8 @@ class _FixedNoise(nn.Module):
         self.seed = seed
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.random.fork_rng([x.device] if x.is_cuda else []):
-            # Far from the seed of the verdict's draws, which must be fresh.
-            torch.manual_seed(self.seed + 7919)
+        # Far from the seed of the verdict's draws, which must be fresh.
+        with forked_rng(x.device, self.seed + 7919):
             return average_logits(draw_logits(self.model, x, self.draws))
 
 

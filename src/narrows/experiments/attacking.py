@@ -7,8 +7,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-import torch
-
 from narrows.attacks import ATTACKS, Adaptive, Ensemble, FixedEps, Ledger, reevaluation, standard
 from narrows.attacks.identity import digest as fingerprint
 from narrows.attacks.ledger import Entry
@@ -17,6 +15,7 @@ from narrows.errors import ConfigError, unknown_name
 from narrows.experiments.folders import request_folder
 from narrows.experiments.targets import Target
 from narrows.models.bottleneck import as_classifier, latent_mode
+from narrows.models.noise import forked_rng
 from narrows.runs import Progress
 from narrows.runs.files import write_json
 from narrows.runs.options import check_values
@@ -168,12 +167,11 @@ def attack_target(
     first = attack.attacks[0][1]
     eps: float | None = getattr(first, "eps", None)
     warn_of_suspicions(model, x, y, eps, attack.norm)
-    devices = [x.device] if x.is_cuda else []
     prefix = f"attacks/{target.test.name}-{name}"
     with request_folder(request, out, prefix, request.device, _REPORT) as folder:
         with (
             progress.bar(name, len(attack.attacks)) as bar,
-            torch.random.fork_rng(devices),
+            forked_rng(x.device),
             latent_mode(target.model, mode),
         ):
             ledger = attack.run(

@@ -17,6 +17,7 @@ from narrows.checks import check_count, check_path
 from narrows.errors import InputError, unknown_name
 from narrows.information.plane import MEASURES, LayerPoint, as_batch, as_names, plane_layers
 from narrows.models.evaluating import evaluating
+from narrows.models.noise import forked_rng
 from narrows.storage import write_atomically
 from narrows.types import Batch, Estimate
 
@@ -129,8 +130,7 @@ class PlaneRecorder:
     def __call__(self, epoch: int) -> list[LayerPoint]:
         """Measure the model as it is now."""
         epoch = check_count(epoch, "epoch", 0, InputError)
-        devices = [self.data.x.device] if self.data.x.is_cuda else []
-        with torch.random.fork_rng(devices), evaluating(self.model), torch.no_grad():
+        with forked_rng(self.data.x.device), evaluating(self.model), torch.no_grad():
             points = MEASURES[self.measure](self.model, self.layers, self.data, **self.options)
         self.points += [(epoch, point) for point in points]
         return points

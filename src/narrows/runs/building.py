@@ -123,9 +123,9 @@ def try_method(config: ResolvedConfig, method: str, shape: Sequence[int], classe
 
 
 def _compute_terms(objective: Objective, images: int, shape: Sequence[int], classes: int) -> None:
-    with torch.random.fork_rng([]), torch.no_grad():
+    with forked_rng(), torch.no_grad():
         batch = Batch(torch.rand(images, *shape), torch.arange(images) % classes)
-    with torch.random.fork_rng([]):
+    with forked_rng():
         objective.method.terms(objective.method.observe(objective.model, batch), batch)
 
 
