@@ -49,7 +49,7 @@ def _run(arguments: list[str] | None) -> int:
         return _USER_ERROR
     except (click.Abort, KeyboardInterrupt):
         return _fail(
-            "interrupted. The same command continues from the last checkpoint", _INTERRUPTED
+            "interrupted. What is finished is kept; the same command continues", _INTERRUPTED
         )
     except NarrowsError as error:
         return _fail(str(error))

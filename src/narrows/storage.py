@@ -157,7 +157,7 @@ def convert_header(
     """
     try:
         return msgspec.convert(header, fields)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} has a header with another content: {error}") from error
 
 

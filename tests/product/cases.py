@@ -88,7 +88,8 @@ EPS = {"linf": "0.1", "l2": "0.5"}
 
 # ---------------------------------------------------------------------------------------------
 # Commands: words and the run they are said on. RUN is its folder, OUT an empty one, FILE.toml a
-# configuration, FILE.py a defence, FILE.csv two columns of numbers. Every option of every command occurs at least once.
+# configuration, FILE.py a defence, FILE.csv two columns of numbers. Every option of every command
+# occurs at least once.
 
 
 class CommandCase(NamedTuple):

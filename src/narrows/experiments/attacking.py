@@ -7,10 +7,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+import torch
+from torch import Tensor, nn
+
 from narrows.attacks import ATTACKS, Adaptive, Ensemble, FixedEps, Ledger, reevaluation, standard
+from narrows.attacks.entrance import first_look
 from narrows.attacks.identity import digest as fingerprint
 from narrows.attacks.ledger import Entry
+from narrows.attacks.query import frozen
 from narrows.attacks.suspicions import warn_of_suspicions
+from narrows.checks import check_logits
 from narrows.errors import ConfigError, unknown_name
 from narrows.experiments.folders import request_folder
 from narrows.experiments.targets import Target
@@ -27,6 +33,7 @@ __all__ = ["AttackReport", "AttackRequest", "attack_target", "build_attack"]
 _ENSEMBLES = {"standard": standard, "reevaluation": reevaluation}
 _SHARED = {"norm", "eps", "seed", "draws", "verify_draws", "chunk", "common_noise"}
 _REPORT = "record.json"
+_FIRST_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -166,6 +173,7 @@ def attack_target(
     model = target.model if adaptive else as_classifier(target.model, mode=mode)
     first = attack.attacks[0][1]
     eps: float | None = getattr(first, "eps", None)
+    check_classifier(model, x)
     warn_of_suspicions(model, x, y, eps, attack.norm)
     prefix = f"attacks/{target.test.name}-{name}"
     with request_folder(request, out, prefix, request.device, _REPORT) as folder:
@@ -187,6 +195,17 @@ def attack_target(
         report = _report(request, ledger, attack, eps, replayed)
         write_json(folder / _REPORT, "report of an attack", report)
     return report, folder
+
+
+def check_classifier(model: nn.Module, x: Tensor) -> None:
+    """Refuse a model that does not return logits for each of a few images.
+
+    Raises:
+        InputError: saying what it returned.
+    """
+    images = x[:_FIRST_IMAGES]
+    with torch.no_grad(), forked_rng(x.device), frozen(model):
+        check_logits(first_look(model, images.clone()), len(images))
 
 
 def _report(

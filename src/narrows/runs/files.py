@@ -130,6 +130,8 @@ def read_lines(path: Path, kind: str, content: type[T]) -> list[T]:
 
 def _read(path: Path, kind: str) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            raise StoreError(f"{path} is not a regular file, expected a {kind}")
         if path.stat().st_size > _LARGEST_FILE:
             raise StoreError(f"{path} is larger than 1 GiB, expected a {kind}")
         return path.read_bytes()

@@ -28,8 +28,9 @@ def parse_overrides(overrides: Sequence[str]) -> Any:
             raise ConfigError(f"expected KEY=VALUE, like train.epochs=3, got {text!r}")
         try:
             OmegaConf.from_dotlist([text])
-        except YAMLError as error:
-            reason = " ".join(str(error).split())
+        except (YAMLError, ValueError, IndexError, RecursionError, OverflowError) as error:
+            # The last four are what the parser does not wrap: endless nesting or numbers, say.
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise ConfigError(f"cannot read the value in {text!r}: {reason}") from error
     return OmegaConf.from_dotlist(list(overrides))
 

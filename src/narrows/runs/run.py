@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
 from torch import Tensor, nn
 
 from narrows.checks import check_path
@@ -27,12 +26,10 @@ from narrows.runs.files import read_json, read_lines
 from narrows.runs.layout import CONFIG, RECORD, MethodFiles, WeightsHeader
 from narrows.runs.records import LostMember, Member, MemberRecord
 from narrows.runs.summary import MethodSummary, chosen_beta, summarise
-from narrows.storage import load_tensors
+from narrows.storage import convert_header, load_tensors
 from narrows.training import EpochRecord, Solo
 
 __all__ = ["Run", "load_member"]
-
-T = TypeVar("T")
 
 
 class Run:
@@ -218,7 +215,7 @@ class Run:
             if method not in self._records:
                 files, members = self.files(method), self._stored(method)
                 self._records[method] = [
-                    read_json(files.record(member), RECORD, MemberRecord) for member in members
+                    _read_record(files.record(member), member) for member in members
                 ]
         return [record for method in wanted for record in self._records[method]]
 
@@ -284,21 +281,11 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsHeader]:
     return tensors, header
 
 
-def convert_header(path: Path, plain: Any, kind: type[T]) -> T:
-    """The header of a file of tensors as a dataclass.
-
-    Args:
-        path: of the file, for errors.
-        plain: the header as it was read.
-        kind: the dataclass.
-
-    Raises:
-        CheckpointError: naming the field that is wrong.
-    """
-    try:
-        return msgspec.convert(plain, kind)
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise CheckpointError(f"{path} has another header than expected: {error}") from error
+def _read_record(path: Path, member: Member) -> MemberRecord:
+    record = read_json(path, RECORD, MemberRecord)
+    if record.member != member:
+        raise StoreError(f"{path} is the record of {record.member}, expected that of {member}")
+    return record
 
 
 def load_member(
