@@ -1,6 +1,7 @@
 """The rules of the house: what may import what, and what must exist beside what."""
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -40,6 +41,26 @@ LAYERS = [
     "commands",
     "cli",
 ]
+
+
+def house():
+    """The script that measures the house."""
+    path = TESTS.parent / "scripts" / "house.py"
+    spec = importlib.util.spec_from_file_location("house", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["house"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("measure", ["private_imports", "cycles", "undocumented_classes"])
+def test_the_house_has_none_of_these(measure):
+    assert getattr(house(), measure)().places == []
+
+
+def test_names_say_what_they_hold():
+    measure = house().vague_names()
+    assert len(measure.places) < 0.005 * measure.total, measure.places
 
 
 def layer(module: str) -> int:
