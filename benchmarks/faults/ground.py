@@ -118,6 +118,9 @@ COMMANDS = [
     Command("audit", ("audit", "@runs", *_AUDIT, "--out", "audit"), ("runs", "audit"), 2),
     Command("audit", ("audit", "@runs", *_PLAIN, "--out", "open"), ("runs", "open"), 0.2),
     Command("methods", ("methods",), (), 0),
+    Command("estimators", ("estimators",), (), 0),
+    # Its two files are missing: only options and arguments are mutated.
+    Command("mi", ("mi", "x.csv", "z.csv", "--estimators", "ksg", "--draws", "1"), (), 0),
 ]
 
 
