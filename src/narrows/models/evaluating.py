@@ -20,10 +20,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     """
     # A frozen TorchScript module has no attribute `training`.
     modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
-    with ExitStack() as held:
+    with ExitStack() as stack:
         for module, _ in modes:
             if isinstance(module, DistributedDataParallel):
-                held.enter_context(module.no_sync())
+                stack.enter_context(module.no_sync())
         try:
             if any(training for _, training in modes):
                 with suppress(NotImplementedError):  # which exported modules raise

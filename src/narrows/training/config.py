@@ -125,7 +125,7 @@ class TrainConfig:
                     raise ConfigError(f"train.{name} must be {wanted}, got {getattr(self, name)}")
 
     def rate_factor(self, epoch: int) -> float:
-        """What the learning rates are multiplied by in `epoch`, counted from 0."""
+        """Factor on the learning rates in `epoch`, counted from 0."""
         factor = self.decay ** (epoch // self.decay_every)
         if self.schedule == "cosine":
             factor *= (1 + math.cos(math.pi * epoch / self.epochs)) / 2

@@ -166,10 +166,10 @@ class Adversarial(Method):
         """
         kind, x = batch.x.dtype, at_least_float32(batch.x.detach())
         low, high = (x - self.eps).clamp_min(0), (x + self.eps).clamp_max(1)
-        with ExitStack() as held:
-            held.enter_context(torch.no_grad())
-            held.enter_context(latent_mode(model, "mean"))
-            held.enter_context(evaluating(model) if self.mode == "eval" else _untracked(model))
+        with ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(latent_mode(model, "mean"))
+            stack.enter_context(evaluating(model) if self.mode == "eval" else _untracked(model))
             objective = self.objective(model, batch)
             x_adv = torch.minimum(torch.maximum(x + self._perturbation(x), low), high)
             for _ in range(self.steps):

@@ -89,7 +89,7 @@ class TRADES(WithDivergence):
         self.predict: Images = predict
 
     def objective(self, model: nn.Module, batch: Batch) -> Callable[[Tensor], Tensor]:
-        """The divergence from the clean prediction, which is held."""
+        """The divergence from the clean prediction, which gets no gradient."""
         clean = ModelOutput(at_least_float32(logits_of(model, batch.x).detach()))
         return lambda logits: divergence(clean, ModelOutput(logits)).sum()
 
