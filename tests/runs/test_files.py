@@ -188,7 +188,7 @@ def test_keys_of_a_newer_version_are_ignored_and_older_files_take_defaults(path)
 def test_a_file_that_cannot_be_opened_is_named(path, tmp_path, monkeypatch):
     assert "there is no" in message_of(tmp_path / "b.json")
     assert "there is no" in message_of(path / "c.json")
-    assert "cannot read" in message_of(tmp_path)
+    assert "is not a regular file" in message_of(tmp_path)
     monkeypatch.setattr(files, "_LARGEST_FILE", 10)
     assert "is larger than 1 GiB, expected a list of parts" in message_of(path)
 

@@ -249,7 +249,7 @@ def test_a_damaged_file_is_one_line_that_names_it(small_run, tmp_path, name, dam
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"members": "none"}, "another header than expected: Expected `array`"),
+        ({"members": "none"}, "a header with another content: Expected `array`"),
         ({"members": [{"beta": 0.1}]}, "missing required field `seed`"),
         ({"members": [{"beta": -1, "seed": 0}] * 6}, "at least 0"),
         ({"members": []}, "does not hold 0 models, as its header says"),
