@@ -11,6 +11,7 @@ from torch import Tensor
 
 from narrows.attacks._attempts import Entry
 from narrows.errors import InputError
+from narrows.storage import json_finite
 from narrows.types import Norm
 
 __all__ = ["Json", "ModelCard", "Outcome", "robustbench_entry", "wilson"]
@@ -109,7 +110,7 @@ def robustbench_entry(name: str, card: ModelCard, outcome: Outcome) -> Json:
         "autoattack_acc": _percent(outcome.robust),
         "norm": outcome.norm,
         "images": count,
-        "median_distance": _finite(outcome.distance.median().item()),
+        "median_distance": json_finite(outcome.distance.median().item()),
         "interval_95": [_percent(bound) for bound in wilson(round(outcome.robust * count), count)],
         "attacks": [asdict(entry) for entry in outcome.attacks],
         "noise": {
@@ -141,10 +142,6 @@ def wilson(successes: int, count: int, z: float = 1.959964) -> tuple[float, floa
     half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
     scale = 1 + z**2 / count
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _percent(share: float) -> str:
