@@ -160,7 +160,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(trainer.Trainer, "run_epoch", interrupted)
     code, _, err = narrows(capsys, "run", "--out", tmp_path, *TINY)
     assert code == 130
-    message = "narrows: interrupted. The same command continues from the last checkpoint"
+    message = "narrows: interrupted. What is finished is kept; the same command continues"
     assert err.splitlines() == ["", message]  # the first ends the line of ^C
 
 

@@ -6,8 +6,11 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from narrows.reproduction.tables import table_names
 from product.documents import PAGES, ROOT, Printed, blocks, commands, python_blocks
 from product.recipes import PACKAGED, made
 from product.runs import DEFENCE, RUNS
@@ -24,6 +27,7 @@ SKIPPED = {
     "pip install .": "downloads",
     "bash scripts/test.sh": "would run this test",
     "python -c pass": "is no command of ours",
+    "python benchmarks/faults/mutate.py": "tests/fuzz runs it",
 }
 
 # What stands for something, and what is typed in its place. RUN is the run of the last recipe
@@ -40,6 +44,7 @@ STANDS_FOR = {
     r"runs/mnist-e4660707ac":  "{vib-table1}",
     r"runs/imb-plane":         "{imb-plane}",
     r"\bRUN\b":                "{above}",
+    r"\bsrc/narrows/recipes\b": str(ROOT / "src/narrows/recipes"),
 }  # fmt: skip
 
 # What is typed after it, so that it takes no time: the last word on an option counts.
@@ -54,6 +59,9 @@ SHORTER = {
     r"papers.imb":       "--epochs 2 --seeds 2",
     r"planted_defences": "--images 10 --epochs 1 --skip-honest --only rounding",
     r"estimators/bench": "--quick --only variational_rate",
+    r"^narrows mi codes": "--estimators ksg_relevance",
+    r"^narrows run src": "--set network.encoder=[8] --set network.decoder=[8] --epochs 1 --seeds 1 "
+                         "--set train.batch_size=20 --set evaluate.attack_images=10",
 }  # fmt: skip
 
 
@@ -79,6 +87,16 @@ def above(printed: Printed) -> str:
     return runs[-1]
 
 
+def write_samples(folder: Path) -> None:
+    """The files that `narrows mi` is shown with."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 2, generator=draw).numpy()
+    np.save(folder / "codes.npy", x)
+    np.savez(folder / "activations.npz", layer1=x, layer2=x + 1)
+    labels = (x[:, 0] > 0).astype(int)
+    (folder / "labels.csv").write_text("\n".join(map(str, labels)))
+
+
 def words_of(printed: Printed, folder_of) -> list[str]:
     text = printed.text
     for pattern, stand_in in STANDS_FOR.items():
@@ -92,6 +110,7 @@ def words_of(printed: Printed, folder_of) -> list[str]:
 @pytest.mark.parametrize("printed", [p for p in PRINTED if p.text not in SKIPPED], ids=str)
 def test_a_printed_command_runs(printed, folder_of, shelf, tmp_path):
     (tmp_path / "defence.py").write_text(DEFENCE.replace("digits", "mnist"))
+    write_samples(tmp_path)
     if printed.inline and re.fullmatch(r"narrows \w+", printed.text):  # names a command, no more
         assert narrows(printed.text.split()[1], "--help").code == 0
         return
@@ -99,8 +118,11 @@ def test_a_printed_command_runs(printed, folder_of, shelf, tmp_path):
         assert (ROOT / recipe[1]).samefile(PACKAGED[recipe[2]])
         assert (made(shelf, recipe[2]) / "report.html").exists()
         return
+    if table := re.fullmatch(r"narrows reproduce ([\w-]+)( --scale \w+)?", printed.text):
+        assert table[1] in table_names()  # test_reproduce.py runs each
+        return
     if "seed0.json" in printed.text:  # what the block above it has saved
-        (block,) = python_blocks(printed.page)
+        (block,) = (each for each in python_blocks(printed.page) if "seed0.json" in each.text)
         for seed in (1, 0):
             execute(block.page, [block])
             Path("seed0.json").rename(f"seed{seed}.json")

@@ -49,7 +49,8 @@ def words_of(kind: Any) -> Iterator[tuple[str, str]]:
 
 
 LATENTS = [word for name, word in words_of(NetworkConfig) if name == "latent"]
-METHOD_OF = {"deterministic": "aib", "unit": "nib", "shared": "nib"}  # others are VIB's
+# Others are VIB's.
+METHOD_OF = {"deterministic": "aib", "relu": "aib", "unit": "nib", "shared": "nib"}
 
 
 def all_settings() -> Iterator[Setting]:

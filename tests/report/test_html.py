@@ -94,7 +94,7 @@ def test_names_cannot_break_the_page(small_run, tmp_path):
 
 def test_a_run_that_is_not_finished_has_no_page(small_run, tmp_path):
     run = copied(small_run, tmp_path)
-    (run.path / "done.json").unlink()
+    run.files(run.config.methods[0]).done.unlink()
     with pytest.raises(StoreError, match="is not finished"):
         write_report(run)
 

@@ -33,4 +33,4 @@ def write_report(run: Run) -> Path:
     """
     from narrows.report.html import write_html
 
-    return write_html(run)
+    return write_html(run.require_complete())

@@ -175,7 +175,7 @@ def attacked_pictures(
 def project(model: nn.Module, data: Dataset, count: int = 600) -> dict[str, Tensor]:
     """The first two principal components of the posterior means of `count` inputs.
 
-    Nothing for a model without a latent.
+    Nothing for a model without a latent; the second component of a latent of one unit is 0.
 
     Args:
         model: in evaluation mode.
@@ -190,6 +190,8 @@ def project(model: nn.Module, data: Dataset, count: int = 600) -> dict[str, Tens
     if centred.shape[1] > 2:
         _, _, directions = torch.linalg.svd(centred, full_matrices=False)
         centred = centred @ directions[:2].T
+    if centred.shape[1] == 1:
+        centred = torch.cat([centred, torch.zeros_like(centred)], 1)
     return {"projection": centred, "projection_label": batch.y}
 
 
