@@ -38,6 +38,7 @@ LAYERS = [
     "papers",
     "recipes",
     "report",
+    "reproduction",
     "commands",
     "cli",
 ]

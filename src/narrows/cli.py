@@ -21,6 +21,7 @@ from narrows.commands import (
     plane,
     reevaluate,
     report,
+    reproduce,
     run,
     train,
 )
@@ -96,6 +97,7 @@ for module in (
     attack,
     audit,
     reevaluate,
+    reproduce,
     knee,
     plane,
     figure,

@@ -110,6 +110,7 @@ class RunConfig:
         stack: whether models are trained in one vectorised step where their layers allow it, which
             needs the memory of all of them at once; otherwise one after another in each step.
         data_sha256: hash that the data must have; empty for any.
+        train_images: how many training images are used, the first ones; 0 for all.
     """
 
     data: str = "digits"
@@ -129,6 +130,7 @@ class RunConfig:
     first_seed: int = 0
     stack: bool = True
     data_sha256: str = ""
+    train_images: int = 0
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -138,6 +140,8 @@ class RunConfig:
             raise ConfigError(f"methods are named twice: {', '.join(self.methods)}")
         if self.seeds < 1:
             raise ConfigError(f"seeds must be at least 1, got {self.seeds}")
+        if self.train_images < 0:
+            raise ConfigError(f"train_images must be at least 0, got {self.train_images}")
         if not 0 <= self.first_seed <= _LARGEST_SEED:
             raise ConfigError(f"first_seed must lie in 0..{_LARGEST_SEED}, got {self.first_seed}")
         if self.validation_share is not None and not 0 < self.validation_share < 1:
@@ -193,6 +197,7 @@ class RunConfig:
             adversarial=self.adversarial,
             stack=self.stack,
             data_sha256=self.data_sha256,
+            train_images=self.train_images,
         )
 
     def _grid(self, method: str) -> list[float]:
@@ -224,6 +229,7 @@ class ResolvedConfig:
         adversarial: adversarial training around every method.
         stack: whether models are trained in one vectorised step where their layers allow it.
         data_sha256: hash of the data that the run is of; empty before they were loaded.
+        train_images: how many training images are used, the first ones; 0 for all.
     """
 
     data: str
@@ -240,6 +246,7 @@ class ResolvedConfig:
     adversarial: str | None = None
     stack: bool = True
     data_sha256: str = ""
+    train_images: int = 0
 
     def __post_init__(self) -> None:
         for method in self.methods:

@@ -15,7 +15,9 @@ __all__ = ["load_splits", "splits_digest"]
 
 
 def load_splits(config: ResolvedConfig) -> tuple[Splits, str]:
-    """Load the three parts of a run's data on the CPU, and their hash.
+    """Load the three parts of a run's data on the CPU, and the hash of all that was loaded.
+
+    Of the training set only the first `train_images` are returned, where there is such a limit.
 
     Raises:
         ConfigError: if the configuration was made for data of another content.
@@ -29,6 +31,8 @@ def load_splits(config: ResolvedConfig) -> tuple[Splits, str]:
             f"hash {digest[:12]}, expected {config.data_sha256[:12]}; restore the data, or remove "
             "data_sha256 from the configuration to begin another run"
         )
+    if config.train_images:
+        splits = splits._replace(train=splits.train.take(slice(0, config.train_images)))
     return splits, digest
 
 
