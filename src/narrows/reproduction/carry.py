@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from narrows.errors import ConfigError, NarrowsError, StoreError
+from narrows.errors import CheckpointError, ConfigError, NarrowsError, StoreError
 from narrows.experiments.auditing import audit_target
 from narrows.experiments.targets import Target, load_relatives
 from narrows.methods import METHODS
@@ -180,7 +180,7 @@ class _Reproduction:
             measure, settings = MEASURES[column.measure], [*column.set, *row.set]
             chosen = replace(column, set=settings)
             measured = [measure(source, member, chosen) for member in members]
-        except StoreError as error:
+        except (StoreError, CheckpointError) as error:
             return replace(cell, note=str(error))
         beta = members[0].beta if members[0].beta else None
         values = [round(each.value, 4) for each in measured]
@@ -191,7 +191,7 @@ class _Reproduction:
             if row.run == name:
                 try:
                     outcome = self._audited(row, source)
-                except StoreError as error:
+                except (StoreError, CheckpointError) as error:
                     self.progress.note(f"audit of {row.name} left out: {error}")
                     continue
                 self._store(audits=[*self.record.audits, outcome])
