@@ -24,6 +24,7 @@ SHRUNK = {
     "aib-curves":                 _MLP,
     "aib-curves-fashion":         _MLP,
     "aib-mnist":                  _MLP,
+    "aib-relu":                   _MLP,
     "aib-table1":                 _MLP,
     "aib-twelve-bit":             "",
     "hbar-mnist":                 "network.encoder=[4,8] network.decoder=[16]",
