@@ -30,6 +30,7 @@ SHRUNK = {
     "hbar-mnist":                 "network.encoder=[4,8] network.decoder=[16]",
     "ib-rar-cifar10":             NARROW["vgg16"],
     "ib-rar-cifar10-adversarial": NARROW["vgg16"],
+    "ib-rar-cifar10-quarter":     NARROW["vgg16"],
     "imb-mnist":                  "network.encoder=[8,6]",
     "imb-mnist-32":               "network.encoder=[8,6]",
     "imb-vib-mnist":              _VIB,

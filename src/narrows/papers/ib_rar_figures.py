@@ -168,7 +168,10 @@ def follow_training(
         with forked_rng(measured.x.device):
             points.extend(
                 layer_dependences(
-                    *(objective.model, *measured, layers),
+                    objective.model,
+                    measured.x,
+                    measured.y,
+                    layers,
                     step=step,
                     batch_size=batch_size,
                     label_kernel=label_kernel,
