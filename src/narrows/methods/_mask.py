@@ -217,6 +217,11 @@ def label_root(y: Tensor, eps: float, kind: Literal["linear", "gaussian"] = "lin
 
     Two different one-hot vectors of C classes have a squared distance of 2, so that the Gaussian
     kernel of bandwidth 5 sqrt(C) is exp(-1 / 25 C) there. Constants vanish when it is centred.
+
+    Args:
+        y: class numbers.
+        eps: ridge of the normalisation.
+        kind: of kernel.
     """
     kernel, highest = (y[:, None] == y).double(), certain(y.max())
     if kind == "gaussian":
