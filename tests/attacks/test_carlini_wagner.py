@@ -176,14 +176,13 @@ def test_named_settings_are_those_that_were_published():
     assert (ib_rar.learning_rate, ib_rar.least_fall, ib_rar.confidence) == (0.1, 0.0, 0.0)
 
 
-def test_the_attack_of_ib_rar_leaves_images_whose_boundary_is_dearer_than_c():
-    # |d|^2 < c gap = c |w| d on a line: of one linear boundary at distance d, d < c |w| is crossed.
+def test_the_attack_of_ib_rar_leaves_images_whose_boundary_is_farther_than_c_allows():
     model = nn.Linear(1, 2)
     model.weight.data = torch.tensor([[-1.0], [1.0]])
     model.bias.data = torch.tensor([0.5, -0.5])
     x, y = torch.tensor([[0.45], [0.2]]), torch.tensor([0, 0])
     result = CarliniWagner.ib_rar()(model, x, y)
-    # The minimum of d^2 + .1 (2 (.5 - x - d)) is d = .1, beyond the boundary of the first alone.
+    # The boundary is at .5. d^2 + .1 * 2 (.5 - x - d) is least at d = .1, so the second stays.
     assert result.success.tolist() == [True, False]
     assert result.distance[0].item() == pytest.approx(0.05, abs=1e-3)
 
