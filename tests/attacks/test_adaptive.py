@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from narrows.attacks import PGD, Adaptive, Features, Heads, Rate
+from narrows.attacks import PGD, Adaptive, Features, Heads, Rate, TrainingLoss
 from narrows.errors import ConfigError, InputError
-from narrows.methods import VIB
+from narrows.methods import IBRAR, VIB
 from narrows.models import Bottleneck, tap
 from scenarios_attacks import Counting, curved_case, linear_case
 
@@ -61,6 +61,49 @@ def test_ascends_a_method_s_whole_training_loss():
         )
     assert after > before + 0.1
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def textbook(values: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """nHSIC of two kernels by inverses, eps = 1e-3."""
+    m = len(values)
+    h = torch.eye(m, dtype=torch.float64) - 1 / m
+    ridge = 1e-3 * m * torch.eye(m, dtype=torch.float64)
+    first, second = (h @ k @ h @ torch.linalg.inv(h @ k @ h + ridge) for k in (values, other))
+    return torch.trace(first @ second)
+
+
+def gaussian(values: torch.Tensor) -> torch.Tensor:
+    return torch.exp(-(torch.cdist(values, values) ** 2) / (2 * 25 * values.shape[1]))
+
+
+def test_the_regulariser_of_a_training_loss_sees_the_clean_images():
+    generator = torch.Generator().manual_seed(0)
+    x, moved = torch.rand(2, 12, 4, generator=generator, dtype=torch.float64)
+    y = torch.arange(12) % 2
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2)).double()
+    method = IBRAR(0.3, eps=1e-3).double()
+    hidden, one_hot = torch.tanh(model[0](moved)), torch.eye(2, dtype=torch.float64)[y]
+    slow = nn.functional.cross_entropy(model(moved), y)
+    slow = slow - 3.0 * textbook(gaussian(one_hot), gaussian(hidden))
+    of_clean, of_moved = (slow + 0.3 * textbook(gaussian(v), gaussian(hidden)) for v in (x, moved))
+    objective = TrainingLoss(method)
+    torch.testing.assert_close(objective(model, moved, y, x), of_clean, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(objective(model, moved, y), of_moved, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(method(model, moved, y), of_moved, rtol=1e-6, atol=1e-8)
+
+    seen = []
+
+    class Watched(IBRAR):
+        def terms(self, output, batch):
+            seen.append(batch.x)
+            return super().terms(output, batch)
+
+    attack = Adaptive(eps=0.1, steps=3, restarts=2, objective=TrainingLoss(Watched(0.3).double()))
+    result = attack(model, x, model(x).argmax(1))
+    assert all((images.unsqueeze(1) == x).all(-1).any(1).all() for images in seen)
+    assert not torch.equal(result.x_adv, x)
 
 
 def test_rate_is_added_in_nats_and_attacks():

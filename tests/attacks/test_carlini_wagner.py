@@ -171,6 +171,20 @@ def test_named_settings_are_those_that_were_published():
     assert (published.steps, published.searches, published.initial_c) == (10_000, 9, 1e-3)
     assert (published.learning_rate, published.approach_rate, published.draws) == (0.01, 0.01, 12)
     assert (fixed.steps, fixed.searches, fixed.initial_c) == (200, 1, 1.0)
+    ib_rar = CarliniWagner.ib_rar()
+    assert (ib_rar.steps, ib_rar.searches, ib_rar.initial_c) == (200, 1, 0.1)
+    assert (ib_rar.learning_rate, ib_rar.least_fall, ib_rar.confidence) == (0.1, 0.0, 0.0)
+
+
+def test_the_attack_of_ib_rar_leaves_images_whose_boundary_is_farther_than_c_allows():
+    model = nn.Linear(1, 2)
+    model.weight.data = torch.tensor([[-1.0], [1.0]])
+    model.bias.data = torch.tensor([0.5, -0.5])
+    x, y = torch.tensor([[0.45], [0.2]]), torch.tensor([0, 0])
+    result = CarliniWagner.ib_rar()(model, x, y)
+    # The boundary is at .5. d^2 + .1 * 2 (.5 - x - d) is least at d = .1, so the second stays.
+    assert result.success.tolist() == [True, False]
+    assert result.distance[0].item() == pytest.approx(0.05, abs=1e-3)
 
 
 @pytest.mark.parametrize(

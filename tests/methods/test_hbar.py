@@ -128,6 +128,14 @@ def test_the_papers_weights(data, adversarial, of_x, of_y):
     terms = method.regulariser(method.observe(net(), Batch(x, y)), Batch(x, y))
     assert terms["nhsic_x"].weight.item() == pytest.approx(of_x)
     assert terms["nhsic_y"].weight.item() == pytest.approx(-of_y)
+    assert method.label_kernel == "linear"
+
+
+def test_the_weight_of_the_labels_does_not_follow_beta_where_it_is_given():
+    method, data = HBaR(0.0, label_weight=0.5), batch()
+    terms = method.regulariser(method.observe(net(), data), data)
+    assert float(terms["nhsic_x"].weight) == 0
+    assert float(terms["nhsic_y"].weight) == -0.5
 
 
 @pytest.mark.parametrize(

@@ -32,16 +32,37 @@ def gaussian(values: torch.Tensor) -> torch.Tensor:
     return torch.exp(-(torch.cdist(values, values) ** 2) / (2 * 25 * values.shape[1]))
 
 
-@pytest.mark.parametrize("adversarial", [False, True])
-def test_the_loss_is_equation_1_with_the_weights_as_coded(adversarial):
+@pytest.mark.parametrize(
+    ("adversarial", "mask", "linear"),
+    [
+        (None, False, False),
+        (None, True, True),
+        ("pgd_training", False, True),
+        ("trades", True, False),
+        ("mart", False, False),
+    ],
+)
+def test_the_loss_is_equation_1_with_the_weights_as_coded(adversarial, mask, linear):
     model, (x, y) = net(), batch()
-    loss = IBRAR.as_coded(adversarial).double()(model, x, y)
+    loss = IBRAR.as_coded(adversarial, mask=mask, mask_layer="1" if mask else None).double()(
+        model, x, y
+    )
     hidden, one_hot = torch.tanh(model[0](x)), torch.eye(2, dtype=torch.float64)[y]
-    of_y = one_hot @ one_hot.T if adversarial else gaussian(one_hot)
+    of_y = one_hot @ one_hot.T if linear else gaussian(one_hot)
     slow = -torch.log_softmax(model(x), 1)[range(len(x)), y].mean()
     slow = slow + 0.008 * textbook(gaussian(x), gaussian(hidden), 1e-5)
     slow = slow - 0.08 * textbook(of_y, gaussian(hidden), 1e-5)
     torch.testing.assert_close(loss, slow, rtol=1e-5, atol=1e-7)
+
+
+def test_labels_may_have_a_weight_where_the_images_have_none():
+    model, (x, y) = net(), batch()
+    loss = IBRAR(0.0, label_weight=0.08).double()(model, x, y)
+    hidden, one_hot = torch.tanh(model[0](x)), torch.eye(2, dtype=torch.float64)[y]
+    slow = -torch.log_softmax(model(x), 1)[range(len(x)), y].mean()
+    slow = slow - 0.08 * textbook(gaussian(one_hot), gaussian(hidden), 1e-5)
+    torch.testing.assert_close(loss, slow, rtol=1e-5, atol=1e-7)
+    assert "label_weight=0.08" in repr(IBRAR(0.0, label_weight=0.08))
 
 
 @pytest.mark.parametrize(
@@ -66,5 +87,9 @@ def test_what_there_is_not_is_refused():
         IBRAR.paper("vgg19")
     with pytest.raises(ConfigError, match=r"got relevance=10\.0, eps=-1"):
         IBRAR(0.1, eps=-1)
+    with pytest.raises(ConfigError, match="label_weight must be"):
+        IBRAR(0.1, label_weight=-0.1)
+    with pytest.raises(ConfigError, match="unknown adversarial training 'pgd'"):
+        IBRAR.as_coded("pgd")
     with pytest.raises(ConfigError, match="unknown label kernel 'rbf'"):
         IBRAR(0.1, label_kernel="rbf")

@@ -15,6 +15,7 @@ from narrows.methods._mask import (
     label_root,
     masking,
 )
+from narrows.models.vgg import VGG16
 from narrows.training import Objective, Solo, Stacked, TrainConfig, Trainer
 from narrows.types import Batch
 
@@ -47,21 +48,30 @@ def gaussian(values: torch.Tensor) -> torch.Tensor:
     return torch.exp(-(torch.cdist(values, values) ** 2) / (2 * 25 * values.shape[1]))
 
 
-def slow_scores(features: torch.Tensor, data: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Channel by channel: dependence on the labels, and on the images."""
-    one_hot = torch.eye(3, dtype=torch.float64)[data.y]
-    of_x = gaussian(data.x.flatten(1))
+def slow_scores(features: torch.Tensor, of_y: torch.Tensor) -> torch.Tensor:
+    """Channel by channel: dependence on what that kernel is of."""
     kernels = [gaussian(features[:, c].flatten(1)) for c in range(features.shape[1])]
-    return (
-        torch.stack([textbook(k, one_hot @ one_hot.T) for k in kernels]),
-        torch.stack([textbook(k, of_x) for k in kernels]),
-    )
+    return torch.stack([textbook(kernel, of_y) for kernel in kernels])
 
 
-def slow_mask(features: torch.Tensor, data: Batch, kind: str) -> torch.Tensor:
-    of_y, of_x = slow_scores(features, data)
-    kept = of_y >= of_y.quantile(0.05)
-    return kept & (of_x <= of_x.quantile(0.95)) if kind == "as_coded" else kept
+def linear_labels(data: Batch) -> torch.Tensor:
+    one_hot = torch.eye(3, dtype=torch.float64)[data.y]
+    return one_hot @ one_hot.T
+
+
+def slow_mask(features: torch.Tensor, data: Batch, kind: str, count: int = 10) -> torch.Tensor:
+    if kind == "paper":
+        of_y = slow_scores(features, linear_labels(data))
+        return of_y >= of_y.quantile(0.05)
+    # The rule of the code: rank all channels but the last, drop the ends of two rankings.
+    of_y = slow_scores(features, gaussian(torch.eye(3, dtype=torch.float64)[data.y]))
+    of_x = slow_scores(features, gaussian(data.x.flatten(1)))
+    scored = features.shape[1] - 1
+    count = min(count, scored // 4)
+    kept = torch.ones(scored + 1, dtype=torch.bool)
+    kept[sorted(range(scored), key=lambda c: of_y[c])[:count]] = False
+    kept[sorted(range(scored), key=lambda c: -of_x[c])[:count]] = False
+    return kept
 
 
 def hidden(model: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
@@ -77,7 +87,7 @@ def test_all_channels_are_scored_as_one_by_one_with_textbook_matrices(shape, m):
     features[:, 0] += data.y.view(-1, *[1] * len(shape))
     features[:, 4] = 0  # a dead one
     (scores,) = channel_scores(features, [label_root(data.y, EPS)], EPS)
-    expected, _ = slow_scores(features.reshape(m, 5, -1), data)
+    expected = slow_scores(features.reshape(m, 5, -1), linear_labels(data))
     torch.testing.assert_close(scores, expected, rtol=1e-8, atol=1e-10)
     assert scores.argmax() == 0
     assert scores[4].abs() < 1e-10
@@ -95,12 +105,68 @@ def test_single_precision_features_are_scored_in_double():
 
 @pytest.mark.parametrize("kind", ["paper", "as_coded"])
 @pytest.mark.parametrize("channels", [1, 2, 21, 24, 64])
-def test_those_beyond_the_quantile_go(kind, channels):
+def test_the_channels_that_go_are_those_of_the_slow_twin(kind, channels):
     model, data = net(channels), batch()
     features = hidden(model, data.x)
     mask = channel_mask(features, data, kind, EPS)
     assert torch.equal(mask, slow_mask(features, data, kind))
-    assert mask.any() or channels == 2
+    assert mask.any()
+
+
+def test_as_coded_ten_of_each_kind_go_and_the_last_channel_stays():
+    data, generator = batch(), torch.Generator().manual_seed(4)
+    features = torch.randn(30, 128, 2, 2, generator=generator, dtype=torch.float64)
+    features[:, -1] = 0  # it depends on nothing
+    mask = channel_mask(features, data, "as_coded", EPS)
+    assert mask[-1]
+    assert 108 <= mask.sum() < 128 - 10  # a channel may be of both kinds
+    fewer = channel_mask(features, data, "as_coded", EPS, 3)
+    assert 122 <= fewer.sum() <= 125
+    assert torch.equal(fewer, slow_mask(features, data, "as_coded", 3))
+
+
+def test_the_gaussian_kernel_of_labels_is_that_of_one_hot_vectors():
+    data = batch()
+    root = label_root(data.y, EPS, "gaussian")
+    assert root.shape == (30, 3)
+    kernel = gaussian(torch.eye(3, dtype=torch.float64)[data.y])
+    h = torch.eye(30, dtype=torch.float64) - 1 / 30
+    ridge = EPS * 30 * torch.eye(30, dtype=torch.float64)
+    expected = h @ kernel @ h @ torch.linalg.inv(h @ kernel @ h + ridge)
+    torch.testing.assert_close(root @ root.T, expected)
+
+
+def pooled() -> nn.Sequential:
+    """A network whose last convolution is followed by an activation and a pooling."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        first = [nn.Conv2d(1, 24, 3), nn.Tanh(), nn.MaxPool2d(2)]
+        return nn.Sequential(*first, nn.Flatten(), nn.Linear(96, 3)).double()
+
+
+def test_as_coded_the_mask_follows_the_pooling():
+    model, data = pooled(), batch()
+    method = IBRAR.as_coded(mask=True).double()
+    masked = method.masked(model, *data)
+    assert masked.layer == "2"
+    features = model[:3](data.x).detach()
+    expected = slow_mask(features, data, "as_coded")
+    chosen = IBRAR(0.008, eps=EPS, mask="as_coded").double().masked(model, *data)
+    assert torch.equal(chosen.mask, expected)
+    by_hand = model[4]((features * expected.view(1, -1, 1, 1)).flatten(1))
+    torch.testing.assert_close(chosen(data.x), by_hand)
+    assert IBRAR(0.1, mask="paper").double().masked(model, *data).layer == "1"
+
+
+def test_the_pooling_of_vgg16_is_its_fifth_block():
+    with torch.device("meta"):
+        model = VGG16((3, 32, 32), 10, width=1 / 16)
+    assert find_layer(model, None, pooled=True) == ("block5", model.get_submodule("block5"))
+    assert find_layer(model, None)[0] == "features.42"
+    shared = nn.MaxPool2d(2)
+    twice = nn.Sequential(nn.Conv2d(1, 2, 3), shared, nn.Conv2d(2, 2, 3), nn.ReLU(), shared)
+    assert find_layer(twice, None, pooled=True)[0] == "3"
+    assert find_layer(net(), None, pooled=True)[0] == "3"
 
 
 def test_the_loss_is_that_of_the_network_with_its_channels_zeroed():
@@ -240,6 +306,8 @@ def test_presets_and_what_there_is_not():
     assert IBRAR.as_coded(mask=True, mask_layer="3").mask_layer == "3"
     assert IBRAR.as_coded().mask is None
     assert set(IBRAR.as_coded().state_dict()) == {"beta"}
+    with pytest.raises(ConfigError, match="mask_channels must be at least 1, got 0"):
+        IBRAR(0.1, mask="as_coded", mask_channels=0)
     with pytest.raises(ConfigError, match="unknown mask 'coded'; did you mean 'as_coded'"):
         IBRAR(0.1, mask="coded")
     with pytest.raises(ConfigError, match="mask_layer='3' needs a mask"):

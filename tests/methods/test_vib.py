@@ -64,7 +64,7 @@ def test_the_loss_is_that_of_the_equation_draw_by_draw():
     torch.testing.assert_close(loss, total)
 
 
-@pytest.mark.parametrize("latent", ["full", "unit", "shared"])
+@pytest.mark.parametrize("latent", ["full", "cholesky", "unit", "shared"])
 def test_the_covariance_may_be_of_any_form(latent):
     torch.manual_seed(0)
     encoder = nn.Linear(4, code_width(latent, 3))
@@ -72,7 +72,7 @@ def test_the_covariance_may_be_of_any_form(latent):
     output = model(x)
     value, _ = VIB(beta=0.1).double().regulariser(output, Batch(x, y))["rate"]
     scale = output.latent.scale
-    factor = scale if latent == "full" else torch.diag_embed(scale)
+    factor = scale if scale.dim() == 3 else torch.diag_embed(scale)
     posterior = MultivariateNormal(output.latent.mean, scale_tril=factor)
     prior = MultivariateNormal(torch.zeros(3).double(), torch.eye(3).double())
     torch.testing.assert_close(value, kl_divergence(posterior, prior).mean())

@@ -98,6 +98,15 @@ def test_a_cholesky_factor_is_read_row_by_row(size):
                 assert factor[image, row, column].item() == pytest.approx(wanted.item(), rel=1e-12)
 
 
+def test_a_plain_cholesky_factor_has_the_numbers_of_the_network_below_its_diagonal():
+    raw = torch.tensor([[0.3, -0.2, -1.0, 2.0, -7.0]], dtype=torch.float64)
+    mean, factor = cholesky_parameters(raw, "cholesky")
+    assert mean.tolist() == [[0.3, -0.2]]
+    by_hand = [[math.log1p(math.exp(-1.0)), 0.0], [-7.0, math.log1p(math.exp(2.0))]]
+    torch.testing.assert_close(factor[0], torch.tensor(by_hand, dtype=torch.float64))
+    assert code_width("cholesky", 2) == 5
+
+
 def test_draws_of_a_full_covariance_have_it():
     torch.manual_seed(0)
     factor = torch.tensor([[[1.0, 0.0], [-0.8, 0.6]], [[2.0, 0.0], [0.5, 0.1]]]).double()
@@ -169,7 +178,7 @@ def test_one_learned_scale_has_a_finite_rate_wherever_it_goes(raw):
     assert model.raw_variance.grad.item() == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("latent", ["gaussian", "full", "shared", "unit"])
+@pytest.mark.parametrize("latent", ["gaussian", "full", "cholesky", "shared", "unit"])
 def test_the_logarithm_that_a_model_knows_is_that_of_its_scale(latent):
     torch.manual_seed(0)
     model = Bottleneck(nn.Linear(4, code_width(latent, 3)), nn.Linear(3, 2), latent=latent).double()

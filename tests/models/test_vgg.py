@@ -4,6 +4,7 @@ from torch import nn
 
 from narrows.models import tap
 from narrows.models.hidden import hidden_layers
+from narrows.models.networks import NetworkConfig, build_network
 from narrows.models.vgg import VGG16
 
 # Where torchvision's vgg16_bn and vgg16 have their convolutions.
@@ -80,5 +81,24 @@ def test_dense_layers_may_be_normalised_before_their_activation():
     assert net.classifier[2] is net.fc1
     read = tap(net, ["fc1", "fc2"])(torch.rand(8, 3, 32, 32)).activations
     assert {layer.shape for layer in read.values()} == {(8, 256)}
+    x = torch.rand(8, 3, 32, 32)
+    read = tap(net, ["block5", "fc1"])(x).activations
+    raw = net.classifier[0](read["block5"].flatten(1))
+    by_hand = (raw - raw.mean(0)) / (raw.var(0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(read["fc1"], by_hand.relu(), rtol=1e-4, atol=1e-5)
     plain = VGG16((3, 32, 32), 10, width=1 / 16)
     assert not any(isinstance(layer, nn.BatchNorm1d) for layer in plain.modules())
+
+
+def test_a_configuration_reaches_the_network_of_ib_rar_at_a_quarter_of_its_width():
+    settings = {"fc_norm": True, "normalise": False, "channel_share": 0.25}
+    with torch.device("meta"):
+        net = build_network(NetworkConfig("vgg16", [], 0, [], **settings), (3, 32, 32), 10)
+    assert isinstance(net.normalise, nn.Identity)
+    assert [
+        layer.num_features for layer in net.classifier if isinstance(layer, nn.BatchNorm1d)
+    ] == [
+        1024,
+        1024,
+    ]
+    assert net.classifier[0].in_features == 128

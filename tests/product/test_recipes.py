@@ -1,12 +1,13 @@
 """Every recipe in the package: as it is up to its first step, and small from end to end."""
 
+import re
 import tomllib
 
 import pytest
 
 from narrows import Run
 from product.recipes import PACKAGED, SHRUNK, made, words
-from product.walk import check_measured, methods_of, narrows, watched
+from product.walk import check_measured, methods_of, narrows, settings, watched
 
 
 def test_every_recipe_has_its_case_and_every_case_its_recipe():
@@ -29,6 +30,23 @@ def test_a_recipe_as_it_is_begins_to_train(name, tmp_path):
             assert getattr(getattr(stored, section), key) == value
     for key, value in wanted.get("network", {}).items():
         assert all(getattr(network, key) == value for network in stored.networks.values())
+
+
+# The settings that the comments of a recipe name: one case for each line.
+NAMED = [
+    (name, " ".join(named))
+    for name, path in PACKAGED.items()
+    for line in path.read_text().splitlines()
+    if line.startswith("#") and (named := re.findall(r"--set (\S+)", line))
+]
+
+
+@pytest.mark.parametrize(("name", "named"), NAMED)
+def test_what_a_recipe_says_that_may_be_set_begins_to_train(name, named, tmp_path):
+    small = [*settings(SHRUNK[name]), "--out", tmp_path, "--quiet", "--seeds", "1"]
+    with watched(break_at=1):
+        said = narrows("run", PACKAGED[name], *small, *settings(named))
+    assert said.code == 130, said.err
 
 
 @pytest.mark.parametrize("name", PACKAGED)

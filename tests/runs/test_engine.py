@@ -209,7 +209,7 @@ def test_layers_with_running_statistics_are_trained_in_a_loop_and_it_is_said_onc
     notes = Notes()
     run = tiny_run(tmp_path, notes, methods=["cross_entropy"], train={"epochs": 1})
     (note,) = notes.notes
-    assert note.startswith("cross_entropy: running statistics, mixed precision and chunks cannot")
+    assert note.startswith("cross_entropy: running statistics, mixed precision, channels_last and")
     assert load_member(run.path, seed=1).encoder[2].num_batches_tracked > 0
 
 

@@ -357,6 +357,36 @@ def test_gradients_pass_where_an_attack_ran_without_them_in_mixed_precision(wrap
 def test_mixed_precision_is_refused_in_a_stack():
     with pytest.raises(ConfigError, match="no effect in a vectorised step; train the members with"):
         trainer(objective(), objective(seed=1), precision="bfloat16")
+    with pytest.raises(ConfigError, match=r"channels_last is true.*or set it to false"):
+        trainer(objective(), objective(seed=1), channels_last=True)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_kernels_with_channels_last_train_to_nearly_the_same(precision, tmp_path):
+    def make(channels_last: bool) -> Trainer:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            layers = [nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 4, (2, 3))]
+            model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, 4))
+        config = {"channels_last": channels_last, "precision": precision, "learning_rate": 0.01}
+        config = TrainConfig(**config, epochs=3, batch_size=32)
+        return Trainer(Solo(Objective(model, CrossEntropy()), 0), IMAGES, IMAGES, config)
+
+    plain, last = make(False), make(True)
+    kernel = last.members.parameters(critic=False)[0]
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    first, second = (running.run_epoch().losses["loss"][0] for running in (plain, last))
+    assert first == pytest.approx(second, rel=1e-5 if precision == "float32" else 0.02)
+    last.save(tmp_path / "half", "")
+    resumed = make(True)
+    resumed.resume(tmp_path / "half", "")
+    for running in (last, resumed):
+        running.run_epoch()
+    for one, other in zip(weights(last).values(), weights(resumed).values(), strict=True):
+        assert torch.equal(one, other)
+    assert resumed.members.parameters(critic=False)[0].is_contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 IMAGES = Dataset("images", DATA.x.view(-1, 1, 4, 5), DATA.y, DATA.classes)

@@ -1,7 +1,7 @@
 """Attacks: `PGD(norm="linf", eps=0.1)(model, x, y) -> AttackResult`; `ATTACKS` has all of them."""
 
 from narrows.attacks._base import Attack, FixedEps, MinimalNorm
-from narrows.attacks.adaptive import Adaptive, Features, Heads, Rate
+from narrows.attacks.adaptive import Adaptive, Features, Heads, Rate, TrainingLoss
 from narrows.attacks.apgd import APGD
 from narrows.attacks.backend import (
     Backend,
@@ -50,6 +50,7 @@ __all__ = [
     "Query",
     "Rate",
     "Square",
+    "TrainingLoss",
     "accuracy_curve",
     "from_art",
     "from_autoattack",

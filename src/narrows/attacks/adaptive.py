@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from functools import partial
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +21,9 @@ from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.models.bottleneck import Mode, latent_mode
 from narrows.models.gaussian import kl_to_standard_normal
 from narrows.models.outputs import as_output, average_logits
-from narrows.types import Latent, ModelOutput
+from narrows.types import Batch, Latent, LossTerms, ModelOutput
 
-__all__ = ["OBJECTIVES", "Adaptive", "Features", "Heads", "Objective", "Rate"]
+__all__ = ["OBJECTIVES", "Adaptive", "Features", "Heads", "Objective", "Rate", "TrainingLoss"]
 
 Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -121,6 +122,51 @@ class Heads:
         return total
 
 
+class Trainable(Protocol):
+    """What a training method has, as `TrainingLoss` uses it."""
+
+    def observe(self, model: nn.Module, batch: Batch) -> ModelOutput:
+        """Run the model on a batch."""
+        ...
+
+    def terms(self, output: ModelOutput, batch: Batch) -> LossTerms:
+        """The loss in its parts."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingLoss:
+    """The loss of a training method, whose regulariser sees the clean images: a scalar.
+
+        J = prediction loss(x_adv, y) + regulariser(layers of x_adv; x, y)
+
+    Source: the published code of Xu, Perin & Picek (2022), arXiv 2302.10896, Table 6: nHSIC(X, T)
+    compares the clean images X with the layers T of the adversarial ones. With the method itself as
+    objective of `Adaptive`, X are the adversarial images. Methods that do not read the images, such
+    as `VIB`, have the same loss in both.
+
+    Args:
+        method: the method that the model was trained with, such as an `IBRAR`; without the
+            adversarial training around it.
+    """
+
+    method: Trainable
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, clean: Tensor | None = None
+    ) -> Tensor:
+        """The loss of the batch.
+
+        Args:
+            model: that is attacked.
+            x: `[b, ...]` images.
+            y: `[b]`, their classes.
+            clean: `[b, ...]`, the images without perturbation; `None` for `x`.
+        """
+        output = self.method.observe(model, Batch(x, y))
+        return self.method.terms(output, Batch(x if clean is None else clean, y)).total
+
+
 def _plain(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return cross_entropy(average_logits(as_output(model(x)).logits), y)
 
@@ -135,6 +181,7 @@ class Adaptive(FixedEps):
         x_adv <- clip(x_adv + step_size * sign(grad_x J(model, x_adv, y)))
 
         J = the whole training loss of a method                 any `Method` instance
+        J = the same, with clean images in its regulariser      `TrainingLoss`
         J = CE + weight * KL(p(z|x) || N(0, I))                 `Rate`, the rate of the bottleneck
         J = |z - z_own|^2 - |z - z_other|^2                     `Features`, of the nearest images
         J = CE + sum_l CE(head_l(activation_l), y)              `Heads`, one for each layer
@@ -217,16 +264,18 @@ class Adaptive(FixedEps):
                 *(self, query, best, x, rows, start, margin),
                 steps=self.steps,
                 step_size=step_size,
-                look=lambda x_adv, rows: self._look(query, x_adv, rows),
+                look=lambda x_adv, rows: self._look(query, x_adv, rows, x[rows]),
             )
             rows = rows[~best.fooled[rows]]
             if not len(rows):
                 break
         return best.x
 
-    def _look(self, query: Query, x_adv: Tensor, rows: Tensor) -> Look:
+    def _look(self, query: Query, x_adv: Tensor, rows: Tensor, clean: Tensor) -> Look:
         """The gradient of the objective; fooled images leave if it has a value for each image."""
         objective, labels = self._objective(), query.labels[rows]
+        if isinstance(objective, TrainingLoss):
+            objective = partial(objective, clean=query.given(clean, rows))
         x = query.given(x_adv.detach(), rows).detach().requires_grad_()
         model = _hookable(query.model)
         mode = latent_mode(query.model, self.mode) if self.mode else nullcontext()

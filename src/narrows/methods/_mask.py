@@ -10,8 +10,16 @@ A_c = K_c + eps m I, and V V' = L~ the normalised kernel of labels or images,
 so that a channel costs one Cholesky factor and a few triangular solves, without centring its
 kernel. All computations are in float64.
 
-Deviation: the kernel of the labels is linear, which needs no number of classes. The Gaussian kernel
-has the same eigenvectors, and at eps = 1e-5 nearly the same normalised eigenvalues.
+The published code has another rule, `"as_coded"`: the 10 channels that depend least on the labels,
+whose kernel is Gaussian, and the 10 that depend most on the images are dropped, whatever their
+number; the last channel is never scored, so it is always kept; and the channels are those of the
+pooling after the last convolution.
+
+Deviations: the kernel of the labels is linear for eq. 3, which needs no number of classes. The
+Gaussian kernel has the same eigenvectors, and at eps = 1e-5 nearly the same normalised eigenvalues.
+Its number of classes, which only its bandwidth depends on, is one more than the highest label of
+the batch. Where a layer has fewer than 40 channels, the rule of the code drops a quarter of the
+scored ones instead of 10 of each kind.
 """
 
 from __future__ import annotations
@@ -29,6 +37,7 @@ from narrows.models.layers import as_written, layer_of, unwrapped
 from narrows.types import Batch
 
 __all__ = [
+    "CODED_COUNT",
     "Mask",
     "Masked",
     "certain",
@@ -40,22 +49,31 @@ __all__ = [
 ]
 
 Mask = Literal["paper", "as_coded"]
+CODED_COUNT = 10
+"""Channels of each kind that the published code drops, of the 512 of its networks."""
 
 _ONE_IN = 20
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_POOLINGS = (
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+)
 _POINTWISE = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.ReLU, nn.ReLU6),
     *(nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Tanh, nn.Sigmoid),
 )
 
 
-def find_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Module]:
+def find_layer(
+    model: nn.Module, name: str | None, *, pooled: bool = False
+) -> tuple[str, nn.Module]:
     """The layer of that name; by default the last convolution with its pointwise layers.
 
     Args:
         model: any classifier.
         name: of the layer; `None` for the default, which is named by its last part.
-
+        pooled: whether the default includes a pooling that follows in the same `nn.Sequential`.
 
     Raises:
         ConfigError: for a name that the model doesn't have.
@@ -72,7 +90,23 @@ def find_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Module]:
         )
     while last + 1 < len(modules) and isinstance(modules[last + 1][1], _POINTWISE):
         last += 1
-    return modules[last]
+    return _pooling_after(model, *modules[last]) if pooled else modules[last]
+
+
+def _pooling_after(model: nn.Module, name: str, layer: nn.Module) -> tuple[str, nn.Module]:
+    """The pooling that follows a layer, or the layer itself where none does.
+
+    A pooling that its `nn.Sequential` runs several times is not taken: all runs would be masked.
+    """
+    siblings = unwrapped(model).get_submodule(name.rpartition(".")[0])
+    if not isinstance(siblings, nn.Sequential):
+        return name, layer
+    modules = list(siblings)
+    following = modules[modules.index(layer) + 1 :][:1]
+    if not (following and isinstance(following[0], _POOLINGS) and modules.count(following[0]) == 1):
+        return name, layer
+    # A module that is registered twice has the first of its names.
+    return next(pair for pair in unwrapped(model).named_modules() if pair[1] is following[0])
 
 
 @contextmanager
@@ -92,17 +126,19 @@ def masking(layer: nn.Module, mask_of: Callable[[Tensor], Tensor]) -> Iterator[N
         handle.remove()
 
 
-def channel_mask(features: Tensor, batch: Batch, kind: Mask, eps: float) -> Tensor:
+def channel_mask(
+    features: Tensor, batch: Batch, kind: Mask, eps: float, count: int = CODED_COUNT
+) -> Tensor:
     """The channels that are kept: `[C]` bool.
-
-    A channel is dropped where its dependence on the labels lies below the 5 % quantile.
-
 
     Args:
         features: `[batch, C, ...]`.
         batch: the images and labels of these features.
-        kind: `"as_coded"` also drops the 5 % of the channels that depend most on the images.
+        kind: `"paper"` drops the channels whose dependence on the labels lies below the 5 %
+            quantile; `"as_coded"` drops a fixed number of those that depend least on the labels,
+            and as many that depend most on the images.
         eps: ridge of the normalisation.
+        count: that number.
 
     Raises:
         InputError: for features of another number of images, as those of several draws are.
@@ -112,13 +148,20 @@ def channel_mask(features: Tensor, batch: Batch, kind: Mask, eps: float) -> Tens
             f"a mask needs features [{len(batch.y)}, channels, ...], got {list(features.shape)}"
         )
     with torch.no_grad():
-        targets = [label_root(batch.y, eps)]
-        if kind == "as_coded":
-            images = gaussian_kernel(batch.x.double().flatten(1))
-            targets.append(_root(images, eps, len(images)))
-        scores = channel_scores(features, targets, eps)
-        kept = _above_quantile(scores[0])
-        return kept & _above_quantile(-scores[1]) if kind == "as_coded" else kept
+        if kind == "paper":
+            (scores,) = channel_scores(features, [label_root(batch.y, eps)], eps)
+            return _above_quantile(scores)
+        images = _root(gaussian_kernel(batch.x.double().flatten(1)), eps, len(features))
+        targets = [label_root(batch.y, eps, "gaussian"), images]
+        of_y, of_x = channel_scores(features, targets, eps)[:, :-1]
+        dropped = _lowest(of_y, count) | _lowest(-of_x, count)
+        return torch.cat([~dropped, dropped.new_ones(1)])
+
+
+def _lowest(scores: Tensor, count: int) -> Tensor:
+    """Which of the scores `[C]` are the `count` lowest; no more than a quarter of them."""
+    lowest = scores.topk(min(count, len(scores) // 4), largest=False).indices
+    return torch.zeros_like(scores, dtype=torch.bool).scatter(0, lowest, True)
 
 
 def _above_quantile(scores: Tensor) -> Tensor:
@@ -169,10 +212,21 @@ def _kernels(x: Tensor) -> Tensor:
     return torch.baddbmm(half[:, :, None] + half[:, None, :], x, x.mT).exp()
 
 
-def label_root(y: Tensor, eps: float) -> Tensor:
-    """V of the linear kernel of the labels `y: [m]`: at most as many columns as classes."""
-    highest = certain(y.max())
-    return _root((y[:, None] == y).double(), eps, len(y) if highest is None else highest + 1)
+def label_root(y: Tensor, eps: float, kind: Literal["linear", "gaussian"] = "linear") -> Tensor:
+    """V of the kernel of the one-hot labels `y: [m]`: at most as many columns as classes.
+
+    Two different one-hot vectors of C classes have a squared distance of 2, so that the Gaussian
+    kernel of bandwidth 5 sqrt(C) is exp(-1 / 25 C) there. Constants vanish when it is centred.
+
+    Args:
+        y: class numbers.
+        eps: ridge of the normalisation.
+        kind: of kernel.
+    """
+    kernel, highest = (y[:, None] == y).double(), certain(y.max())
+    if kind == "gaussian":
+        kernel = -torch.expm1(-1 / (default_bandwidth(1) ** 2 * (y.max().double() + 1))) * kernel
+    return _root(kernel, eps, len(y) if highest is None else highest + 1)
 
 
 def _root(kernel: Tensor, eps: float, rank: int) -> Tensor:

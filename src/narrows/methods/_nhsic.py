@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from narrows.checks import check_number
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.information.hsic import (
     default_bandwidth,
@@ -47,6 +48,7 @@ class LayerDependence(Method):
             else for all hidden layers (see `narrows.models.hidden`) and the code of a bottleneck.
         label_kernel: `"gaussian"` or `"linear"`, on one-hot labels.
         eps: ridge of the normalisation.
+        label_weight: weight of the dependence on the labels itself; `None` for relevance * beta.
 
     Raises:
         ConfigError: for numbers out of range, and in the forward pass for an unknown layer.
@@ -63,6 +65,7 @@ class LayerDependence(Method):
         layers: Sequence[str] | None,
         label_kernel: LabelKernel,
         eps: float,
+        label_weight: float | None,
     ) -> None:
         super().__init__(beta)
         if not (0 <= relevance < math.inf and 0 < eps < math.inf):
@@ -70,9 +73,11 @@ class LayerDependence(Method):
                 f"{type(self).__name__} needs relevance >= 0 and eps > 0, "
                 f"got relevance={relevance}, eps={eps}"
             )
+        if label_weight is not None:
+            check_number(label_weight, "label_weight", low=0)
         if label_kernel not in get_args(LabelKernel):
             raise unknown_name("label kernel", label_kernel, get_args(LabelKernel))
-        self.relevance, self.eps = relevance, eps
+        self.relevance, self.eps, self.label_weight = relevance, eps, label_weight
         self.label_kernel: LabelKernel = label_kernel
         if layers is not None and not layers:
             raise ConfigError(
@@ -88,16 +93,14 @@ class LayerDependence(Method):
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
         """The two sums over layers; that of the labels has a negative weight."""
         of_x, of_y = layer_dependence(output, batch, self.label_kernel, self.eps)
-        return {
-            "nhsic_x": Term(of_x, self.beta),
-            "nhsic_y": Term(of_y, -self.relevance * self.beta),
-        }
+        weight = self.relevance * self.beta if self.label_weight is None else self.label_weight
+        return {"nhsic_x": Term(of_x, self.beta), "nhsic_y": Term(of_y, -weight)}
 
     def extra_repr(self) -> str:
         """The arguments of the constructor."""
         return (
             f"{super().extra_repr()}, relevance={self.relevance}, layers={self.layers}, "
-            f"label_kernel={self.label_kernel!r}, eps={self.eps}"
+            f"label_kernel={self.label_kernel!r}, eps={self.eps}, label_weight={self.label_weight}"
         )
 
 

@@ -70,14 +70,19 @@ class AIB(Method):
     - T: one hidden layer on x_S and z together, then further ones; `hidden` gives the widths. The
       part of the first layer that reads x is computed once for joint and marginal pairs.
     - p: a quarter of the inputs, at least 16 (all of them where there are fewer).
+    - Z: linear, as a `Bottleneck` has it. The text has ReLU layers and names no exception, so that
+      Z may be one: `Bottleneck(..., activation="relu")`, in a run `network.latent_activation=relu`.
+    - The critic's rate, which belongs to its optimiser: the published settings `aib` have five
+      times the model's.
 
-    Deviations:
+    Deviations, both of which change what is minimised:
 
     - The critic's gradient of log E exp T divides by a moving average of E exp T, which reduces the
       bias of minibatches (Belghazi et al. 2018, arXiv 1801.04062, eq. 12).
     - The model descends V only where V is positive. A critic that does worse than a constant bounds
       nothing, and an encoder that learns faster than the critic drives V and the code to minus
-      infinity (as on MNIST with beta = 3). `only_positive=False` follows Algorithm 1 exactly.
+      infinity (as on MNIST with beta = 3). Algorithm 1 always descends V: that is
+      `only_positive=False`.
 
     Args:
         beta: weight of the critic's estimate of I(X;Z).
@@ -87,7 +92,8 @@ class AIB(Method):
         steps: k, critic steps before each model step.
         selected: p, how many inputs of each image the critic sees; `None` for a quarter of them.
         averaging: weight of the newest batch in the moving average of E exp T.
-        only_positive: whether the model ignores the bound where it is negative.
+        only_positive: whether the model ignores the bound where it is negative; false in the
+            paper's Algorithm 1.
 
     Raises:
         ConfigError: for numbers out of range.

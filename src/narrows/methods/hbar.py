@@ -25,10 +25,12 @@ class HBaR(LayerDependence):
         L = E[-log q(y|x)] + lambda_x sum_l nHSIC(X, T_l) - lambda_y sum_l nHSIC(Y, T_l)
 
     Source: Wang, Jian, Masoomi, Ioannidis & Dy (2021), arXiv 2106.02734. nHSIC has Gaussian kernels
-    of bandwidth 5 sqrt(dim): `narrows.information.hsic`.
+    of bandwidth 5 sqrt(dim): `narrows.information.hsic`. The authors' configurations have a linear
+    kernel of the labels, as `HBaR.paper` has; the default here is Gaussian.
 
     Conversions: beta = lambda_x and relevance = lambda_y / lambda_x, so that beta = 0 is
-    cross-entropy and a sweep over beta keeps both weights in proportion.
+    cross-entropy and a sweep over beta keeps both weights in proportion. `label_weight` is lambda_y
+    itself, which may be positive where beta is 0.
 
     nHSIC is not an information and has no unit. Its value depends on the batch size, on eps and on
     the widths of the layers: compare results, and betas, only where these are equal.
@@ -41,6 +43,8 @@ class HBaR(LayerDependence):
             else for all hidden layers (see `narrows.models.hidden`) and the code of a bottleneck.
         label_kernel: `"gaussian"` or `"linear"`, on one-hot labels.
         eps: ridge of the normalisation.
+        label_weight: lambda_y itself; `None` for relevance * beta. A ramp of beta does not change
+            it.
 
     Raises:
         ConfigError: for numbers out of range, and in the forward pass for an unknown layer.
@@ -64,8 +68,9 @@ class HBaR(LayerDependence):
         layers: Sequence[str] | None = None,
         label_kernel: LabelKernel = "gaussian",
         eps: float = 1e-5,
+        label_weight: float | None = None,
     ) -> None:
-        super().__init__(beta, relevance, layers, label_kernel, eps)
+        super().__init__(beta, relevance, layers, label_kernel, eps, label_weight)
 
     @classmethod
     def paper(
@@ -74,10 +79,10 @@ class HBaR(LayerDependence):
         adversarial: bool = False,
         layers: Sequence[str] | None = None,
     ) -> Self:
-        """The paper's weights for a data set.
+        """The weights and the label kernel of the authors' configuration for a data set.
 
-        It trains with Adam for 100 epochs: on MNIST at 1e-4 on batches of 256, on CIFAR-10 at 0.01
-        on batches of 128 with a cosine schedule.
+        They train with Adam: on MNIST for 100 epochs at 1e-4 on batches of 256, on CIFAR-10 for 300
+        epochs at 0.01 on batches of 128 with a cosine schedule.
 
         Args:
             data: name of the data set.
@@ -90,4 +95,4 @@ class HBaR(LayerDependence):
         if (data, adversarial) not in _PAPER:
             raise unknown_name("data set", data, {name for name, _ in _PAPER})
         of_x, of_y = _PAPER[data, adversarial]
-        return cls(of_x, of_y / of_x, layers)
+        return cls(of_x, of_y / of_x, layers, "linear")

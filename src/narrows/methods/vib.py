@@ -25,9 +25,9 @@ class VIB(Method):
     Deviations: none. As published, training draws one z per input, and evaluation averages the
     probabilities of twelve (`as_classifier(model, samples=12)`); the re-evaluation by Korshunova et
     al. (2021), arXiv 2107.05712, trains on the mean loss of twelve (`samples=12`). The covariance
-    is that of the model's latent: `"gaussian"` is diagonal; `"full"`, which the paper uses for K =
-    2, is given by its Cholesky factor. The ramp of beta belongs to the training settings
-    (`train.beta_ramp`).
+    is that of the model's latent: `"gaussian"` is diagonal; `"cholesky"`, which the paper uses for
+    K = 2, is given by its Cholesky factor; `"full"` is too, and is narrow at first. The ramp of
+    beta belongs to the training settings (`train.beta_ramp`).
 
     Args:
         beta: weight of the rate; around 1e-3 on MNIST, and the latent collapses near 1.

@@ -77,19 +77,21 @@ class Bottleneck(Stochastic):
         p(z|x) = delta(z - f(x))              latent="deterministic", the encoder returns f(x)
         p(z|x) = N(mu(x), diag sigma(x)^2)    latent="gaussian", [mu, raw sigma]
         p(z|x) = N(mu(x), L(x) L(x)^T)        latent="full", [mu, raw lower triangle]
+        p(z|x) = N(mu(x), L(x) L(x)^T)        latent="cholesky", likewise, with another map to L
         p(z|x) = N(mu(x), I)                  latent="unit", mu
         p(z|x) = N(mu(x), s^2 I)              latent="shared", mu; s^2 = softplus(raw_variance)
 
-    Source: `"gaussian"` and `"full"`: Alemi et al. (2017), arXiv 1612.00410, section 4; `"unit"`:
-    Fischer & Alemi (2020), arXiv 2002.05380; `"shared"`: Kolchinsky, Tracey & Wolpert (2019), arXiv
-    1705.02436. `narrows.models.gaussian` has the maps from raw outputs to scales.
+    Source: `"gaussian"`, `"full"` and `"cholesky"`: Alemi et al. (2017), arXiv 1612.00410, section
+    4; `"unit"`: Fischer & Alemi (2020), arXiv 2002.05380; `"shared"`: Kolchinsky, Tracey & Wolpert
+    (2019), arXiv 1705.02436. `narrows.models.gaussian` has the maps from raw outputs to scales.
 
     Args:
         encoder: `x [batch, ...] -> [batch, K]`; `[batch, 2 K]` for a Gaussian latent, `[batch, K (K
-            + 3) / 2]` for one with full covariance.
+            + 3) / 2]` for the two with full covariance.
         decoder: `z [batch, K] -> logits [batch, classes]`.
-        latent: `"deterministic"`, `"gaussian"` (diagonal covariance), `"full"`, `"unit"` (noise of
-            standard deviation 1) or `"shared"` (one learned standard deviation, 1 at first).
+        latent: `"deterministic"`, `"gaussian"` (diagonal covariance), `"full"`, `"cholesky"`,
+            `"unit"` (noise of standard deviation 1) or `"shared"` (one learned standard deviation,
+            1 at first).
         mode: `"sample"` draws z from p(z|x), `"mean"` decodes its mean. No difference for a
             deterministic latent. An attribute, so it can be changed at any time.
         samples: draws per input; `None` means one, without a samples axis in the output.
@@ -163,8 +165,8 @@ class Bottleneck(Stochastic):
         if self.latent == "shared":
             scale = root_softplus(at_least_float32(self.raw_variance))
             return code, scale.to(code.dtype).expand_as(code)
-        if self.latent == "full":
-            return cholesky_parameters(code)
+        if self.latent in ("full", "cholesky"):
+            return cholesky_parameters(code, self.latent)
         if code.shape[-1] % 2:
             raise InputError(
                 "the encoder of a Gaussian latent returns means and scales side by side, "
@@ -178,8 +180,10 @@ class Bottleneck(Stochastic):
             return torch.zeros_like(scale)
         if self.latent == "shared":
             return log_of_scale(scale, at_least_float32(self.raw_variance) / 2)
-        diagonal = scale.diagonal(dim1=-2, dim2=-1) if self.latent == "full" else scale
-        return log_of_scale(diagonal, raw_scales(at_least_float32(code), scale.shape[-1]))
+        full = scale.dim() > code.dim()
+        diagonal = scale.diagonal(dim1=-2, dim2=-1) if full else scale
+        t = raw_scales(at_least_float32(code), scale.shape[-1], self.latent)
+        return log_of_scale(diagonal, t)
 
     def extra_repr(self) -> str:
         """Latent, mode, samples and activation."""

@@ -1,7 +1,8 @@
-"""The Gaussian posterior p(z|x) of stochastic bottlenecks: its four forms, draws and KL divergence.
+"""The Gaussian posterior p(z|x) of stochastic bottlenecks: its five forms, draws and KL divergence.
 
 "gaussian"   N(mu(x), diag sigma(x)^2)   the encoder returns [mu, raw sigma]
 "full"       N(mu(x), L(x) L(x)^T)       the encoder returns [mu, raw lower triangle]
+"cholesky"   N(mu(x), L(x) L(x)^T)       likewise, with another map to L
 "unit"       N(mu(x), I)                 the encoder returns mu
 "shared"     N(mu(x), s^2 I)             the encoder returns mu, s is one learned number
 
@@ -40,7 +41,7 @@ __all__ = [
     "split_parameters",
 ]
 
-LatentKind = Literal["deterministic", "gaussian", "full", "unit", "shared"]
+LatentKind = Literal["deterministic", "gaussian", "full", "cholesky", "unit", "shared"]
 NetworkLatent = LatentKind | Literal["binary"]
 """The kind of latent of a `Bottleneck`, or `"binary"` for the layers of a binary network."""
 
@@ -51,7 +52,8 @@ _SMALL = -80.0
 
 def code_width(kind: LatentKind, size: int) -> int:
     """Number of features that an encoder returns for a latent of `size` units."""
-    return size + {"gaussian": size, "full": size * (size + 1) // 2}.get(kind, 0)
+    triangle = size * (size + 1) // 2
+    return size + {"gaussian": size, "full": triangle, "cholesky": triangle}.get(kind, 0)
 
 
 def log_of_scale(scale: Tensor, t: Tensor) -> Tensor:
@@ -84,16 +86,24 @@ def split_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
     return mean, F.softplus(raw_scale - _SCALE_SHIFT)
 
 
-def raw_scales(raw: Tensor, size: int) -> Tensor:
+def raw_scales(raw: Tensor, size: int, kind: LatentKind = "gaussian") -> Tensor:
     """The t `[batch, K]` of the scales softplus(t), on the diagonal where it is a triangle."""
-    return raw[..., size : 2 * size] - _SCALE_SHIFT
+    t = raw[..., size : 2 * size]
+    return t if kind == "cholesky" else t - _SCALE_SHIFT
 
 
-def cholesky_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
+def cholesky_parameters(raw: Tensor, kind: LatentKind = "full") -> tuple[Tensor, Tensor]:
     """Mean `[batch, K]` and Cholesky factor `[batch, K, K]` from `[batch, K (K + 3) / 2]`.
 
-    The diagonal is that of `split_parameters`. An entry below it is the raw output times the
-    diagonal of its row, so that the posterior is as narrow at first as a diagonal one.
+        "full"       L_ii = softplus(raw_ii - 5),   L_ij = raw_ij L_ii
+        "cholesky"   L_ii = softplus(raw_ii),       L_ij = raw_ij,        j < i
+
+    `"full"` is as narrow at first as a diagonal posterior. `"cholesky"` is the plain reading of
+    Alemi et al. (2017), arXiv 1612.00410, section 4.1.2: the network predicts the Cholesky factor.
+
+    Args:
+        raw: means, then the diagonal, then the entries below it, row by row.
+        kind: `"full"` or `"cholesky"`.
 
     Raises:
         InputError: for a number of features that is no K (K + 3) / 2.
@@ -104,18 +114,21 @@ def cholesky_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
             "the encoder of a latent with full covariance returns K means and the K (K + 1) / 2 "
             f"entries of a triangle, so 2, 5, 9, 14, ... features; got {raw.shape[-1]}"
         )
-    mean, raw_scale, below = raw.split([size, size, size * (size - 1) // 2], -1)
-    scale = F.softplus(raw_scale - _SCALE_SHIFT).unsqueeze(-1)
-    return mean, scale * _unit_triangle(below, size)
+    mean, _, below = raw.split([size, size, size * (size - 1) // 2], -1)
+    scale = F.softplus(raw_scales(raw, size, kind))
+    if kind == "cholesky":
+        return mean, _triangle(below, size) + torch.diag_embed(scale)
+    unit = _triangle(below, size) + torch.eye(size, dtype=below.dtype, device=below.device)
+    return mean, scale.unsqueeze(-1) * unit
 
 
-def _unit_triangle(below: Tensor, size: int) -> Tensor:
-    """Lower triangular `[batch, size, size]` with ones on the diagonal, filled row by row."""
+def _triangle(below: Tensor, size: int) -> Tensor:
+    """Lower triangular `[batch, size, size]` with zeros on the diagonal, filled row by row."""
     rows, columns = torch.tril_indices(size, size, -1, device=below.device)
     place = torch.zeros(size, size, dtype=torch.long, device=below.device)
     place[rows, columns] = torch.arange(1, len(rows) + 1, device=below.device)
     padded = F.pad(below, (1, 0))  # index 0 holds the 0 above the diagonal
-    return padded[..., place] + torch.eye(size, dtype=below.dtype, device=below.device)
+    return padded[..., place]
 
 
 def draw(mean: Tensor, scale: Tensor, samples: int | None = None) -> Tensor:

@@ -10,6 +10,7 @@ images of 32x32. Parameters have torchvision's names, so that its weights load.
 
 Layers to read, in both: `block1` to `block5` (after their pooling), `fc1` and `fc2` (after their
 ReLU). IB-RAR's robust ones are `block5`, `fc1`, `fc2` (Xu et al. 2022, arXiv 2302.10896, Table 3).
+The VGG16 of its published code has `fc_norm=True, normalise=False`.
 
 Deviations: batch normalisation by default, as is common practice; initial weights of convolutions
 as in He et al. (2015), of dense layers as in `mlp`; no dropout by default.

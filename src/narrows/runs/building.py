@@ -79,7 +79,7 @@ def build_members(
     members = config.members(method)
     objectives = [build_objective(config, member, shape, classes) for member in members]
     seeds = [member.seed for member in members]
-    if config.stack and config.train.precision == "float32":
+    if config.stack and config.train.stackable:
         try:
             return Stacked(objectives, seeds, config.device)
         except ConfigError:  # what cannot be vectorised: nothing else can differ here

@@ -171,8 +171,8 @@ class _MethodTask:
         members = build_members(config, self.method, self.shape, self.classes)
         if isinstance(members, Looped) and config.stack and count > 1:
             self.progress.note(
-                f"{self.method}: running statistics, mixed precision and chunks cannot be "
-                "vectorised; the models are trained one after another in each step"
+                f"{self.method}: running statistics, mixed precision, channels_last and chunks "
+                "cannot be vectorised; the models are trained one after another in each step"
             )
         total = train.epochs * train.steps_per_epoch(len(self.splits.train))
         with self.progress.bar(f"{self.method}: training {count} models", total) as bar:

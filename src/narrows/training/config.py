@@ -50,6 +50,8 @@ class TrainConfig:
         clip_norm: largest L2 norm of the gradient of all weights of one model; 0 for no limit.
         precision: of the models' passes in training; `"bfloat16"` is mixed precision, in which
             weights, losses, information terms and validation stay in float32.
+        channels_last: whether convolutions keep the channels of a pixel side by side in memory,
+            which is faster on most processors; results differ by rounding alone.
         augment: `"crop_flip"` crops and mirrors the training images at random, `"none"` does not.
         beta_start: the beta that a ramp starts from.
         beta_ramp: epochs until beta reaches its value; 0 for no ramp. A beta of 0 stays 0, and the
@@ -78,6 +80,7 @@ class TrainConfig:
     schedule: Schedule = "step"
     clip_norm: float = 0.0
     precision: Precision = "float32"
+    channels_last: bool = False
     augment: Augment = "none"
     beta_start: float = 1e-8
     beta_ramp: int = 0
@@ -130,6 +133,11 @@ class TrainConfig:
         if self.schedule == "cosine":
             factor *= (1 + math.cos(math.pi * epoch / self.epochs)) / 2
         return factor
+
+    @property
+    def stackable(self) -> bool:
+        """Whether these settings have an effect in a vectorised step of many models."""
+        return self.precision == "float32" and not self.channels_last
 
     def steps_per_epoch(self, images: int) -> int:
         """Batches of one pass over so many images."""

@@ -97,10 +97,15 @@ def load_optimiser(optimiser: torch.optim.Optimizer, saved: Mapping[str, Tensor]
         state.setdefault(int(index), {})[key] = tensor
     parameters, kind = optimiser.param_groups[0]["params"], type(optimiser).__name__
     for index, slot in state.items():
-        shape = parameters[index].shape
+        parameter, shape = parameters[index], parameters[index].shape
         expected = {key: torch.Size() if key == "step" else shape for key in _SLOTS[kind]}
         if {key: tensor.shape for key, tensor in slot.items()} != expected:
             raise CheckpointError(f"the state of {kind} does not fit parameter {index}, {shape}")
+        # A fused step reads memory in order, so state and parameter must have one layout.
+        state[index] = {
+            key: tensor if key == "step" else torch.empty_like(parameter).copy_(tensor)
+            for key, tensor in slot.items()
+        }
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
 

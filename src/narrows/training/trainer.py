@@ -56,7 +56,8 @@ class Trainer:
         diverged: members that have diverged, and where.
 
     Raises:
-        ConfigError: for mixed precision in a stack, or augmentation of inputs that are no images.
+        ConfigError: for mixed precision or `channels_last` in a stack, or augmentation of inputs
+            that are no images.
     """
 
     members: Members
@@ -70,6 +71,10 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self._check()
+        if self.config.channels_last:
+            for kernel in self.members.parameters(critic=False):
+                if kernel.dim() == 4:  # a convolution returns images in the layout of its kernel
+                    kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
         live = self.members.named_tensors()
         self._descents = [
             Descent(part, self.config, self.steps_per_epoch) for part in self.members.parts()
@@ -84,10 +89,12 @@ class Trainer:
         self._first_choice = min(max(self.config.beta_ramp, mature), self.config.epochs - 1)
 
     def _check(self) -> None:
-        if self.config.precision == "bfloat16" and self.members.stacked:
+        if self.members.stacked and not self.config.stackable:
+            half = self.config.precision == "bfloat16"
             raise ConfigError(
-                "train.precision is bfloat16, which has no effect in a vectorised step; "
-                "train the members with Looped, or in float32"
+                f"train.{'precision is bfloat16' if half else 'channels_last is true'}, which has "
+                "no effect in a vectorised step; train the members with Looped, or "
+                f"{'in float32' if half else 'set it to false'}"
             )
         if self.config.augment != "none" and (not self.train.image or len(self.train.shape) != 3):
             raise ConfigError(

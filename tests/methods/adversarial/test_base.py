@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.distributions import Categorical, kl_divergence
 
-from narrows import MART, CrossEntropy, PGDTraining
+from narrows import IBRAR, MART, TRADES, CrossEntropy, PGDTraining
 from narrows.errors import ConfigError
 from narrows.methods.adversarial._base import divergence
 from narrows.models.noise import SeededNoise, noise_from
@@ -64,5 +64,71 @@ def test_clean_and_adversarial_parts_come_back_from_one_output():
 def test_a_variant_sets_its_arguments_and_options_override_them():
     method = MART.wrap(CrossEntropy(), "ib_rar", steps=3)
     assert (method.eps, method.steps, method.weight) == (0.03, 3, 0.5)
-    with pytest.raises(ConfigError, match="unknown variant of PGDTraining 'ib_rar'"):
-        PGDTraining.wrap(CrossEntropy(), "ib_rar")
+    method = PGDTraining.ib_rar(CrossEntropy())
+    assert (method.eps, method.steps, method.regularise) == (0.03, 10, "as_coded")
+    assert method.step_size == pytest.approx(0.0069)
+    with pytest.raises(ConfigError, match="unknown variant of PGDTraining 'ib_arr'"):
+        PGDTraining.wrap(CrossEntropy(), "ib_arr")
+
+
+def textbook(values: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """nHSIC of two kernels by inverses, eps = 1e-3."""
+    m = len(values)
+    h = torch.eye(m, dtype=torch.float64) - 1 / m
+    ridge = 1e-3 * m * torch.eye(m, dtype=torch.float64)
+    first, second = (h @ k @ h @ torch.linalg.inv(h @ k @ h + ridge) for k in (values, other))
+    return torch.trace(first @ second)
+
+
+def gaussian(values: torch.Tensor) -> torch.Tensor:
+    return torch.exp(-(torch.cdist(values, values) ** 2) / (2 * 25 * values.shape[1]))
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "regularise", "read"),
+    [
+        (PGDTraining, "clean", ["x"]),
+        (PGDTraining, "adversarial", ["x_adv"]),
+        (PGDTraining, "as_coded", ["x_adv"]),
+        (TRADES, "as_coded", ["x", "x_adv"]),
+        (MART, "as_coded", ["x", "x_adv"]),
+    ],
+)
+def test_the_layers_that_are_compared_with_the_inputs(wrapper, regularise, read):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    data, seen = batch(), []
+    method = wrapper(IBRAR(0.02, eps=1e-3), eps=0.2, steps=2, regularise=regularise).double()
+    attack = method.attack
+    method.attack = lambda model, batch: seen.append(attack(model, batch)) or seen[-1]
+    terms = method.terms(method.observe(model, data), data).regularisers
+    images = {"x": data.x, "x_adv": seen[0]}
+    assert (images["x_adv"] - images["x"]).abs().max() > 0.1
+    inputs = seen[0] if regularise == "adversarial" else data.x
+    one_hot = torch.eye(3, dtype=torch.float64)[data.y]
+    kernels = [gaussian(torch.tanh(model[0](images[name]))) for name in read]
+    of_x = sum(textbook(gaussian(inputs), kernel) for kernel in kernels)
+    of_y = sum(textbook(gaussian(one_hot), kernel) for kernel in kernels)
+    torch.testing.assert_close(terms["nhsic_x"].value, of_x, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(terms["nhsic_y"].value, of_y, rtol=1e-6, atol=1e-9)
+
+
+def test_as_coded_pgd_training_passes_no_clean_image():
+    passes = []
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    model.register_forward_hook(lambda *_: passes.append(1))
+    PGDTraining(IBRAR(0.02), eps=0.2, steps=2, regularise="as_coded").double()(model, *batch())
+    assert len(passes) == 3
+
+
+@pytest.mark.parametrize("wrapper", [TRADES, MART])
+def test_ib_rar_attacks_the_cross_entropy_from_a_uniform_start(wrapper):
+    model, data = nn.Linear(4, 3).double(), batch()
+    torch.manual_seed(3)
+    few = {"eps": 0.2, "steps": 2, "step_size": 0.05}
+    x_adv = wrapper.wrap(CrossEntropy(), "ib_rar", **few).attack(model, data)
+    torch.manual_seed(3)
+    assert torch.equal(x_adv, PGDTraining(CrossEntropy(), **few).attack(model, data))
+    torch.manual_seed(3)
+    assert not torch.equal(x_adv, wrapper(CrossEntropy(), **few).attack(model, data))

@@ -42,7 +42,7 @@ def name(request) -> str:
     return request.param
 
 
-@pytest.mark.parametrize("regularise", ["clean", "adversarial"])
+@pytest.mark.parametrize("regularise", ["clean", "adversarial", "as_coded"])
 def test_gradients_reach_all_that_is_trained(wrapper, name, regularise):
     objective = make(wrapper, name, regularise=regularise)
     critic = {id(parameter) for parameter in objective.method.critic_parameters()}

@@ -84,6 +84,8 @@ def test_the_variant_of_ib_rar():
         ({"weight": -1.0}, "a finite weight >= 0, got -1"),
         ({"weight": float("inf")}, "a finite weight >= 0, got inf"),
         ({"predict": "both"}, "predict 'clean' or 'adversarial', got 'both'"),
+        ({"start": "zero"}, "start 'uniform' or 'normal', got 'zero'"),
+        ({"inner": "kl"}, "inner 'divergence' or 'cross_entropy', got 'kl'"),
     ],
 )
 def test_bad_arguments_are_refused(bad, message):

@@ -18,7 +18,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any, ClassVar, Literal, Self, TypedDict
+from typing import Any, ClassVar, Literal, Self, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +35,22 @@ from narrows.models.outputs import average_logits, logits_of, pack, unpack
 from narrows.models.precision import at_least_float32
 from narrows.types import Batch, ModelOutput, Term
 
-__all__ = ["Adversarial", "Images", "Mode", "Variant", "WithDivergence", "divergence"]
+__all__ = [
+    "Adversarial",
+    "Images",
+    "Inner",
+    "Mode",
+    "Regularise",
+    "Start",
+    "Variant",
+    "WithDivergence",
+    "divergence",
+]
 
 Images = Literal["clean", "adversarial"]
+Regularise = Literal["clean", "adversarial", "as_coded"]
+Start = Literal["uniform", "normal"]
+Inner = Literal["divergence", "cross_entropy"]
 Mode = Literal["eval", "train"]
 Variant = Literal["ib_rar"]
 
@@ -54,6 +67,9 @@ class VariantOptions(TypedDict, total=False):
     step_size: float
     weight: float
     predict: Images
+    inner: Inner
+    start: Start
+    regularise: Regularise
 
 
 class Adversarial(Method):
@@ -65,8 +81,8 @@ class Adversarial(Method):
         steps: gradient steps of the inner attack.
         step_size: length of one step; `None` for 2.5 * eps / steps.
         mode: mode of the model under attack, `"eval"` or `"train"`.
-        regularise: which images the wrapped method's regulariser sees, `"clean"` or
-            `"adversarial"`.
+        regularise: which images the wrapped method's regulariser sees: `"clean"`, `"adversarial"`,
+            or `"as_coded"`, clean images and layers of adversarial ones (see each subclass).
 
     Attributes:
         start: where the attack begins: `"uniform"` in the ball, or `"normal"` with standard
@@ -83,7 +99,7 @@ class Adversarial(Method):
     needs = "a method to wrap, and images in [0, 1]"
     randomness = "where the inner attack starts"
     has_beta = False
-    start: ClassVar[Literal["uniform", "normal"]] = "uniform"
+    start: Start = "uniform"
     needs_clean: ClassVar[bool] = True
     tracked: ClassVar[Images] = "adversarial"
     variants: ClassVar[Mapping[Variant, VariantOptions]] = {}
@@ -95,7 +111,7 @@ class Adversarial(Method):
         steps: int = 10,
         step_size: float | None = None,
         mode: Mode = "eval",
-        regularise: Images = "clean",
+        regularise: Regularise = "clean",
     ) -> None:
         super().__init__()
         del self.beta  # only the wrapped method has one
@@ -107,14 +123,14 @@ class Adversarial(Method):
                 "adversarial training needs eps in [0, 1], as images are, steps >= 1 and a finite "
                 f"step_size, got eps={eps}, steps={steps}, step_size={self.step_size}"
             )
-        if mode not in ("eval", "train") or regularise not in ("clean", "adversarial"):
+        if mode not in get_args(Mode) or regularise not in get_args(Regularise):
             raise ConfigError(
-                "mode must be 'eval' or 'train' and regularise 'clean' or 'adversarial', "
-                f"got {mode!r} and {regularise!r}"
+                "mode must be 'eval' or 'train' and regularise 'clean', 'adversarial' or "
+                f"'as_coded', got {mode!r} and {regularise!r}"
             )
         self.method, self.eps, self.steps = method, eps, steps
         self.mode: Mode = mode
-        self.regularise: Images = regularise
+        self.regularise: Regularise = regularise
 
     @classmethod
     def wrap(cls, method: Method, variant: Variant | None = None, **options: Any) -> Self:
@@ -131,6 +147,11 @@ class Adversarial(Method):
         if variant is not None and variant not in cls.variants:
             raise unknown_name(f"variant of {cls.__name__}", variant, cls.variants)
         return cls(method, **{**(cls.variants[variant] if variant else {}), **options})
+
+    @classmethod
+    def ib_rar(cls, method: Method) -> Self:
+        """The variant in IB-RAR's published code."""
+        return cls.wrap(method, "ib_rar")
 
     @classmethod
     def example(
@@ -230,7 +251,14 @@ class Adversarial(Method):
         clean, adversarial = self.split(output)
         if self.regularise == "clean" or _IMAGES not in output.activations:
             return clean, batch
+        if self.regularise == "as_coded":
+            return self._as_coded(clean, adversarial), batch
         return adversarial, batch._replace(x=output.activations[_IMAGES])
+
+    def _as_coded(self, clean: ModelOutput, adversarial: ModelOutput) -> ModelOutput:
+        """What IB-RAR's published code compares with the clean images: both their layers."""
+        layers = {_PREFIX + name: layer for name, layer in adversarial.activations.items()}
+        return clean._replace(activations={**clean.activations, **layers})
 
     @property
     def matures(self) -> float:
@@ -271,12 +299,11 @@ class WithDivergence(Adversarial):
         mode: mode of the model under attack, `"eval"` or `"train"`.
         regularise: which images the wrapped method's regulariser sees.
         weight: of the divergence, finite and at least 0.
+        start: where the inner attack begins.
 
     Raises:
-        ConfigError: for another weight, and as `Adversarial`.
+        ConfigError: for another weight or start, and as `Adversarial`.
     """
-
-    start = "normal"
 
     def __init__(
         self,
@@ -285,22 +312,23 @@ class WithDivergence(Adversarial):
         steps: int = 10,
         step_size: float | None = None,
         mode: Mode = "eval",
-        regularise: Images = "clean",
+        regularise: Regularise = "clean",
         weight: float = 6.0,
+        start: Start = "normal",
     ) -> None:
         super().__init__(method, eps, steps, step_size, mode, regularise)
         if not 0 <= weight < math.inf:
             raise ConfigError(f"{type(self).__name__} needs a finite weight >= 0, got {weight}")
+        if start not in get_args(Start):
+            raise ConfigError(
+                f"{type(self).__name__} needs start 'uniform' or 'normal', got {start!r}"
+            )
         self.weight = weight
-
-    @classmethod
-    def ib_rar(cls, method: Method) -> Self:
-        """The variant in IB-RAR's published code."""
-        return cls.wrap(method, "ib_rar")
+        self.start = start
 
     def extra_repr(self) -> str:
         """The arguments of the constructor."""
-        return f"{super().extra_repr()}, weight={self.weight}"
+        return f"{super().extra_repr()}, weight={self.weight}, start={self.start!r}"
 
 
 def divergence(clean: ModelOutput, adversarial: ModelOutput) -> Tensor:

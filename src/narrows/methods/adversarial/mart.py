@@ -28,9 +28,9 @@ class MART(WithDivergence):
     0.001, with the model in evaluation mode. Gradients pass through all three factors of the second
     term.
 
-    Conversions: weight is their lambda; the default, 6, is that of TRADES. `MART.ib_rar` has the
-    weight 0.5 of the published code of Xu, Perin & Picek (2022), arXiv 2302.10896, with eps 0.03 in
-    10 steps of 2.3 eps / 10.
+    Conversions: weight is their lambda; the default, 6, is that of TRADES. `MART.ib_rar` is the
+    variant in the published code of Xu, Perin & Picek (2022), arXiv 2302.10896: weight 0.5, eps
+    0.03 in 10 steps of 2.3 eps / 10 from a uniformly random point, and `regularise="as_coded"`.
 
     Deviations: 1 - max q is computed as the sum of the other probabilities, so that no small
     constant has to be added where it is near 0. The boosted cross-entropy replaces the wrapped
@@ -42,9 +42,10 @@ class MART(WithDivergence):
         steps: gradient steps of the inner attack.
         step_size: length of one step; `None` for 2.5 * eps / steps.
         mode: mode of the model under attack, `"eval"` or `"train"`.
-        regularise: which images the wrapped method's regulariser sees, `"clean"` or
-            `"adversarial"`.
+        regularise: which images the wrapped method's regulariser sees: `"clean"`, `"adversarial"`,
+            or `"as_coded"`, the clean images with the layers of clean and of adversarial ones.
         weight: of the weighted divergence.
+        start: where the inner attack begins, `"normal"` or `"uniform"` in the ball.
 
     Raises:
         ConfigError: for numbers out of range, unknown words, or a method that is adversarial
@@ -62,7 +63,14 @@ class MART(WithDivergence):
 
     source = "Wang et al. 2020, ICLR"
     variants: ClassVar[Mapping[Variant, VariantOptions]] = {
-        "ib_rar": VariantOptions(eps=0.03, steps=10, step_size=2.3 * 0.03 / 10, weight=0.5)
+        "ib_rar": VariantOptions(
+            eps=0.03,
+            steps=10,
+            step_size=2.3 * 0.03 / 10,
+            weight=0.5,
+            start="uniform",
+            regularise="as_coded",
+        )
     }
 
     def prediction_loss(self, output: ModelOutput, y: Tensor) -> Tensor:

@@ -11,7 +11,10 @@ from narrows.errors import ConfigError
 from narrows.methods._base import Method
 from narrows.methods.adversarial._base import (
     Images,
+    Inner,
     Mode,
+    Regularise,
+    Start,
     Variant,
     VariantOptions,
     WithDivergence,
@@ -37,7 +40,7 @@ class TRADES(WithDivergence):
     Conversions: weight is their 1 / lambda; the default, 6, is that of their experiments.
     `TRADES.ib_rar` is the variant in the published code of Xu, Perin & Picek (2022), arXiv
     2302.10896: cross-entropy on the adversarial images, weight 0.5, eps 0.03 in 10 steps of 2.3 eps
-    / 10.
+    / 10 that raise the cross-entropy from a uniformly random point, and `regularise="as_coded"`.
 
     Args:
         method: whose prediction loss and regulariser are used.
@@ -45,10 +48,12 @@ class TRADES(WithDivergence):
         steps: gradient steps of the inner attack.
         step_size: length of one step; `None` for 2.5 * eps / steps.
         mode: mode of the model under attack, `"eval"` or `"train"`.
-        regularise: which images the wrapped method's regulariser sees, `"clean"` or
-            `"adversarial"`.
+        regularise: which images the wrapped method's regulariser sees: `"clean"`, `"adversarial"`,
+            or `"as_coded"`, the clean images with the layers of clean and of adversarial ones.
         weight: of the divergence.
         predict: which images the prediction loss is taken on, `"clean"` or `"adversarial"`.
+        start: where the inner attack begins, `"normal"` or `"uniform"` in the ball.
+        inner: what the inner attack raises, `"divergence"` or `"cross_entropy"`.
 
     Raises:
         ConfigError: for numbers out of range, unknown words, or a method that is adversarial
@@ -59,7 +64,7 @@ class TRADES(WithDivergence):
         >>> import torch
         >>> from narrows.methods import IBRAR
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-        >>> method = TRADES(IBRAR.as_coded(adversarial=True), eps=0.1, steps=5)
+        >>> method = TRADES(IBRAR.as_coded("trades"), eps=0.1, steps=5)
         >>> method(model, torch.rand(8, 4), torch.zeros(8, dtype=torch.long)).shape
         torch.Size([])
     """
@@ -68,7 +73,14 @@ class TRADES(WithDivergence):
     tracked: ClassVar[Images] = "clean"
     variants: ClassVar[Mapping[Variant, VariantOptions]] = {
         "ib_rar": VariantOptions(
-            eps=0.03, steps=10, step_size=2.3 * 0.03 / 10, weight=0.5, predict="adversarial"
+            eps=0.03,
+            steps=10,
+            step_size=2.3 * 0.03 / 10,
+            weight=0.5,
+            predict="adversarial",
+            inner="cross_entropy",
+            start="uniform",
+            regularise="as_coded",
         )
     }
 
@@ -79,17 +91,24 @@ class TRADES(WithDivergence):
         steps: int = 10,
         step_size: float | None = None,
         mode: Mode = "eval",
-        regularise: Images = "clean",
+        regularise: Regularise = "clean",
         weight: float = 6.0,
         predict: Images = "clean",
+        start: Start = "normal",
+        inner: Inner = "divergence",
     ) -> None:
-        super().__init__(method, eps, steps, step_size, mode, regularise, weight)
+        super().__init__(method, eps, steps, step_size, mode, regularise, weight, start)
         if predict not in get_args(Images):
             raise ConfigError(f"TRADES needs predict 'clean' or 'adversarial', got {predict!r}")
+        if inner not in get_args(Inner):
+            raise ConfigError(f"TRADES needs inner 'divergence' or 'cross_entropy', got {inner!r}")
         self.predict: Images = predict
+        self.inner: Inner = inner
 
     def objective(self, model: nn.Module, batch: Batch) -> Callable[[Tensor], Tensor]:
-        """The divergence from the clean prediction, which gets no gradient."""
+        """The divergence from the clean prediction, which gets no gradient, or as `inner` says."""
+        if self.inner == "cross_entropy":
+            return super().objective(model, batch)
         clean = ModelOutput(at_least_float32(logits_of(model, batch.x).detach()))
         return lambda logits: divergence(clean, ModelOutput(logits)).sum()
 
@@ -105,4 +124,4 @@ class TRADES(WithDivergence):
 
     def extra_repr(self) -> str:
         """The arguments of the constructor."""
-        return f"{super().extra_repr()}, predict={self.predict!r}"
+        return f"{super().extra_repr()}, predict={self.predict!r}, inner={self.inner!r}"
