@@ -28,11 +28,13 @@ from narrows.runs.options import check_values
 from narrows.runs.overrides import plain_overrides
 from narrows.storage import json_finite
 
-__all__ = ["AttackReport", "AttackRequest", "attack_target", "build_attack"]
+__all__ = ["LEDGER", "AttackReport", "AttackRequest", "attack_target", "build_attack"]
 
 _ENSEMBLES = {"standard": standard, "reevaluation": reevaluation}
 _SHARED = {"norm", "eps", "seed", "draws", "verify_draws", "chunk", "common_noise"}
 _REPORT = "record.json"
+LEDGER = "ledger.safetensors"
+"""Name of the file of all attempts in the folder of an attack."""
 _FIRST_IMAGES = 8
 
 
@@ -186,7 +188,7 @@ def attack_target(
                 model,
                 x,
                 y,
-                path=folder / "ledger.safetensors",
+                path=folder / LEDGER,
                 progress=lambda which, done, total: bar.show(done, which),
             )
         # Draws of a stochastic model may have selected the worst images; new ones have not.

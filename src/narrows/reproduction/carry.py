@@ -59,9 +59,10 @@ def run_config(run: PaperRun, scale: Scale, device: str = "cpu") -> ResolvedConf
     Raises:
         ConfigError: for settings that do not fit.
     """
-    recipe = Path(str(files("narrows") / "recipes" / f"{run.recipe}.toml"))
+    name = run.recipes.get(scale, run.recipe)
+    recipe = Path(str(files("narrows") / "recipes" / f"{name}.toml"))
     if not recipe.exists():
-        raise ConfigError(f"there is no recipe {run.recipe}")
+        raise ConfigError(f"there is no recipe {name}")
     smoke = _SMOKE if scale == "smoke" else []
     overrides = [*run.set, *smoke, *run.scales.get(scale, []), f"device={device}"]
     return load_config(recipe, {}, overrides)

@@ -12,16 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from narrows.attacks import PGD
+from narrows.attacks import PGD, Ledger
 from narrows.errors import ConfigError, StoreError
-from narrows.experiments.attacking import AttackReport, attack_target, build_attack
+from narrows.experiments.attacking import LEDGER, AttackReport, attack_target, build_attack
 from narrows.experiments.reevaluation import Reevaluation, reevaluate_run
 from narrows.experiments.targets import Target
 from narrows.models.bottleneck import as_classifier
-from narrows.models.outputs import logits_of
+from narrows.papers.ib_rar_figures import attacked_classes
 from narrows.papers.vib import shot_errors
 from narrows.reproduction.tables import Column
 from narrows.runs import Member, Progress, Run
@@ -130,24 +129,17 @@ def _taken_for(source: Source, member: Member, column: Column) -> Measured:
     test = source.run.splits.test
     count = column.images or len(test)
     x, y = test.to(source.device).batch(slice(0, min(count, source.images or count)))
-    counts = attacked_classes(source.run, member, x, y, column.eps or 0.0)
-    row = counts[wanted["label"]]
-    total = sum(row)
-    if not total:
-        raise StoreError(f"no image of class {wanted['label']} was attacked")
-    return Measured(1000 * row[wanted["class"]] / total)
+    row = _taken(source.run, member, x, y, column.eps or 0.0)[wanted["label"]]
+    if not sum(row):
+        raise StoreError(f"there is no image of class {wanted['label']}")
+    return Measured(1000 * row[wanted["class"]] / sum(row))
 
 
-def attacked_classes(run: Run, member: Member, x: Tensor, y: Tensor, eps: float) -> list[list[int]]:
-    """How many images of each class PGD turns into each other class: `[class][taken for]`."""
-    classes = run.classes
+def _taken(run: Run, member: Member, x: Tensor, y: Tensor, eps: float) -> list[list[int]]:
+    """How many images of each class PGD turns into each class: `[class][taken for]`."""
     victim = as_classifier(run.model(member).to(x.device), mode="mean")
-    result = PGD(eps=eps, steps=10)(victim, x, y)
-    with torch.no_grad():
-        taken = logits_of(victim, result.x_adv).argmax(1)
-    fooled = taken != y
-    index = y[fooled] * classes + taken[fooled]
-    return torch.bincount(index, minlength=classes**2).reshape(classes, classes).tolist()
+    x_adv = PGD(eps=eps, steps=10)(victim, x, y).x_adv
+    return attacked_classes(victim, x_adv, y, run.classes).tolist()
 
 
 def _stored_attack(source: Source, member: Member, name: str, eps: float | None) -> AttackRecord:
@@ -181,18 +173,23 @@ def _deepfool_mean(source: Source, member: Member, column: Column) -> Measured:
 
 
 def _attack(source: Source, member: Member, column: Column) -> Measured:
-    report = _attacked(source, member, column)
-    return Measured(_PERCENT * report.robust_accuracy, report.request.images)
+    report, folder = _attacked(source, member, column)
+    share = report.robust_accuracy
+    if column.radius is not None:
+        x, y = source.run.splits.test.to(source.device).batch(slice(0, report.request.images))
+        victim = as_classifier(source.run.model(member).to(source.device), mode=column.mode)
+        share = Ledger.load(folder / LEDGER, x, y, victim).accuracy_at(column.radius)
+    return Measured(_PERCENT * share, report.request.images)
 
 
 def _distance(source: Source, member: Member, column: Column) -> Measured:
-    distance = _attacked(source, member, column).median_distance
+    distance = _attacked(source, member, column)[0].median_distance
     if distance is None:
         raise StoreError(f"{column.attack} has fooled fewer than half of the images of {member}")
     return Measured(distance)
 
 
-def _attacked(source: Source, member: Member, column: Column) -> AttackReport:
+def _attacked(source: Source, member: Member, column: Column) -> tuple[AttackReport, Path]:
     run = source.run
     quick = _QUICK.get(column.attack, []) if source.images else []
     settings = [*column.set, *quick]
@@ -202,7 +199,7 @@ def _attacked(source: Source, member: Member, column: Column) -> AttackReport:
     target = Target(
         run.model(member), f"{member}, of {run.path.name}", run.splits.test, run, member
     )
-    report, _ = attack_target(
+    return attack_target(
         target.to(source.device),
         column.attack,
         attack,
@@ -211,7 +208,6 @@ def _attacked(source: Source, member: Member, column: Column) -> AttackReport:
         attack_folder(run, member, column, images),
         source.progress,
     )
-    return report
 
 
 def attack_folder(run: Run, member: Member, column: Column, images: int) -> Path:

@@ -62,6 +62,7 @@ class PaperRun:
 
     Attributes:
         recipe: name of a run's configuration in `narrows/recipes`.
+        recipes: another one at some scale.
         set: settings over the recipe, at every scale, as `key=value`.
         scales: further settings by scale; a scale that is missing is the recipe as it is.
         cpu_hours: measured or estimated hours of one core by scale.
@@ -70,6 +71,7 @@ class PaperRun:
     """
 
     recipe: str
+    recipes: dict[Scale, str] = field(default_factory=dict)
     set: list[str] = field(default_factory=list)
     scales: dict[Scale, list[str]] = field(default_factory=dict)
     cpu_hours: dict[Scale, float] = field(default_factory=dict)
@@ -85,6 +87,7 @@ class Column:
         name: as the paper heads it.
         measure: a name in `narrows.reproduction.measures.MEASURES`.
         eps: radius of an attack.
+        radius: within which a perturbation counts, for attacks that look for the smallest one.
         attack: name of the attack, for `measure = "attack"` and `"distance"`.
         norm: of that attack; empty for its own.
         set: further arguments of the attack or the measure, as `key=value`.
@@ -97,6 +100,7 @@ class Column:
     name: str
     measure: str
     eps: float | None = None
+    radius: float | None = None
     attack: str = ""
     norm: str = ""
     set: list[str] = field(default_factory=list)
