@@ -98,7 +98,7 @@ def reproduce(
         if name not in table.runs:
             names = ", ".join(table.runs) or "none"
             raise ConfigError(f"{table.name} has no run {name!r}; it has: {names}")
-    with locked_folder(results):
+    with locked_folder(out / "reproduction" / f"{table.name}-{scale}"):
         work = _Reproduction(table, scale, out, results, progress, device)
         return work.carry_out(use or {})
 
