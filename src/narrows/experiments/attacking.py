@@ -28,9 +28,9 @@ from narrows.runs.options import check_values
 from narrows.runs.overrides import plain_overrides
 from narrows.storage import json_finite
 
-__all__ = ["LEDGER", "AttackReport", "AttackRequest", "attack_target", "build_attack"]
+__all__ = ["ENSEMBLES", "LEDGER", "AttackReport", "AttackRequest", "attack_target", "build_attack"]
 
-_ENSEMBLES = {"standard": standard, "reevaluation": reevaluation}
+ENSEMBLES = {"standard": standard, "reevaluation": reevaluation}
 _SHARED = {"norm", "eps", "seed", "draws", "verify_draws", "chunk", "common_noise"}
 _REPORT = "record.json"
 LEDGER = "ledger.safetensors"
@@ -116,19 +116,19 @@ def build_attack(
             radius that is missing.
     """
     single = {name: kind for name, kind in ATTACKS.items() if name != "backend"}
-    if name not in {**_ENSEMBLES, **single}:
-        raise unknown_name("attack", name, {**_ENSEMBLES, **single})
+    if name not in {**ENSEMBLES, **single}:
+        raise unknown_name("attack", name, {**ENSEMBLES, **single})
     options = plain_overrides(overrides)
     options |= {} if norm is None else {"norm": norm}
-    fixed = name in _ENSEMBLES or issubclass(single[name], FixedEps)
+    fixed = name in ENSEMBLES or issubclass(single[name], FixedEps)
     if fixed and eps is None:
         raise ConfigError(f"{name} searches within a radius; give it with --eps, like --eps 0.1")
     if eps is not None:
         options["eps"] = eps
-    if name in _ENSEMBLES:
+    if name in ENSEMBLES:
         hints = {key: hint for key, hint in get_type_hints(FixedEps).items() if key in _SHARED}
         check_values(name, hints, options)
-        return _ENSEMBLES[name](**options)
+        return ENSEMBLES[name](**options)
     declared = {field.name for field in fields(single[name])}
     hints = {key: hint for key, hint in get_type_hints(single[name]).items() if key in declared}
     check_values(name, hints, options)

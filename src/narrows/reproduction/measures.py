@@ -16,7 +16,12 @@ from torch import Tensor
 
 from narrows.attacks import PGD, Ledger
 from narrows.errors import ConfigError, StoreError
-from narrows.experiments.attacking import LEDGER, AttackReport, attack_target, build_attack
+from narrows.experiments.attacking import (
+    LEDGER,
+    AttackReport,
+    attack_target,
+    build_attack,
+)
 from narrows.experiments.reevaluation import Reevaluation, reevaluate_run
 from narrows.experiments.targets import Target
 from narrows.models.bottleneck import as_classifier
@@ -38,6 +43,7 @@ _QUICK = {
     "pgd": ["steps=2"],
     "adaptive": ["steps=2"],
 }
+_ENSEMBLE_IMAGES = 2
 _FEW_STARTS = Reevaluation(restarts=[1, 2], steps=2)
 
 
