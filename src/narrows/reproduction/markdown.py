@@ -91,8 +91,10 @@ def _rows(table: PaperTable, comparisons: list[Comparison]) -> Iterator[str]:
 
 
 def _beta(comparisons: list[Comparison]) -> str:
+    """The beta of a row that does not name it."""
     betas = {each.cell.beta for each in comparisons if each.cell.beta is not None}
-    return f", beta = {betas.pop():g}" if len(betas) == 1 else ""
+    named = "beta" in comparisons[0].cell.row
+    return f", beta = {betas.pop():g}" if len(betas) == 1 and not named else ""
 
 
 def _paper(cell: Cell) -> str:
