@@ -25,7 +25,14 @@ from torch import Tensor
 from narrows.checks import check_path
 from narrows.errors import CheckpointError, StoreError
 
-__all__ = ["convert_header", "json_finite", "load_tensors", "save_tensors", "write_atomically"]
+__all__ = [
+    "convert_header",
+    "json_bytes",
+    "json_finite",
+    "load_tensors",
+    "save_tensors",
+    "write_atomically",
+]
 
 T = TypeVar("T")
 
@@ -68,6 +75,19 @@ def json_finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [json_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def json_bytes(plain: Any) -> bytes:
+    """Plain JSON values as one text that does not depend on the layout of a file, for checksums.
+
+    Raises:
+        ValueError: for NaN and infinity, which JSON does not have.
+
+    Example:
+        >>> json_bytes({"b": 1, "a": [2]})
+        b'{"a":[2],"b":1}'
+    """
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def save_tensors(
