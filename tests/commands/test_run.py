@@ -141,3 +141,13 @@ def test_a_run_in_use_is_refused(run, capsys):
     with locked_folder(run.path):
         words = ["run", "--out", run.path.parent, "--quiet", *SMALL]
         assert "is in use by another process" in refused(capsys, *words)
+
+
+def test_a_latent_of_one_unit_is_trained_and_drawn(tmp_path, capsys):
+    words = ["run", "--methods", "vib,nib", "--betas", "0.1", "--out", tmp_path, *QUICK]
+    code, out, err = narrows(capsys, *words, "--set", "network.bottleneck=1")
+    assert (code, err) == (0, "")
+    run = Run.open(lone_folder(tmp_path))
+    assert run.pictures("vib")["0.1/projection"].shape[1] == 1
+    assert (run.path / "report.html").exists()
+    assert "vib" in out
