@@ -67,6 +67,13 @@ class PlanePoint:
     rate: list[list[float]]
     relevance: list[list[float]]
 
+    def __post_init__(self) -> None:
+        widths = {len(layers) for layers in (*self.rate, *self.relevance)}
+        if len(self.rate) != len(self.relevance) or len(widths) != 1 or 0 in widths:
+            raise ConfigError(
+                f"epoch {self.epoch}: expected rate and relevance [seeds][layers] of equal lengths"
+            )
+
     def mean_relevance(self) -> list[float]:
         """I(Z_l;Y) of every layer, averaged over seeds."""
         return [fmean(layer) for layer in zip(*self.relevance, strict=True)]
@@ -160,6 +167,21 @@ class TrainingPlane:
     config: PlaneConfig
     points: dict[str, list[PlanePoint]]
     reached: dict[str, Reached]
+
+    def __post_init__(self) -> None:
+        if set(self.points) != set(self.config.methods) or not all(self.points.values()):
+            raise ConfigError(f"expected points of {', '.join(self.config.methods)}")
+        shapes = {
+            (len(point.rate), len(point.rate[0]))
+            for points in self.points.values()
+            for point in points
+        }
+        if len(shapes) > 1:
+            raise ConfigError("expected the same seeds and layers at every point")
+        if not set(self.reached) <= set(self.points):
+            raise ConfigError(f"expected epochs to reach of {', '.join(self.points)}")
+        if not all(reached.highest for reached in self.reached.values()):
+            raise ConfigError("expected the highest relevance of each layer")
 
 
 def read_training_plane(folder: Path) -> TrainingPlane:
