@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,11 @@ class PathText(click.ParamType[Path]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> Path:
-        """Refuse what no path can be."""
+        """Refuse what no path can be, and names that are not UTF-8, which no report can show."""
         if isinstance(value, Path):
             return value
-        if not isinstance(value, str) or not value or "\0" in value:
-            self.fail(f"expected a path, got {value!r}", param, ctx)
+        if not isinstance(value, str) or not value or re.search("[\0\ud800-\udfff]", value):
+            self.fail(f"expected a path in UTF-8, got {value!r}", param, ctx)
         return Path(value)
 
 
@@ -134,8 +135,18 @@ def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
     return add
 
 
-def run_values(given: dict[str, Any]) -> dict[str, Any]:
-    """Options by name, as the keys of a configuration; those that were left out are not there."""
+def run_values(given: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Options by name, as the keys of a configuration; those that were left out are not there.
+
+    Args:
+        given: value by name of the option.
+        overrides: of `--set`.
+
+    Raises:
+        ConfigError: for a setting that is given by its option and by `--set`.
+    """
+    from narrows.runs.overrides import nested_overrides, refuse_repeated
+
     values = {name: value for name, value in given.items() if value is not None}
     for option, section, key in (
         ("network", "network", "name"),
@@ -144,6 +155,7 @@ def run_values(given: dict[str, Any]) -> dict[str, Any]:
     ):
         if option in values:
             values[section] = {key: values.pop(option)}
+    refuse_repeated(values, nested_overrides(overrides))
     return values
 
 

@@ -51,7 +51,7 @@ def command(
     from narrows.runs import Progress, carry_out, load_config
 
     console = Console(quiet=quiet)
-    resolved = load_config(config, run_values(given), overrides)
+    resolved = load_config(config, run_values(given, overrides), overrides)
     finished = carry_out(resolved, out, Progress(console))
     page = write_report(finished)
     show_table(finished, console)

@@ -40,7 +40,7 @@ def command(
 
     from narrows.runs import Progress, carry_out, load_config
 
-    values = run_values(given) | {"evaluate": {"attack": False}}
+    values = run_values(given, overrides) | {"evaluate": {"attack": False}}
     if method is not None:
         values["methods"] = [method]
     resolved = load_config(config, values, overrides)

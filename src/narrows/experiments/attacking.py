@@ -25,7 +25,7 @@ from narrows.models.noise import forked_rng
 from narrows.runs import Progress
 from narrows.runs.files import write_json
 from narrows.runs.options import check_values
-from narrows.runs.overrides import plain_overrides
+from narrows.runs.overrides import plain_overrides, refuse_repeated
 from narrows.storage import json_finite
 
 __all__ = ["ENSEMBLES", "LEDGER", "AttackReport", "AttackRequest", "attack_target", "build_attack"]
@@ -119,12 +119,13 @@ def build_attack(
     if name not in {**ENSEMBLES, **single}:
         raise unknown_name("attack", name, {**ENSEMBLES, **single})
     options = plain_overrides(overrides)
-    options |= {} if norm is None else {"norm": norm}
+    given = {key: value for key, value in {"eps": eps, "norm": norm}.items() if value is not None}
+    refuse_repeated(given, options)
+    options |= given
+    eps = options.get("eps")
     fixed = name in ENSEMBLES or issubclass(single[name], FixedEps)
     if fixed and eps is None:
         raise ConfigError(f"{name} searches within a radius; give it with --eps, like --eps 0.1")
-    if eps is not None:
-        options["eps"] = eps
     if name in ENSEMBLES:
         hints = {key: hint for key, hint in get_type_hints(FixedEps).items() if key in _SHARED}
         check_values(name, hints, options)
