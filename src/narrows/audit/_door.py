@@ -20,7 +20,7 @@ from narrows.attacks import PGD
 from narrows.attacks.norms import random_start, steepest
 from narrows.audit._guarded import Guarded
 from narrows.audit._subject import Subject
-from narrows.checks import check_logits
+from narrows.checks import check_dense, check_logits
 from narrows.errors import InputError
 from narrows.types import Norm
 
@@ -54,7 +54,7 @@ def check_classifier(subject: Subject, x: Tensor) -> int:
     """
     sample = x[:_FEW].to(subject.takes)
     shown = sample.clone()
-    logits = subject.raw(shown)
+    logits = check_dense(subject.raw(shown), "logits", present=True)
     if not torch.equal(sample, shown):
         raise InputError(
             "the model overwrites the images that it is given, and would those of an attack: let "
