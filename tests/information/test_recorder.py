@@ -131,12 +131,16 @@ def test_a_plane_that_was_damaged_is_refused(tmp_path):
         ("rate", 1.0),
         ("relevance", None),
         ("rate", {}),
+        ("rate", {**json.loads(content)["points"][0]["rate"], "diagnostics": {}}),
     ):
         record = json.loads(content)
         record["points"][0][key] = value
         sign(path, record)
         with pytest.raises(InputError, match="not a recorded information plane"):
             load_plane(path)
+    path.write_bytes(content.encode().replace(b'"', b"\xe1", 1))
+    with pytest.raises(InputError, match="not a recorded information plane"):
+        load_plane(path)
     for text in ('{"units": "nats", "points": [1]}', '{"units": "nats", "points": 1}', "[" * 10**5):
         path.write_text(text)
         with pytest.raises(InputError, match="not a recorded information plane"):

@@ -178,13 +178,19 @@ def load_plane(path: str | os.PathLike[str]) -> PlaneRecord:
         content = path.read_bytes()
         file = msgspec.json.decode(content, type=_File)
         plain = msgspec.json.decode(content)
-    except (OSError, msgspec.DecodeError, RecursionError) as error:
+    except (OSError, ValueError, msgspec.DecodeError, RecursionError) as error:
         raise InputError(f"{path} is not a recorded information plane: {error}") from error
     if plain.pop(_DIGEST) != _digest(plain):
         raise InputError(
             f"{path} is damaged: its contents have changed since they were written; record it "
             "again, or restore a copy"
         )
+    for point in file.points:
+        if not isinstance(point.rate.diagnostics.get("measures"), str):
+            raise InputError(
+                f"{path} is not a recorded information plane: it does not say what the rate of "
+                f"{point.layer} at epoch {point.epoch} measures"
+            )
     points = tuple(
         PlanePoint(point.epoch, point.layer, _estimate(point.rate), _estimate(point.relevance))
         for point in file.points
