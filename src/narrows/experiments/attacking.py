@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Literal, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from narrows.attacks import ATTACKS, Adaptive, Ensemble, FixedEps, Ledger, reevaluation, standard
 from narrows.attacks.entrance import first_look
 from narrows.attacks.identity import digest as fingerprint
-from narrows.attacks.ledger import Entry
+from narrows.attacks.ledger import Entry, RobustBenchEntry
 from narrows.attacks.query import frozen
 from narrows.attacks.suspicions import warn_of_suspicions
 from narrows.checks import check_logits
@@ -97,7 +97,7 @@ class AttackReport:
     verify_draws: int
     median_distance: float | None
     attacks: list[Entry]
-    robustbench: dict[str, Any]
+    robustbench: RobustBenchEntry
 
 
 def build_attack(
