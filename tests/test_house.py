@@ -54,7 +54,16 @@ def house():
     return module
 
 
-@pytest.mark.parametrize("measure", ["private_imports", "cycles", "undocumented_classes"])
+@pytest.mark.parametrize(
+    "measure",
+    [
+        "private_imports",
+        "cycles",
+        "undocumented_classes",
+        "missing_arguments",
+        "unmirrored_modules",
+    ],
+)
 def test_the_house_has_none_of_these(measure):
     assert getattr(house(), measure)().places == []
 

@@ -266,7 +266,13 @@ class Claim:
         return torch.Generator(self.x.device).manual_seed(self.seed)
 
     def judge(self, x: Tensor, y: Tensor, seed: int | None = None) -> Judged:
-        """What the model makes of `x: [b, ...]`, on fresh draws where it varies."""
+        """What the model makes of images, on fresh draws where it is stochastic.
+
+        Args:
+            x: `[b, ...]` images.
+            y: `[b]` labels.
+            seed: of the draws; `None` for the audit's own.
+        """
         count = self.budget.verify_draws if self.stochastic else 1
         parts = []
         with self.quiet():

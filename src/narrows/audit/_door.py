@@ -37,6 +37,11 @@ _SURELY = 10.0  # standard errors, between means over draws of noise
 def spread_rows(count: int, most: int, device: torch.device | None = None) -> Tensor:
     """At most `most` of `count` rows, evenly spread over all of them.
 
+    Args:
+        count: number of rows.
+        most: of them that are wanted.
+        device: of the result.
+
     >>> spread_rows(10, 4)
     tensor([0, 3, 6, 9])
     """
@@ -66,7 +71,14 @@ def check_classifier(subject: Subject, x: Tensor) -> int:
 
 
 def nearby(x: Tensor, norm: Norm, eps: float, seed: int) -> list[Tensor]:
-    """Images `x: [n, ...]`, random points of the balls around them, and random corners."""
+    """Images, random points of the balls around them, and random corners of the balls.
+
+    Args:
+        x: `[n, ...]` images.
+        norm: of the radius.
+        eps: the radius.
+        seed: of the random points.
+    """
     generator = torch.Generator(x.device).manual_seed(seed)
     anywhere = random_start(x, norm, eps, generator)
     corner = eps * steepest(random_start(x, norm, eps, generator), norm)
@@ -74,7 +86,15 @@ def nearby(x: Tensor, norm: Norm, eps: float, seed: int) -> list[Tensor]:
 
 
 def attacked(subject: Subject, x: Tensor, y: Tensor, norm: Norm, eps: float) -> list[Tensor]:
-    """Where a short attack on the margin leads: noise may begin near the boundary only."""
+    """Where a short attack on the margin leads: noise may begin near the boundary only.
+
+    Args:
+        subject: the model.
+        x: `[n, ...]` images.
+        y: `[n]` labels.
+        norm: of the radius.
+        eps: the radius.
+    """
     attack = PGD(norm=norm, eps=eps, steps=_STEPS, restarts=1, verify_draws=1, loss="margin")
     return [attack(Guarded(subject), x, y).x_adv]
 

@@ -76,11 +76,11 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument CONFIG and all that `narrows run` and `narrows train` have both.
+def run_options(*extra: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument CONFIG and the options that `narrows run` and `narrows train` share.
 
     Args:
-        own: the options that one of the two has alone; they come after the data set.
+        extra: the options that only one of the two has; they come after the data set.
     """
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,7 +92,7 @@ def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
                 help=f"Data set: {listed('narrows.data', 'DATASETS')}.  "
                 "[default: digits, which is embedded]",
             ),
-            *own,
+            *extra,
             click.option(
                 "--network",
                 help=f"Network: {listed('narrows.models.networks', 'NETWORKS', 'binary')}.  "
