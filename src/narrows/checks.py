@@ -278,8 +278,7 @@ def check_samples(z: ArrayLike, name: str = "z", *, fewest: int = 2) -> Tensor:
         fewest: samples that are needed.
 
     Raises:
-        InputError: for another shape, too few samples, no columns, complex numbers, NaN, infinity,
-            or numbers whose squares overflow.
+        InputError: for another shape, too few samples, no columns, or squares that are not finite.
     """
     samples = as_tensor(z, name).detach()
     if samples.dim() == 1:
