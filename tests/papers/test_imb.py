@@ -111,7 +111,10 @@ def test_a_run_that_was_broken_off_goes_on_to_the_same_end(tmp_path, monkeypatch
     assert points[0] == [p for p in points[1] if p.epoch != 2]
     assert [p.epoch for p in points[1]] == [0, 1, 2, 4]
     kept = (again / "joint_imb" / "plane.json").stat().st_mtime_ns
+    leftover = again / "joint_imb" / "checkpoint.safetensors"
+    leftover.write_bytes(b"of a process that was killed just after it had finished")
     run_plane(config, tmp_path / "broken", Progress())
+    assert not leftover.exists()
     assert (again / "joint_imb" / "plane.json").stat().st_mtime_ns == kept
     with pytest.raises(StoreError, match="holds another plane; choose another --out"):
         run_plane(PlaneConfig(**SHORT), tmp_path / "broken", Progress())

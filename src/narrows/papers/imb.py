@@ -232,6 +232,8 @@ def _measured(
     done, checkpoint = folder / "done.json", folder / "checkpoint.safetensors"
     path = folder / _FILE
     if done.exists():
+        if checkpoint.exists():  # of a process that was killed just after it had finished
+            checkpoint.unlink()
         progress.note(f"{name}: finished before, kept")
         return read_json(path, _POINTS, list[PlanePoint])
     train = splits.train + splits.validation
