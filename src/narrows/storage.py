@@ -153,7 +153,7 @@ def _header(path: Path, text: str, kind: str) -> dict[str, object]:
     try:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError
-        raise CheckpointError(f"{path} has a header that is no JSON ({error})") from error
+        raise CheckpointError(f"{path} has a header that is not JSON ({error})") from error
     if not isinstance(header, dict):
         raise CheckpointError(
             f"{path} is not a {kind}: its header is {type(header).__name__}, expected fields by "

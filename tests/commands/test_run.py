@@ -122,7 +122,7 @@ def test_methods_of_different_networks_share_a_page_that_says_so(tmp_path, capsy
     assert (code, err) == (0, "")
     page = (lone_folder(tmp_path) / "report.html").read_text()
     assert (
-        "The methods have different networks, each the natural one of its kind. "
+        "The methods have different networks, each the default of its kind. "
         "sfnn: binary 64-64; vib: mlp 64-64-64." in page
     )
 

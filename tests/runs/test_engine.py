@@ -245,7 +245,7 @@ def test_a_model_that_diverges_is_left_out_and_named(tmp_path, monkeypatch):
         for index, seed in ((4, 0), (5, 1))
     ]
     assert notes.notes == [f"vib, beta 1, left out: {lost.error}" for lost in stored]
-    with pytest.raises(ConfigError, match=r"beta 1\.0 is not in this run; there is 0\.01, 0\.1"):
+    with pytest.raises(ConfigError, match=r"beta 1\.0 is not in this run; valid: 0\.01, 0\.1"):
         load_member(run.path, "vib", 1.0)
     assert [row.beta for row in run.summary["vib"].rows] == [0.01, 0.1]
     assert run.history("vib")[0].losses["loss"][4:] == [None, None]

@@ -62,8 +62,8 @@ def check_classifier(subject: Subject, x: Tensor) -> int:
     logits = check_dense(subject.raw(shown), "logits", present=True)
     if not torch.equal(sample, shown):
         raise InputError(
-            "the model overwrites the images that it is given, and would those of an attack: let "
-            "it make new ones, like (x - mean) / std for x.sub_(mean).div_(std)"
+            "the model overwrites the images that it is given, so that an attack would lose them; "
+            "write (x - mean) / std instead of x.sub_(mean).div_(std)"
         )
     if logits.dim() == 2 and logits.shape[0] == len(sample) and logits.is_floating_point():
         logits = logits.nan_to_num()  # what is no number is counted, image by image, not refused

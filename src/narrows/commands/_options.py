@@ -69,9 +69,9 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
         command,
         click.argument("target"),
         click.option("--data", help="Data set.  [default: the run's own]"),
-        click.option("--method", help="Which method of the run; its only one needs no name."),
-        click.option("--beta", type=float, help="Which beta.  [default: validation's choice]"),
-        click.option("--seed", type=int, help="Which seed of the run.  [default: its first]"),
+        click.option("--method", help="Method of the run; not needed if there is only one."),
+        click.option("--beta", type=float, help="Beta.  [default: chosen on validation data]"),
+        click.option("--seed", type=int, help="Seed.  [default: the first of the run]"),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
     )
 
@@ -96,7 +96,7 @@ def run_options(*extra: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--network",
                 help=f"Network: {listed('narrows.models.networks', 'NETWORKS', 'binary')}.  "
-                "[default: each method's natural one on the data set]",
+                "[default: that of the data set and the method]",
             ),
             click.option(
                 "--adversarial",
@@ -120,16 +120,16 @@ def run_options(*extra: Callable[..., Any]) -> Callable[..., Any]:
                 type=ANY_FILE,
                 default=Path("runs"),
                 show_default=True,
-                help="Folder that the run's own folder is made in.",
+                help="Folder in which the folder of the run is created.",
             ),
             click.option(
                 "--set",
                 "overrides",
                 multiple=True,
                 metavar="KEY=VALUE",
-                help="Any other key, like train.batch_size=128 or options.aib.steps=2; repeatable.",
+                help="Any other setting, like train.batch_size=128; repeatable.",
             ),
-            click.option("--quiet", is_flag=True, help="Show errors and the last line or two."),
+            click.option("--quiet", is_flag=True, help="Print only errors and the result."),
         )
 
     return add

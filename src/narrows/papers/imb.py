@@ -326,14 +326,16 @@ def epochs_to_reach(planes: Mapping[str, Sequence[PlanePoint]]) -> dict[str, Rea
 
 
 @click.command()
-@click.option("--epochs", default=20_000, show_default=True)
-@click.option("--seeds", default=5, show_default=True)
+@click.option("--epochs", default=20_000, show_default=True, help="Passes over the patterns.")
+@click.option("--seeds", default=5, show_default=True, help="Networks for each method.")
 @click.option("--samples", default=2, show_default=True, help="M, draws per layer.")
-@click.option("--learning-rate", default=1.0, show_default=True)
-@click.option("--batch-size", default=512, show_default=True)
-@click.option("--beta", default=1e-4, show_default=True)
+@click.option("--learning-rate", default=1.0, show_default=True, help="Of SGD.")
+@click.option("--batch-size", default=512, show_default=True, help="Patterns per step.")
+@click.option("--beta", default=1e-4, show_default=True, help="Weight of the compression.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--methods", default="sfnn,joint_imb,greedy_imb", show_default=True)
+@click.option(
+    "--methods", default="sfnn,joint_imb,greedy_imb", show_default=True, help="Comma-separated."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 def main(out: Path, methods: str, **chosen: Any) -> None:
     """Train binary networks on twelve bits and measure their exact information plane."""

@@ -95,7 +95,7 @@ class Run:
         """
         if not self.complete:
             raise StoreError(
-                f"{self.path} is not finished; run the command that began it again to continue"
+                f"{self.path} is not finished; repeat the command that started it to continue"
             )
         return self
 
@@ -280,7 +280,7 @@ class Run:
             files = self.files(method)
             if not files.done.exists():
                 raise StoreError(
-                    f"{self.path} has no finished {method}; run the command that began it again to "
+                    f"{self.path} has no finished {method}; repeat the command that started it to "
                     "continue"
                 )
             self._weights[method] = read_weights(files.models)
@@ -337,8 +337,8 @@ def _choose(kind: str, given: Any, present: Sequence[Any]) -> Any:
     if given is None and len(present) == 1:
         return present[0]
     if given not in present:
-        reason = "has to be named" if given is None else f"{given} is not in this run"
-        raise ConfigError(f"{kind} {reason}; there is {', '.join(map(str, present))}")
+        reason = "must be named" if given is None else f"{given} is not in this run"
+        raise ConfigError(f"{kind} {reason}; valid: {', '.join(map(str, present))}")
     return given
 
 

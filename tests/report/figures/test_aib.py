@@ -28,7 +28,7 @@ def swept(left=None):
 
 def test_curves_say_which_noise_was_added():
     (section,) = curve_sections(swept())
-    assert "one of standard deviation 1." in section.text[0]
+    assert "noise of standard deviation 1 is added." in section.text[0]
     with pytest.raises(StoreError, match="no model of here has a latent"):
         curve_sections(FakeRun([record(0.1, place=None)]))
 
