@@ -148,6 +148,6 @@ def test_a_latent_of_one_unit_is_trained_and_drawn(tmp_path, capsys):
     code, out, err = narrows(capsys, *words, "--set", "network.bottleneck=1")
     assert (code, err) == (0, "")
     run = Run.open(lone_folder(tmp_path))
-    assert run.pictures("vib")["0.1/projection"].shape[1] == 1
+    assert run.pictures("vib")["0.1/projection"].shape[1] == 2
     assert (run.path / "report.html").exists()
     assert "vib" in out

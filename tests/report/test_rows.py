@@ -100,16 +100,6 @@ def test_accuracy_against_eps_begins_with_clean_images():
     assert len(found) == 2 * 2 * 6
 
 
-def test_a_latent_of_one_unit_is_drawn_on_a_line(monkeypatch):
-    pictures = {
-        "0.1/projection": torch.tensor([[0.5], [-2.0]]),
-        "0.1/projection_label": torch.tensor([3, 1]),
-    }
-    monkeypatch.setattr(RUN, "pictures", lambda method: pictures if method == "vib" else {})
-    points = [(row["x"], row["y"], row["label"]) for row in rows.projection_rows(RUN)]
-    assert points == [(0.5, 0.0, 3), (-2.0, 0.0, 1)]
-
-
 def test_a_band_is_one_deviation_within_what_a_share_can_be():
     clean = rows.accuracy_against_eps(RUN)[0]
     spread = 0.02 / math.sqrt(2)

@@ -21,13 +21,13 @@ def images(count=2, shape=(1, 8, 8)):
     return {**listed, **labels, "label": torch.ones(count, dtype=torch.long)}
 
 
-def points(width=2):
-    return {"0.1/projection": torch.rand(5, width), "0.1/projection_label": torch.arange(5)}
+def points():
+    return {"0.1/projection": torch.rand(5, 2), "0.1/projection_label": torch.arange(5)}
 
 
 @pytest.mark.parametrize(
     "tensors",
-    [{}, images(), images(shape=(3, 4, 4)), images(shape=(6,)), points(), points(1),
+    [{}, images(), images(shape=(3, 4, 4)), images(shape=(6,)), points(),
      {**images(), **points()}],
 )  # fmt: skip
 def test_what_a_run_stores_is_accepted(tensors):
@@ -56,6 +56,7 @@ def test_a_missing_tensor_is_named(name):
         ("deepfool_predicted", torch.zeros(3, dtype=torch.long)),
         ("label", torch.zeros(2, 1, dtype=torch.long)),
         ("0.1/projection", torch.rand(5, 3)),
+        ("0.1/projection", torch.rand(5, 1)),
         ("0.1/projection", torch.rand(5)),
         ("0.1/projection", torch.zeros(5, 2, dtype=torch.long)),
         ("0.1/projection_label", torch.zeros(4, dtype=torch.long)),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch.nn.functional as F
-
 from narrows.errors import StoreError
 from narrows.runs import Run
 from narrows.runs.records import MemberRecord
@@ -155,14 +153,12 @@ def projection_rows(run: Run, count: int = 300) -> list[Row]:
         for rank, beta in enumerate(betas):
             if f"{beta!r}/projection" not in pictures:
                 continue
-            points = pictures[f"{beta!r}/projection"][:count]
-            if points.shape[1] == 1:  # a latent of one unit is drawn on a line
-                points = F.pad(points, (0, 1))
+            points = pictures[f"{beta!r}/projection"][:count].tolist()
             labels = pictures[f"{beta!r}/projection_label"][:count].tolist()
             series = {"method": method, "beta": beta, "rank": rank, "only": len(betas) == 1}
             rows += [
                 series | {"x": round(x, 4), "y": round(y, 4), "label": label}
-                for (x, y), label in zip(points.tolist(), labels, strict=True)
+                for (x, y), label in zip(points, labels, strict=True)
             ]
     return rows
 

@@ -2,7 +2,7 @@
 
 clean, pgd, deepfool                  [n, channels, height, width]   images, also [n, ...] vectors
 label, clean_predicted, ...           [n]                            classes
-<beta>/projection                     [m, 1 or 2]                    points of a latent
+<beta>/projection                     [m, 2]                         points of a latent
 <beta>/projection_label               [m]                            their classes
 """
 
@@ -35,7 +35,7 @@ def check_pictures(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tenso
     """
     for name, tensor in tensors.items():
         if name.endswith(_POINTS):
-            fits = tensor.dim() == 2 and tensor.shape[1] in (1, 2)
+            fits = tensor.dim() == 2 and tensor.shape[1] == 2
             _require(fits and tensor.is_floating_point(), path, name, tensor)
             _classes(path, f"{name}_label", tensors, len(tensor))
     if not tensors.keys().isdisjoint({*ATTACKED, "label"}):
