@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ def run_options(*extra: Callable[..., Any]) -> Callable[..., Any]:
     return add
 
 
-def run_values(given: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def run_values(given: Mapping[str, object], overrides: Sequence[str]) -> dict[str, object]:
     """Options by name, as the keys of a configuration; those that were left out are not there.
 
     Args:
@@ -147,7 +147,7 @@ def run_values(given: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any
     """
     from narrows.runs.overrides import nested_overrides, refuse_repeated
 
-    values = {name: value for name, value in given.items() if value is not None}
+    values: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     for option, section, key in (
         ("network", "network", "name"),
         ("epochs", "train", "epochs"),

@@ -29,7 +29,7 @@ _OF_BINARY = ("encoder", "normalise")  # settings of a network that binary layer
 
 def load_config(
     file: str | Path | None = None,
-    values: Mapping[str, Any] | None = None,
+    values: Mapping[str, object] | None = None,
     overrides: Sequence[str] = (),
 ) -> ResolvedConfig:
     """Build a resolved configuration; later settings go over earlier ones.

@@ -53,7 +53,7 @@ def plain_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     return plain
 
 
-def nested_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+def nested_overrides(overrides: Sequence[str]) -> dict[str, object]:
     """Read `a.b=v` options as nested dicts and lists, references and missing values as they are.
 
     Raises:
@@ -70,7 +70,7 @@ def nested_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def refuse_repeated(
-    values: Mapping[str, Any], overrides: Mapping[str, Any], prefix: str = ""
+    values: Mapping[str, object], overrides: Mapping[str, object], prefix: str = ""
 ) -> None:
     """Refuse a setting that has an option of its own and is given by `--set` too.
 
