@@ -121,5 +121,5 @@ def _row(
         entropy=relevance.ceiling / math.log(2),
         ceiling=rate.ceiling / math.log(2),
         saturated=bool(rate.diagnostics.get("saturated")),
-        measures=rate.diagnostics["measures"],
+        measures=str(rate.diagnostics["measures"]),
     )
