@@ -1,6 +1,7 @@
 """Each check accepts what means the same, and says of everything else what to write instead."""
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from narrows import checks
 from narrows.errors import ConfigError, InputError
+from narrows.models.outputs import as_output
 
 IMAGES = torch.rand(3, 4)
 INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16]
@@ -201,3 +203,41 @@ def test_paths_and_their_texts():
     for bad in ("", "a\0b", 3, None, b"a"):
         with pytest.raises(ConfigError, match="path must be a path"):
             checks.check_path(bad)
+
+
+def other_layouts():
+    table = torch.rand(3, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {
+            "to_dense": [table.to_sparse(), table.to_sparse_csr(), table.to_mkldnn()],
+            "to_padded_tensor": [torch.nested.nested_tensor(list(table))],
+            "dequantize": [torch.quantize_per_tensor(table, 0.1, 0, torch.quint8)],
+        }
+
+
+@pytest.mark.parametrize("write", ["to_dense", "to_padded_tensor", "dequantize"])
+def test_a_tensor_that_is_not_dense_is_refused_with_its_conversion(write):
+    for tensor in other_layouts()[write]:
+        for check in (checks.as_tensor, checks.check_images, checks.check_samples):
+            with pytest.raises(InputError, match=rf"^x must .*{write}\("):
+                check(tensor, "x")
+        with pytest.raises(InputError, match=write):
+            checks.check_labels(tensor)
+        with pytest.raises(InputError, match=f"logits must .*{write}"):
+            as_output(tensor)
+
+
+def test_a_tensor_without_numbers_is_refused_where_numbers_are_needed():
+    tensor = torch.rand(3, 4)
+    assert checks.check_dense(tensor, "x", present=True) is tensor
+    assert checks.check_dense(tensor.to("meta"), "x").is_meta
+    with pytest.raises(InputError, match="x must hold numbers; a tensor on the meta device"):
+        checks.check_dense(tensor.to("meta"), "x", present=True)
+
+
+def test_a_path_is_utf_8():
+    for path in ("runs/\udcff", Path("a\udc80b"), "\ud800"):
+        with pytest.raises(ConfigError, match="path must be a path in UTF-8"):
+            checks.check_path(path)
+    assert checks.check_path("läufe/η") == Path("läufe/η")

@@ -128,7 +128,7 @@ def test_a_header_that_is_no_table_is_refused(file, text):
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000, '{"a": ' + "1" * 5000 + "}"])
 def test_a_header_that_is_no_json_is_refused(file, text):
-    with pytest.raises(CheckpointError, match=r"state.safetensors has a header that is no JSON"):
+    with pytest.raises(CheckpointError, match=r"state.safetensors has a header that is not JSON"):
         load_tensors(resign(file, text))
 
 

@@ -2,10 +2,11 @@
 
     python benchmarks/faults/sigkill.py [--rounds 200] [--seed 0] [--only audit]
 
-A round starts one of `run`, `attack`, `reevaluate` and `audit`, kills it with SIGKILL, starts it
-again, kills it again, and after at most three kills lets it end. Then every file of its folder is
-compared with that of an undisturbed run: JSON by its contents, tensors bit for bit. What differs
-between two undisturbed runs too, such as seconds, dates and paths, is left out, and listed.
+A round starts one of `run` (with VIB, or as `hsic` with HBaR and IB-RAR), `attack`, `reevaluate`
+and `audit`, kills it with SIGKILL, starts it again, kills it again, and after at most three kills
+lets it end. Then every file of its folder is compared with that of an undisturbed run: JSON by its
+contents, tensors bit for bit. What differs between two undisturbed runs too, such as seconds, dates
+and paths, is left out, and listed.
 
 Half of the kills come after a random time, the others as the process is about to make a certain
 change to a file: those are the same on any machine. Ends with 1 if there is a difference.
@@ -37,6 +38,7 @@ from narrows.storage import load_tensors
 __all__ = ["CASES", "Case", "differences"]
 
 _ONE = ["--methods", "cross_entropy,vib", "--betas", "0.1", *material.TINY]
+_HSIC = ["--methods", "hbar,ib_rar", "--betas", "0.1", *material.TINY]
 _PGD = ["--attack", "standard", "--eps", "0.1", "--images", "4", "--set", "verify_draws=2"]
 _VIB = ["--method", "vib", "--beta", "0.1", "--seed", "0"]
 _FAST = ["--method", "cross_entropy", "--seed", "0", "--eps", "0.1", "--budget", "fast"]
@@ -62,7 +64,8 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case("run", ("run", "--out", "made", *_ONE, "--set", "train.epochs=6"), (), ("made",)),
+    Case("run", ("run", "--out", "made", *_ONE, "--epochs", "6"), (), ("made",)),
+    Case("hsic", ("run", "--out", "made", *_HSIC, "--epochs", "6"), (), ("made",)),
     Case("attack", ("attack", "@runs", *_VIB, *_PGD, "--out", "made"), ("runs",), ("made",)),
     Case("reevaluate", ("reevaluate", "@runs", *_FEW, "--images", "2"), ("runs",), ("runs",)),
     Case("audit", ("audit", "@runs", *_FAST, "--out", "made"), ("runs",), ("made",)),

@@ -3,6 +3,7 @@
 | function        | takes                                    | returns                            |
 |-----------------|------------------------------------------|------------------------------------|
 | `as_tensor`     | a tensor, a NumPy array or nested lists  | a tensor                           |
+| `check_dense`   | a tensor of any layout                   | the same if it is dense            |
 | `check_images`  | images in [0, 1]                         | floating point `[n, ...]`          |
 | `check_labels`  | class numbers of any integer type        | int64 `[n]`                        |
 | `check_logits`  | what a classifier returns for n images   | floating point `[..., n, classes]` |
@@ -24,6 +25,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ __all__ = [
     "ArrayLike",
     "as_tensor",
     "check_count",
+    "check_dense",
     "check_images",
     "check_joint",
     "check_labels",
@@ -64,7 +67,7 @@ def as_tensor(value: ArrayLike, name: str) -> Tensor:
         name: how errors call it.
 
     Raises:
-        InputError: for anything else: a string, a set, lists of unequal length, complex numbers.
+        InputError: for text, a set, lists of unequal length, complex numbers, a sparse tensor.
 
     >>> as_tensor([[0.0, 1.0]], "x")
     tensor([[0., 1.]], dtype=torch.float64)
@@ -72,7 +75,7 @@ def as_tensor(value: ArrayLike, name: str) -> Tensor:
     if isinstance(value, Tensor):
         if value.is_complex():
             raise InputError(f"{name} must hold real numbers, got {_describe(value)}")
-        return value
+        return check_dense(value, name)
     array = _as_array(value, name)
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} must hold real numbers, got {array.dtype} {list(array.shape)}")
@@ -104,6 +107,27 @@ def _not_an_array(name: str, value: object) -> InputError:
         f"{name} must be a torch.Tensor, a NumPy array or nested lists of numbers, "
         f"got {type(value).__name__}"
     )
+
+
+def check_dense(tensor: Tensor, name: str, *, present: bool = False) -> Tensor:
+    """Return a tensor that stores all its numbers side by side.
+
+    Args:
+        tensor: of any layout.
+        name: how errors call it.
+        present: whether it must hold numbers, which a tensor on the meta device does not.
+
+    Raises:
+        InputError: for a sparse, nested or quantized tensor, with the conversion to write.
+    """
+    if present and tensor.is_meta:
+        raise InputError(f"{name} must hold numbers; a tensor on the meta device has none")
+    if tensor.is_quantized:
+        raise InputError(f"{name} must not be quantized; write .dequantize()")
+    if tensor.is_nested or tensor.layout != torch.strided:
+        write = "torch.nested.to_padded_tensor(..., 0.0)" if tensor.is_nested else ".to_dense()"
+        raise InputError(f"{name} must be a dense tensor; write {write}")
+    return tensor
 
 
 def has_values(tensor: Tensor) -> bool:
@@ -169,15 +193,11 @@ def check_labels(
         InputError: for floating point or one-hot labels, another shape or number, or a label that
             is out of range, each with what to write instead.
 
-    >>> check_labels([[1, 0], [0, 1]])
-    Traceback (most recent call last):
-        ...
-    narrows.errors.InputError: labels must be integers [n], got int64 [2, 2]; \
-for one-hot labels write labels.argmax(1)
+    >>> check_labels([2, 0])
+    tensor([2, 0])
     """
     labels = as_tensor(y, name).detach()
-    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
-    if labels.dim() != 1 or not whole:
+    if labels.dim() != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
         size = "n" if count is None else count
         raise InputError(
             f"{name} must be integers [{size}], got {_describe(labels)}{_hint(labels, name)}"
@@ -258,8 +278,7 @@ def check_samples(z: ArrayLike, name: str = "z", *, fewest: int = 2) -> Tensor:
         fewest: samples that are needed.
 
     Raises:
-        InputError: for another shape, too few samples, no columns, complex numbers, NaN, infinity,
-            or numbers whose squares overflow.
+        InputError: for another shape, too few samples, no columns, or squares that are not finite.
     """
     samples = as_tensor(z, name).detach()
     if samples.dim() == 1:
@@ -367,13 +386,13 @@ def check_path(path: str | os.PathLike[str], name: str = "path") -> Path:
     """Return a path; its text is accepted too.
 
     Raises:
-        ConfigError: for anything else, an empty text, or a null character, which no path has.
+        ConfigError: for anything else, an empty text, a null character, or bytes that are no UTF-8.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise ConfigError(f"{name} must be a path, got {type(path).__name__}")
     text = os.fspath(path)
-    if not isinstance(text, str) or not text or "\0" in text:
-        raise ConfigError(f"{name} must be a path, got {text!r}")
+    if not isinstance(text, str) or not text or re.search("[\0\ud800-\udfff]", text):
+        raise ConfigError(f"{name} must be a path in UTF-8, got {text!r}")
     return Path(text)
 
 

@@ -88,7 +88,7 @@ def _check_output(output: TolerantStream) -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="narrows")
 def cli() -> None:
-    """Train through an information bottleneck, measure what passes, attack what comes out."""
+    """Train classifiers with an information bottleneck, measure them and attack them."""
 
 
 for module in (

@@ -50,7 +50,12 @@ class DivergedError(NarrowsError, ArithmeticError):
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> ConfigError:
-    """Build the error for a misspelt `kind` called `name`: the nearest valid names come first.
+    """Build the error for a misspelt name: the nearest valid names come first.
+
+    Args:
+        kind: what is named, such as `"method"`.
+        name: as the user wrote it.
+        valid: the names that exist.
 
     >>> str(unknown_name("method", "vibb", ["aib", "vib"]))
     "unknown method 'vibb'; did you mean 'vib'? Valid: vib, aib"

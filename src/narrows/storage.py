@@ -25,7 +25,14 @@ from torch import Tensor
 from narrows.checks import check_path
 from narrows.errors import CheckpointError, StoreError
 
-__all__ = ["convert_header", "json_finite", "load_tensors", "save_tensors", "write_atomically"]
+__all__ = [
+    "convert_header",
+    "json_bytes",
+    "json_finite",
+    "load_tensors",
+    "save_tensors",
+    "write_atomically",
+]
 
 T = TypeVar("T")
 
@@ -68,6 +75,19 @@ def json_finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [json_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def json_bytes(plain: Any) -> bytes:
+    """Plain JSON values as one text that does not depend on the layout of a file, for checksums.
+
+    Raises:
+        ValueError: for NaN and infinity, which JSON does not have.
+
+    Example:
+        >>> json_bytes({"b": 1, "a": [2]})
+        b'{"a":[2],"b":1}'
+    """
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def save_tensors(
@@ -133,7 +153,7 @@ def _header(path: Path, text: str, kind: str) -> dict[str, object]:
     try:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError
-        raise CheckpointError(f"{path} has a header that is no JSON ({error})") from error
+        raise CheckpointError(f"{path} has a header that is not JSON ({error})") from error
     if not isinstance(header, dict):
         raise CheckpointError(
             f"{path} is not a {kind}: its header is {type(header).__name__}, expected fields by "

@@ -112,7 +112,7 @@ class Estimate:
     std_error: float
     n: int
     ceiling: float = math.inf
-    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    diagnostics: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def bits(self) -> float:

@@ -71,6 +71,11 @@ def test_refuses_targets_that_mean_nothing(target, says):
         ({"draws": 0}, "draws must be at least 1, got 0"),
         ({"verify_draws": 0}, "verify_draws must be at least 1"),
         ({"chunk": 0}, "chunk must be at least 1"),
+        ({"chunk": "7"}, "chunk must be a whole number, got '7'"),
+        ({"draws": "3"}, "draws must be a whole number, got '3'"),
+        ({"draws": 2**62}, "draws must be at most 1,000,000"),
+        ({"verify_draws": 10**9}, "verify_draws must be at most 1,000,000"),
+        ({"loss": math.nan}, "loss must be text, got nan"),
     ],
 )
 def test_refuses_settings_that_mean_nothing(wrong, says):
@@ -272,3 +277,28 @@ def test_every_loss_leads_to_a_target_of_any_rank(loss, norm):
             NIFGSM(steps=20, **given),
         ):
             assert attack(model, x, y, target).success.sum() >= enough, (attack, rank)
+
+
+@pytest.mark.parametrize("attack", [FGSM(eps=0.1), DeepFool()])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda z: z.to("meta"), "logits must hold numbers; a tensor on the meta device"),
+        (lambda z: z.to_sparse(), r"logits must be a dense tensor; write \.to_dense\(\)"),
+        (lambda z: z[:, :0], "at least 2 classes are needed here, the model has 0"),
+        (lambda z: z[:, :1], "one logit for each class, got a single one"),
+    ],
+)
+def test_logits_that_cannot_be_read_are_named(attack, change, says):
+    with pytest.raises(InputError, match=says):
+        attack(_Says(lambda x: change(MODEL(x))), X, Y)
+
+
+def test_images_and_labels_hold_numbers():
+    for x, y, name in ((X.to("meta"), Y, "images"), (X, Y.to("meta"), "labels")):
+        with pytest.raises(InputError, match=f"{name} must hold numbers"):
+            FGSM(eps=0.1)(MODEL, x, y)
+    with pytest.raises(InputError, match="images must be a dense tensor"):
+        FGSM(eps=0.1)(MODEL, X.to_sparse(), Y)
+    with pytest.raises(InputError, match="targets must hold numbers"):
+        FGSM(eps=0.1)(MODEL, X, Y, ((Y + 1) % 3).to("meta"))

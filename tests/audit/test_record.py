@@ -1,11 +1,13 @@
 """What a folder holds is read back, or refused in one line."""
 
+import hashlib
 import json
 
 import pytest
 
 from narrows.audit._record import Record, plain_json
 from narrows.errors import CheckpointError
+from narrows.storage import json_bytes
 from narrows.types import Finding
 from scenarios_audit import case_of
 
@@ -21,6 +23,14 @@ def written(folder):
     record.tried.append("margin")
     record.add(Finding("noise", False, "evidence", "remedy", {"cosine": 0.1}))
     return record
+
+
+def signed(state):
+    """The state with a checksum that fits it, if it has any fields."""
+    if not isinstance(state, dict):
+        return state
+    state = {name: value for name, value in state.items() if name != "sha256"}
+    return {**state, "sha256": hashlib.sha256(json_bytes(state)).hexdigest()}
 
 
 def test_everything_is_read_back(tmp_path):
@@ -57,8 +67,20 @@ def test_everything_is_read_back(tmp_path):
 def test_json_of_another_shape_is_damaged(change, tmp_path):
     written(tmp_path)
     path = tmp_path / "audit.json"
-    path.write_text(json.dumps(change(json.loads(path.read_text()))))
-    with pytest.raises(CheckpointError, match="is damaged"):
+    path.write_text(json.dumps(signed(change(json.loads(path.read_text())))))
+    with pytest.raises(CheckpointError, match="is damaged") as raised:
+        Record(case_of(), ABOUT, tmp_path)
+    assert "changed since" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("old", "new"), [('"passed": false', '"passed": true'), ("0.1", "0.2")])
+def test_a_changed_value_is_damaged(old, new, tmp_path):
+    written(tmp_path)
+    path = tmp_path / "audit.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(CheckpointError, match="changed since they were written"):
         Record(case_of(), ABOUT, tmp_path)
 
 

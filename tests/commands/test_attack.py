@@ -38,7 +38,7 @@ def test_an_ensemble_leaves_a_ledger_and_is_not_repeated(small_run, tmp_path, ca
     assert record.robust_accuracy < record.clean_accuracy
     assert record.verify_draws == 100
     assert abs(record.replayed_vote - record.robust_accuracy) <= 0.1
-    assert float(record.robustbench["autoattack_acc"]) == pytest.approx(
+    assert float(record.robustbench.autoattack_acc) == pytest.approx(
         100 * record.robust_accuracy, abs=0.01
     )
     ledger = (tmp_path / "result" / "ledger.safetensors").stat().st_mtime_ns

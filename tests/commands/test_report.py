@@ -12,7 +12,7 @@ def test_the_report_can_be_written_again(small_run, tmp_path, capsys):
     page = run.path / "report.html"
     assert out.splitlines()[-1] == f"Report: {page}"
     assert "digits, test data, mean ± std over seeds (2)" in out
-    assert "<h1>digits through a bottleneck</h1>" in page.read_text()
+    assert "<h1>Information bottlenecks on digits</h1>" in page.read_text()
     page.unlink()
     assert {name for name, state in snapshot(run.path).items() if before[name] != state} <= {"."}
 
@@ -28,6 +28,6 @@ def test_the_long_table_in_markdown_writes_nothing(small_run, capsys):
 def test_a_run_that_is_not_finished_has_no_report(small_run, tmp_path, capsys):
     run = copied(small_run, tmp_path)
     (run.path / "vib" / "done.json").unlink()
-    assert "is not finished; run the command that began it again" in refused(
+    assert "is not finished; repeat the command that started it" in refused(
         capsys, "report", run.path
     )

@@ -122,7 +122,7 @@ def test_methods_of_different_networks_share_a_page_that_says_so(tmp_path, capsy
     assert (code, err) == (0, "")
     page = (lone_folder(tmp_path) / "report.html").read_text()
     assert (
-        "The methods have different networks, each the natural one of its kind. "
+        "The methods have different networks, each the default of its kind. "
         "sfnn: binary 64-64; vib: mlp 64-64-64." in page
     )
 
@@ -141,3 +141,13 @@ def test_a_run_in_use_is_refused(run, capsys):
     with locked_folder(run.path):
         words = ["run", "--out", run.path.parent, "--quiet", *SMALL]
         assert "is in use by another process" in refused(capsys, *words)
+
+
+def test_a_latent_of_one_unit_is_trained_and_drawn(tmp_path, capsys):
+    words = ["run", "--methods", "vib,nib", "--betas", "0.1", "--out", tmp_path, *QUICK]
+    code, out, err = narrows(capsys, *words, "--set", "network.bottleneck=1")
+    assert (code, err) == (0, "")
+    run = Run.open(lone_folder(tmp_path))
+    assert run.pictures("vib")["0.1/projection"].shape[1] == 2
+    assert (run.path / "report.html").exists()
+    assert "vib" in out

@@ -1,11 +1,15 @@
 """Attacks by name, and the report that is kept of them."""
 
+from dataclasses import replace
+
 import pytest
+from torch import nn
 
 from narrows.attacks import ATTACKS, FGSM, PGD, Adaptive, DeepFool, FixedEps
-from narrows.errors import ConfigError, NarrowsError, StoreError
+from narrows.errors import ConfigError, InputError, NarrowsError, StoreError
 from narrows.experiments.attacking import AttackReport, attack_target, build_attack
 from narrows.experiments.targets import load_target
+from narrows.models import as_classifier
 from narrows.runs import Progress
 from narrows.runs.files import read_json
 
@@ -45,6 +49,13 @@ def test_arguments_are_those_that_were_given():
         ("pgd", None, None, [], "pgd searches within a radius; give it with --eps, like --eps 0.1"),
         ("standard", None, None, [], "standard searches within a radius"),
         ("deepfool", 0.1, None, [], "unknown option of deepfool 'eps'"),
+        ("pgd", 0.1, None, ["eps=0.2"], "eps is given twice"),
+        ("pgd", 0.1, None, ["eps=0.1"], "eps is given twice"),
+        ("pgd", 0.1, "l2", ["norm=linf"], "norm is given twice"),
+        ("standard", 0.1, None, ["eps=0.2"], "eps is given twice"),
+        ("pgd", 0.1, None, ["loss=.nan"], "loss must be text, got nan"),
+        ("pgd", 0.1, None, ["draws='3'"], "draws must be a whole number, got '3'"),
+        ("pgd", 0.1, None, ["verify_draws=9223372036854775807"], "at most 1,000,000"),
         ("pgd", 0.1, "l1", [], "norm must be 'linf' or 'l2', got 'l1'"),
         ("pgd", 0.1, None, ["stepss=3"], "unknown option of pgd 'stepss'; did you mean 'steps'?"),
         ("pgd", 0.1, None, ["steps=many"], "steps must be a whole number, got 'many'"),
@@ -85,6 +96,36 @@ def test_the_report_is_the_stored_one(target, tmp_path):
     assert report.replayed_vote == report.replayed_single_draw == report.robust_accuracy
     again, _ = attack_target(target, "fgsm", attack, "sample", 15, tmp_path, Progress())
     assert again == report
+
+
+def test_the_mode_decides_what_is_attacked(small_run, tmp_path):
+    noisy = load_target(str(small_run.path), method="vib", beta=1.0, seed=0)
+    attack = build_attack("fgsm", 0.1, None, ["verify_draws=7", "seed=3"])
+    reports = {}
+    for mode in ("mean", "sample"):
+        folder = tmp_path / mode
+        reports[mode], _ = attack_target(noisy, "fgsm", attack, mode, 12, folder, Progress())
+        assert reports[mode].request.mode == mode
+        assert reports[mode].robustbench.noise.mode == mode
+        assert reports[mode].verify_draws == reports[mode].robustbench.noise.verify_draws == 7
+    mean = as_classifier(noisy.model, mode="mean")
+    x, y = noisy.test.batch(slice(0, 12))
+    clean = (mean(x).argmax(1) == y).double().mean().item()
+    assert reports["mean"].clean_accuracy == pytest.approx(clean)
+    # At its mean the model draws nothing: a single draw is the vote.
+    assert reports["mean"].single_draw_accuracy == reports["mean"].robust_accuracy
+    # A drawn model is judged again on other draws, so the two need not agree.
+    assert 0 <= reports["sample"].replayed_single_draw <= 1
+
+
+def test_a_model_that_returns_no_logits_is_refused(target):
+    class Scores(nn.Module):
+        def forward(self, x):
+            return x.flatten(1).sum(1)
+
+    broken = replace(target, model=Scores())
+    with pytest.raises(InputError, match="must return logits"):
+        attack_target(broken, "fgsm", build_attack("fgsm", 0.1, None), "mean", 4, None, Progress())
 
 
 def test_another_request_does_not_go_into_the_folder(target, tmp_path):

@@ -1,12 +1,21 @@
 """An audit with a folder: the record is the stored one, and it is made once."""
 
 import pytest
+import torch.nn.functional as F
 
 from narrows.audit import CHECKS
 from narrows.errors import StoreError
-from narrows.experiments.auditing import _PARTS, _place, audit_target, read_audit
+from narrows.experiments.auditing import (
+    _PARTS,
+    _kept,
+    _place,
+    _surfaces,
+    audit_target,
+    read_audit,
+)
 from narrows.experiments.targets import load_relatives, load_target
 from narrows.runs import Member
+from scenarios_audit import case_of, undefended
 from scenarios_runs import Notes
 
 SETTINGS = {"eps": 0.05, "norm": "linf", "budget": "fast", "claimed": None, "images": 8}
@@ -69,3 +78,38 @@ def test_progress_counts_checks_and_then_remedies():
     assert [_place(name, i) for i, name in enumerate(checks)] == list(range(len(checks)))
     assert _place("a remedy", 2) == len(checks) + 2
     assert _place("verdict", 0) == _PARTS
+
+
+def test_a_surface_is_the_loss_around_the_first_images_that_are_right():
+    case = case_of()
+    points = _surfaces(case)
+    rows = case.clean.nonzero().squeeze(1)[:3].tolist()
+    assert sorted({point.image for point in points}) == rows
+    for row in rows:
+        (centre,) = [p for p in points if (p.image, p.a, p.b) == (row, 0, 0)]
+        logits = case.model(case.x[row : row + 1])
+        loss = F.cross_entropy(logits, case.y[row : row + 1]).item()
+        assert centre.loss == pytest.approx(loss, abs=1e-3)
+        assert centre.correct
+        # The surface is the part of the plane that lies in the ball.
+        own = [p for p in points if p.image == row]
+        assert max(abs(p.a) for p in own) == max(abs(p.b) for p in own) == 1
+        assert all(abs(p.a) + abs(p.b) <= 1 + 1e-6 for p in own)
+        # Towards the attack the loss rises and the class is lost.
+        (end,) = [p for p in own if (p.a, p.b) == (1, 0)]
+        assert end.loss > centre.loss
+        assert not end.correct
+
+
+def test_where_no_image_is_right_there_is_no_surface():
+    _, x, y = undefended()
+    case = case_of(x=x, y=(y + 1) % 10)
+    assert not case.clean.any()
+    assert _surfaces(case) == []
+
+
+def test_what_was_kept_is_counted(audited, tmp_path):
+    _, (record, _, folder), _ = audited
+    note = _kept(record, folder)
+    assert f"{len(record.remedies)} remedies and {len(record.attacks)} attacks" in note
+    assert note.endswith(f"delete {folder} to audit anew")

@@ -1,5 +1,7 @@
 """One step, and more and more restarts, on the models of a run, each once."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch import nn
 from narrows.errors import ConfigError
 from narrows.experiments import reevaluation
 from narrows.experiments.reevaluation import Reevaluation, Row, reevaluate, reevaluate_run
+from narrows.models import BinaryStochasticNet, Bottleneck
 from narrows.runs import Member, Progress
 from scenarios_runs import StoppedError, copied, stop_after, tiny_run
 
@@ -101,3 +104,42 @@ def test_what_cannot_be_attacked_is_refused(small_run, tmp_path):
     with pytest.raises(ConfigError, match="toy1 has no images that could be attacked"):
         reevaluate_run(run, None, None, 5, "cpu", Progress(), BRIEF)
     assert not (run.path / "reevaluation").exists()
+
+
+class Steps:
+    """A stand-in for PGD that fools one more image each time, and remembers how it was called."""
+
+    calls = []  # noqa: RUF012
+
+    def __init__(self, **settings):
+        self.settings = settings
+
+    def __call__(self, model, x, y):
+        Steps.calls.append((self.settings["restarts"], self.settings["seed"], len(x)))
+        success = torch.arange(len(x)) == 0
+        return SimpleNamespace(success=success)
+
+
+def test_restarts_add_up_and_only_images_that_stand_are_attacked(monkeypatch):
+    monkeypatch.setattr(reevaluation, "PGD", Steps)
+    monkeypatch.setattr(Steps, "calls", [])
+    settings = Reevaluation(fgsm_eps=[], pgd_eps=[0.1], restarts=[1, 2, 5, 9])
+    rows = list(
+        reevaluation._restarts("mean", nn.Identity(), torch.rand(3, 2), torch.zeros(3), settings)
+    )
+    # The first start is the image itself, which later calls repeat beside their own starts.
+    assert Steps.calls == [(1, 0, 3), (2, 1, 2), (4, 2, 1)]
+    assert [(row.restarts, row.accuracy) for row in rows] == [
+        (1, pytest.approx(2 / 3)), (2, pytest.approx(1 / 3)), (5, 0.0), (9, 0.0),
+    ]  # fmt: skip
+
+
+def test_modes_are_those_that_a_model_has():
+    x = torch.rand(4, 3)
+    code = nn.Linear(3, 4)
+    drawn = Bottleneck(code, nn.Linear(2, 2), latent="gaussian")
+    assert list(reevaluation._modes(drawn, x)) == ["mean", "sample"]
+    plain = Bottleneck(code, nn.Linear(4, 2))
+    assert list(reevaluation._modes(plain, x)) == ["deterministic"]
+    binary = BinaryStochasticNet(3, [4], 2)
+    assert list(reevaluation._modes(binary, x)) == ["sample"]

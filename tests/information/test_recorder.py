@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 
@@ -9,6 +10,7 @@ from torch import nn
 from narrows.errors import ConfigError, InputError, StoreError
 from narrows.information import PlaneRecorder, load_plane, log_spaced
 from narrows.models import Bottleneck
+from narrows.storage import json_bytes
 from narrows.types import Batch
 from scenarios import generator
 
@@ -21,6 +23,13 @@ def batch(n=60, inputs=4, classes=3):
 def perceptron():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Dropout(0.5), nn.Linear(5, 3))
+
+
+def sign(path, content):
+    """Write changed content with a checksum that fits it."""
+    content = {name: value for name, value in content.items() if name != "sha256"}
+    digest = hashlib.sha256(json_bytes(content)).hexdigest()
+    path.write_text(json.dumps({**content, "sha256": digest}))
 
 
 def test_measuring_leaves_the_model_and_the_random_numbers_as_they_were():
@@ -55,7 +64,7 @@ def test_numbers_that_json_lacks_survive_the_file(tmp_path):
     content = json.loads(path.read_text())
     for name in ("nats", "std_error", "ceiling"):
         content["points"][0]["rate"][name] = None
-    path.write_text(json.dumps(content))
+    sign(path, content)
     [point] = load_plane(path).points
     assert math.isnan(point.rate.nats)
     assert math.isnan(point.rate.std_error)
@@ -65,9 +74,9 @@ def test_numbers_that_json_lacks_survive_the_file(tmp_path):
 def test_what_is_no_plane_is_refused(tmp_path):
     for text in ("{}", "[1]", "no", '{"units": "bits", "points": []}'):
         (tmp_path / "file.json").write_text(text)
-        with pytest.raises(InputError, match="no recorded information plane"):
+        with pytest.raises(InputError, match="not a recorded information plane"):
             load_plane(tmp_path / "file.json")
-    with pytest.raises(InputError, match="no recorded"):
+    with pytest.raises(InputError, match="not a recorded"):
         load_plane(tmp_path / "nowhere.json")
     with pytest.raises(ConfigError, match="did you mean 'binned'"):
         PlaneRecorder(perceptron(), None, batch(), "bined")
@@ -122,16 +131,39 @@ def test_a_plane_that_was_damaged_is_refused(tmp_path):
         ("rate", 1.0),
         ("relevance", None),
         ("rate", {}),
+        ("rate", {**json.loads(content)["points"][0]["rate"], "diagnostics": {}}),
     ):
         record = json.loads(content)
         record["points"][0][key] = value
-        path.write_text(json.dumps(record))
-        with pytest.raises(InputError, match="no recorded information plane"):
+        sign(path, record)
+        with pytest.raises(InputError, match="not a recorded information plane"):
             load_plane(path)
+    path.write_bytes(content.encode().replace(b'"', b"\xe1", 1))
+    with pytest.raises(InputError, match="not a recorded information plane"):
+        load_plane(path)
     for text in ('{"units": "nats", "points": [1]}', '{"units": "nats", "points": 1}', "[" * 10**5):
         path.write_text(text)
-        with pytest.raises(InputError, match="no recorded information plane"):
+        with pytest.raises(InputError, match="not a recorded information plane"):
             load_plane(path)
+
+
+def test_a_plane_with_a_changed_number_is_refused(tmp_path):
+    recorder = PlaneRecorder(perceptron(), ["1"], batch())
+    recorder(0)
+    path = tmp_path / "plane.json"
+    recorder.save(path)
+    whole = path.read_text()
+    record = json.loads(whole)
+    record["points"][0]["rate"]["nats"] += 0.01
+    for changed in (json.dumps(record), whole.replace('"epoch": 0', '"epoch": 1')):
+        path.write_text(changed)
+        with pytest.raises(InputError, match=r"plane\.json is damaged"):
+            load_plane(path)
+    path.write_text(json.dumps({key: record[key] for key in record if key != "sha256"}))
+    with pytest.raises(InputError, match="missing required field `sha256`"):
+        load_plane(path)
+    path.write_text(json.dumps(json.loads(whole), indent=4))  # the layout may change
+    assert load_plane(path) == recorder.record()
 
 
 def test_one_name_of_a_layer_is_no_list_of_names():

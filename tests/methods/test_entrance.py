@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from narrows import AIB, CEB, MART, TRADES, VIB, BetaVAE, CrossEntropy, HBaR, JointIMB, PGDTraining
-from narrows.errors import DivergedError, InputError
+from narrows.errors import ConfigError, DivergedError, InputError
+from narrows.methods._entrance import _warn_of_range
 from narrows.models import BinaryStochasticNet, Bottleneck
 
 X = torch.rand(8, 6, generator=torch.Generator().manual_seed(0))
@@ -164,3 +165,58 @@ def test_no_layers_are_nothing_to_regularise():
     for layers in ([], ()):
         with pytest.raises(ValueError, match=r"HBaR with layers=\(\) has nothing to regularise"):
             HBaR(0.1, layers=layers)
+
+
+def test_bright_images_are_warned_of_once(caplog):
+    _warn_of_range.cache_clear()
+    for method in (VIB(0.1), VIB(0.1)):
+        method(stochastic(), X * 255, Y)
+    assert [record.message.split(";")[0] for record in caplog.records] == [
+        "inputs look like images in 0..255"
+    ]
+    caplog.clear()
+    _warn_of_range.cache_clear()
+    for x in (X, 2 * X, X * 255 - 10, X * 1000):
+        VIB(0.1)(stochastic(), x, Y)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "says"),
+    [
+        (X.to("meta"), Y, "inputs must hold numbers"),
+        (X, Y.to("meta"), "labels must hold numbers"),
+        (X.to_sparse(), Y, "inputs must be a dense tensor"),
+    ],
+)
+def test_inputs_and_labels_hold_numbers(x, y, says):
+    with pytest.raises(InputError, match=says):
+        CrossEntropy()(nn.Linear(6, 3), x, y)
+
+
+class _Changed(nn.Module):
+    def __init__(self, change) -> None:
+        super().__init__()
+        self.linear, self.change = nn.Linear(6, 3), change
+
+    def forward(self, x):
+        return self.change(self.linear(x))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda z: z.to("meta"), "logits must hold numbers"),
+        (lambda z: z.to_sparse(), "logits must be a dense tensor"),
+        (lambda z: z[:, :0], "at least 2 classes are needed here, the model has 0"),
+    ],
+)
+def test_logits_hold_numbers(change, says):
+    with pytest.raises(InputError, match=says):
+        CrossEntropy()(_Changed(change), X, Y)
+
+
+@pytest.mark.parametrize("beta", ["0.1", True, None, 1j])
+def test_beta_is_a_number(beta):
+    with pytest.raises(ConfigError, match="beta must be a number"):
+        VIB(beta)

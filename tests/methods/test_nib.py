@@ -157,3 +157,13 @@ def test_noise_too_small_for_its_type_tells_all_codes_apart(raw):
     assert bound.item() == pytest.approx(math.log(8), rel=1e-6)
     assert torch.isfinite(model.raw_variance.grad)
     assert not model.encoder.weight.grad.any()
+
+
+def test_noise_that_depends_on_the_input_has_no_such_bound():
+    data = Batch(*(part.float() if part.is_floating_point() else part for part in batch()))
+    encoder = nn.Linear(4, 6)
+    model = Bottleneck(encoder, nn.Linear(3, 2), latent="gaussian")
+    with pytest.raises(InputError, match="noise that is the same for all inputs"):
+        NIB(0.1)(model, *data)
+    nn.init.zeros_(encoder.weight)  # the noise is the bias alone, and equal for all inputs
+    assert NIB(0.1)(model, *data).isfinite()

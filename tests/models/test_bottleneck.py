@@ -109,8 +109,12 @@ def test_a_classifier_of_a_plain_network_is_that_network():
     ("build", "message"),
     [
         (lambda: make(mode="maen"), "mode must be 'sample' or 'mean', got 'maen'"),
-        (lambda: make(samples=0), "samples must be at least 1, or None"),
+        (lambda: make(samples=0), "samples must be at least 1, got 0"),
         (lambda: as_classifier(make(), samples=0), "samples must be at least 1"),
+        (lambda: make(samples=2**63 - 1), "samples must be at most 1,000,000, got 9223"),
+        (lambda: as_classifier(make(), samples=10**12), "samples must be at most 1,000,000"),
+        (lambda: as_classifier(make(), samples="3"), "samples must be a whole number, got '3'"),
+        (lambda: make(samples=2.5), "samples must be a whole number, got 2.5"),
         (lambda: as_classifier(make(), mode="median"), "got 'median'"),
         (lambda: latent_mode(make(), "maen").__enter__(), "got 'maen'"),
         (lambda: Bottleneck(nn.Identity(), nn.Identity(), latent="bernoulli"), "got 'bernoulli'"),

@@ -177,7 +177,7 @@ def test_inputs_are_normalised_inside_the_model():
     ("config", "shape", "message"),
     [
         ({"name": "cnm"}, (1, 8, 8), "unknown network 'cnm'; did you mean 'cnn'"),
-        ({"bottleneck": -1}, (4,), "widths of a network must be positive"),
+        ({"bottleneck": -1}, (4,), "widths of a network must lie in 1"),
         ({"norm": "layer"}, (4,), "unknown network.norm 'layer'.*Valid: batch, group, none"),
         ({"stem": "cifat"}, (4,), "unknown network.stem 'cifat'; did you mean 'cifar'"),
         ({"dropout": 1.0}, (4,), r"network.dropout must lie in \[0, 1\), got 1.0"),
@@ -196,7 +196,7 @@ def test_inputs_are_normalised_inside_the_model():
         ({"latent_activation": "relu", "latent": "unit"}, (4,), "a unit latent has no activation"),
         ({"latent_activation": "relu", "bottleneck": 0}, (4,), "this network has none"),
         ({"name": "wide_resnet", "depth": 27}, (3, 8, 8), "depth of 10, 16"),
-        ({"decoder": [3, -1]}, (4,), "widths of a network must be positive"),
+        ({"decoder": [3, -1]}, (4,), "widths of a network must lie in 1"),
         ({"name": "cnn"}, (64,), r"needs images \[channels, height, width\], got inputs \(64,\)"),
         ({"name": "cnn", "encoder": []}, (1, 8, 8), "at least one convolution"),
         ({"name": "cnn", "encoder": [2] * 3}, (1, 7, 9), "7x9 are too small for cnn; at least 8"),

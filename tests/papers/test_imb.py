@@ -1,6 +1,7 @@
 """The plane of binary networks as they learn, and how soon a layer knows enough."""
 
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from narrows.papers import imb
 from narrows.papers.imb import (
     PlaneConfig,
     PlanePoint,
+    Reached,
+    TrainingPlane,
     epochs_to_reach,
     main,
     measured_epochs,
@@ -18,7 +21,7 @@ from narrows.papers.imb import (
     run_plane,
 )
 from narrows.runs import Progress
-from narrows.runs.files import read_json
+from narrows.runs.files import read_json, write_json
 
 SHORT = {"epochs": 4, "seeds": 1, "samples": 1, "points": 2, "batch_size": 1000}
 
@@ -108,7 +111,10 @@ def test_a_run_that_was_broken_off_goes_on_to_the_same_end(tmp_path, monkeypatch
     assert points[0] == [p for p in points[1] if p.epoch != 2]
     assert [p.epoch for p in points[1]] == [0, 1, 2, 4]
     kept = (again / "joint_imb" / "plane.json").stat().st_mtime_ns
+    leftover = again / "joint_imb" / "checkpoint.safetensors"
+    leftover.write_bytes(b"of a process that was killed just after it had finished")
     run_plane(config, tmp_path / "broken", Progress())
+    assert not leftover.exists()
     assert (again / "joint_imb" / "plane.json").stat().st_mtime_ns == kept
     with pytest.raises(StoreError, match="holds another plane; choose another --out"):
         run_plane(PlaneConfig(**SHORT), tmp_path / "broken", Progress())
@@ -160,4 +166,42 @@ def test_a_folder_without_a_plane_is_named(tmp_path):
         read_training_plane(tmp_path)
     (tmp_path / "plane.json").write_text("{}")
     with pytest.raises(StoreError, match=r"plane\.json is not a information plane|no checksum"):
+        read_training_plane(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rate", "relevance"),
+    [
+        ([[1.0, 2.0], [1.0]], [[1.0, 2.0], [1.0, 2.0]]),
+        ([[1.0, 2.0]], [[1.0]]),
+        ([[1.0]], [[1.0], [1.0]]),
+        ([], []),
+        ([[]], [[]]),
+    ],
+)
+def test_a_point_has_as_many_numbers_for_each_seed_and_layer(rate, relevance):
+    with pytest.raises(ConfigError, match=r"epoch 3: expected rate and relevance \[seeds\]"):
+        PlanePoint(3, rate, relevance)
+
+
+def test_a_plane_has_the_points_of_its_methods(tmp_path):
+    config = PlaneConfig(methods=["sfnn"], seeds=1)
+    points = [PlanePoint(0, [[1.0]], [[0.5]]), PlanePoint(1, [[1.0]], [[0.6]])]
+    reached = {"sfnn": Reached(1.0, [1.0], [0.6])}
+    plane = asdict(TrainingPlane(config, {"sfnn": points}, reached))
+    wider = [*points, PlanePoint(2, [[1.0, 1.0]], [[0.6, 0.1]])]
+    for other, shares in (
+        ({}, reached),
+        ({"sfnn": []}, reached),
+        ({"sfnn": points, "joint_imb": points}, reached),
+        ({"sfnn": wider}, reached),
+        ({"sfnn": points}, {"joint_imb": reached["sfnn"]}),
+        ({"sfnn": points}, {"sfnn": Reached(None, [], [])}),
+    ):
+        with pytest.raises(ConfigError, match="expected"):
+            TrainingPlane(config, other, shares)
+    # A file whose checksum is right is refused in one line that names it.
+    plane["points"]["sfnn"][1]["rate"] = [[1.0, 2.0], [3.0]]
+    write_json(tmp_path / "plane.json", "information plane of a training", plane)
+    with pytest.raises(StoreError, match=r"plane\.json is not a valid .* epoch 1"):
         read_training_plane(tmp_path)

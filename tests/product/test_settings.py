@@ -19,8 +19,8 @@ from product.walk import TINY, check_measured, narrows, run, settings
 NETWORK_OF = {"norm": "wide_resnet", "stem": "resnet18", "name": "cnn"}
 # What else must be set for a word to have a meaning.
 BESIDE = {
-    "train.beta_scale=log": "train.beta_ramp=1 train.epochs=2",
-    "train.beta_scale=linear": "train.beta_ramp=1 train.epochs=2",
+    "train.beta_scale=log": ["--set", "train.beta_ramp=1", "--epochs", "2"],
+    "train.beta_scale=linear": ["--set", "train.beta_ramp=1", "--epochs", "2"],
 }
 
 
@@ -76,7 +76,7 @@ def test_a_word_of_a_setting(setting, tmp_path):
     words += [*settings(SMALLEST[setting.network]), *settings(METHOD_CASES[setting.method][1])]
     if setting.wrapper:
         words += ["--adversarial", setting.wrapper, *settings(WRAPPER_CASES[setting.wrapper])]
-    words += settings(f"{setting.text} {BESIDE.get(setting.text, '')} evaluate.attack=false")
+    words += [*settings(f"{setting.text} evaluate.attack=false"), *BESIDE.get(setting.text, [])]
     data = "mnist" if setting.network != "resnet18" else "cifar10"
     folder = run(tmp_path, *words, "--data", data)
     check_measured(folder, setting.method, 1, attacked=False)

@@ -1,8 +1,10 @@
 import io
 from dataclasses import replace
 
+import torch
 from rich.console import Console
 
+from narrows.attacks._robustbench import ModelCard, Outcome, robustbench_entry
 from narrows.attacks.ledger import Entry
 from narrows.experiments.attacking import AttackReport, AttackRequest
 from narrows.report.attack import attack_table
@@ -11,11 +13,13 @@ REQUEST = AttackRequest(
     name="vib [seed 0]", data="digits", attack="standard", settings=[], mode="sample", images=40,
     device="cpu", source="", weights="ab",
 )  # fmt: skip
+ENTRY = Entry("apgd", "APGD()", 1400, 26, 0.25, 123456, 65432)
+OUTCOME = Outcome(0.1, "linf", 0.9, 0.25, 0.2, torch.tensor([0.05]), [ENTRY])
 REPORT = AttackReport(
     request=REQUEST, norm="linf", eps=0.1, clean_accuracy=0.9, robust_accuracy=0.25,
     interval=(0.142, 0.402), single_draw_accuracy=0.2, replayed_vote=0.275,
     replayed_single_draw=0.21, verify_draws=100, median_distance=0.0512345,
-    attacks=[Entry("apgd", "APGD()", 1400, 26, 0.25, 123456, 65432)], robustbench={},
+    attacks=[ENTRY], robustbench=robustbench_entry("vib", ModelCard(), OUTCOME),
 )  # fmt: skip
 
 

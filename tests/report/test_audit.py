@@ -56,8 +56,8 @@ def test_the_page_has_verdict_findings_and_every_attack(tmp_path):
 
 def test_findings_say_what_they_object_to():
     assert _findings(RECORD.findings).rows == [
-        ["chance", "passes", "at chance", ""],
-        ["gradients", "objects", "they vanish", "use another loss"],
+        ["chance", "passed", "at chance", ""],
+        ["gradients", "failed", "they vanish", "use another loss"],
         ["seeds", "not examined", "there is one", ""],
     ]
 

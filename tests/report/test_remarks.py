@@ -51,8 +51,8 @@ def test_where_there_is_no_clear_knee_the_reason_is_said():
 def test_models_at_the_ceiling_are_counted():
     records = [record(0.1, seed, place=(5.9, 2.0), saturated=seed > 0) for seed in range(3)]
     assert remarks(FakeRun(records)) == [
-        "vib: I(X;Z) of 2 of 3 models is within 5 % of its ceiling log n = 5.99 nats (n = 400); "
-        "it says more about n than about the model."
+        "vib: I(X;Z) of 2 of 3 models is within 5 % of its ceiling log n = 5.99 nats (n = 400), "
+        "so it reflects n more than the model."
     ]
 
 
@@ -122,7 +122,7 @@ def test_different_networks_are_named():
     }
     records = [record(0.1), record(0.1, method="aib")]
     assert remarks(FakeRun(records, networks=networks)) == [
-        "The methods have different networks, each the natural one of its kind. "
+        "The methods have different networks, each the default of its kind. "
         "vib: mlp 8-4-3; aib: mlp without hidden layers."
     ]
     assert remarks(FakeRun(records)) == []

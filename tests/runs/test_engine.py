@@ -94,6 +94,23 @@ def test_a_training_that_was_broken_off_goes_on_to_the_same_end(tmp_path, monkey
     assert [record.epoch for record in again.history("vib")] == [0, 1, 2]
 
 
+def test_a_process_that_is_killed_as_it_finishes_leaves_no_checkpoint(tmp_path, monkeypatch):
+    write = engine.write_json
+
+    def stop(path, kind, content):
+        if kind == "completion mark":
+            raise StoppedError
+        write(path, kind, content)
+
+    monkeypatch.setattr(engine, "write_json", stop)
+    with pytest.raises(StoppedError):
+        tiny_run(tmp_path, **QUICK)
+    monkeypatch.setattr(engine, "write_json", write)
+    run = tiny_run(tmp_path, **QUICK)
+    assert run.complete
+    assert list(run.path.rglob("checkpoint.safetensors")) == []
+
+
 def test_measuring_goes_on_with_the_first_model_that_has_no_record(tmp_path, monkeypatch):
     settings = QUICK | {"betas": [0.1, 1.0], "seeds": 2}
     original, calls = engine.evaluate_model, stop_after(3)
@@ -228,7 +245,7 @@ def test_a_model_that_diverges_is_left_out_and_named(tmp_path, monkeypatch):
         for index, seed in ((4, 0), (5, 1))
     ]
     assert notes.notes == [f"vib, beta 1, left out: {lost.error}" for lost in stored]
-    with pytest.raises(ConfigError, match=r"beta 1\.0 is not in this run; there is 0\.01, 0\.1"):
+    with pytest.raises(ConfigError, match=r"beta 1\.0 is not in this run; valid: 0\.01, 0\.1"):
         load_member(run.path, "vib", 1.0)
     assert [row.beta for row in run.summary["vib"].rows] == [0.01, 0.1]
     assert run.history("vib")[0].losses["loss"][4:] == [None, None]

@@ -77,6 +77,15 @@ def test_methods_of_different_networks_can_share_a_run():
     assert config.networks["sfnn"].name == "binary"
 
 
+def test_widths_without_a_name_are_those_of_every_network():
+    given = ["network.encoder=[7, 5]", "network.normalise=false", "network.decoder=[3]"]
+    config = load_config(values={"methods": ["sfnn", "vib"]}, overrides=given)
+    assert config.networks["vib"].encoder == [7, 5]
+    assert config.networks["sfnn"] == NetworkConfig("binary", encoder=[7, 5], normalise=False)
+    one = {"methods": ["sfnn"], "networks": {"sfnn": {"encoder": [9]}}}
+    assert load_config(values=one, overrides=given[:1]).networks["sfnn"].encoder == [9]
+
+
 def test_a_file_gives_way_to_values_and_these_to_overrides(tmp_path):
     file = tmp_path / "run.toml"
     file.write_text("seeds = 5\nbetas = [0.5]\n[train]\nepochs = 7\nbatch_size = 32\n")
@@ -172,7 +181,7 @@ REFUSED = {
     "methods=[vibb]": "unknown method 'vibb'; did you mean 'vib'? Valid: vib, ",
     "data=minst": "unknown data set 'minst'; did you mean 'mnist'",
     "network.name=rnn": "unknown network 'rnn'; did you mean 'cnn'",
-    "network.encoder=[8,0]": "all widths of a network must be positive",
+    "network.encoder=[8,0]": "all widths of a network must lie in 1",
     "network=3": "network: expected a table of settings, got 3",
     "methods.vib=3": "methods: expected a list, like [a, b], got {'vib': 3}",
     "methods=[[vib]]": "methods[0]: expected a single value, got ['vib']",

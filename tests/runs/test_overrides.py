@@ -2,7 +2,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from narrows.errors import ConfigError
-from narrows.runs.overrides import explain, parse_overrides, plain_overrides
+from narrows.runs.overrides import (
+    explain,
+    nested_overrides,
+    parse_overrides,
+    plain_overrides,
+    refuse_repeated,
+)
 
 
 def test_keys_have_dots_and_values_are_yaml():
@@ -47,3 +53,14 @@ def test_plain_overrides_have_nothing_left_to_resolve():
             plain_overrides([text])
         assert message in str(raised.value)
         assert "\n" not in str(raised.value)
+
+
+def test_a_setting_may_be_given_once():
+    values = {"seeds": 2, "network": {"name": "mlp"}, "evaluate": {"eps": [0.1]}}
+    for text in ("train.epochs=3", "network.encoder=[8]", "evaluate.pgd_steps=2", "options={}"):
+        refuse_repeated(values, nested_overrides([text]))
+    for text in ("seeds=2", "network.name=cnn", "network={name: cnn}", "evaluate.eps=[0.2]",
+                 "evaluate=null", "seeds=???"):  # fmt: skip
+        key = text.split("=")[0]
+        with pytest.raises(ConfigError, match=f"{key}.* is given twice"):
+            refuse_repeated(values, nested_overrides(["train.epochs=1", text]))

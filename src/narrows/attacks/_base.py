@@ -30,6 +30,7 @@ from narrows.attacks.entrance import (
 from narrows.attacks.query import Query, frozen
 from narrows.checks import ArrayLike, check_count, check_labels, check_number
 from narrows.errors import ConfigError
+from narrows.models.bottleneck import check_draws
 from narrows.models.noise import forked_rng
 from narrows.types import AttackResult, Norm
 
@@ -164,16 +165,18 @@ class Attack(ABC):
         if value is None and "None" in kinds:
             return None
         if kinds <= {"int", "None"}:
+            if name in ("draws", "verify_draws"):
+                return check_draws(value, name)
             count = check_count(value, name, -_SEEDS if name == "seed" else 1)
             if count >= _SEEDS:
                 raise ConfigError(f"{name} must be less than 2**63, got {count}")
             return count
         if kinds <= {"float", "None"}:
             return check_number(value, name, **self.limits.get(name, {}))
-        plain = {"bool": bool, "str": str}
-        for kind, wanted in plain.items():
+        plain = {"bool": (bool, "true or false"), "str": (str, "text")}
+        for kind, (wanted, spelt) in plain.items():
             if kinds <= {kind, "None"} and not isinstance(value, wanted):
-                raise ConfigError(f"{name} must be a {kind}, got {value!r}")
+                raise ConfigError(f"{name} must be {spelt}, got {value!r}")
         return value
 
     @abstractmethod

@@ -1,12 +1,12 @@
-"""A ledger as a JSON entry in the form of RobustBench, extended by what noise means."""
+"""A ledger as an entry in the form of RobustBench, extended by what noise means."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from scipy.stats import binomtest
 from torch import Tensor
 
 from narrows.attacks._attempts import Entry
@@ -14,10 +14,7 @@ from narrows.errors import InputError
 from narrows.storage import json_finite
 from narrows.types import Norm
 
-__all__ = ["Json", "ModelCard", "Outcome", "robustbench_entry", "wilson"]
-
-Json = dict[str, Any]
-"""An object that `json.dumps` takes."""
+__all__ = ["ModelCard", "Noise", "Outcome", "RobustBenchEntry", "robustbench_entry", "wilson"]
 
 
 @dataclass(frozen=True)
@@ -91,8 +88,68 @@ class Outcome:
     attacks: Sequence[Entry]
 
 
-def robustbench_entry(name: str, card: ModelCard, outcome: Outcome) -> Json:
-    """The JSON entry of a model; see `Ledger.to_robustbench`.
+@dataclass(frozen=True)
+class Noise:
+    """What the noise of a stochastic model means for an entry; accuracies as in the entry.
+
+    Attributes:
+        draws: for each gradient.
+        verify_draws: on which success was decided.
+        mode: whether a stochastic code was drawn or decoded at its mean.
+        vote_acc: accuracy under the worst attack, by vote.
+        single_draw_acc: the same of a single draw.
+    """
+
+    draws: int
+    verify_draws: int
+    mode: str
+    vote_acc: str
+    single_draw_acc: str
+
+
+@dataclass(frozen=True)
+class RobustBenchEntry:
+    """A model in the form of RobustBench, whose accuracies are percentages as text.
+
+    `dataclasses.asdict(entry)` is what `json.dumps` takes.
+
+    Attributes:
+        name: of the model; `link` to `footnote` are those of `ModelCard`.
+        eps: radius at which the accuracies are counted, as text.
+        clean_acc: accuracy without an attack.
+        autoattack_acc: accuracy under the worst of `attacks`.
+        norm: of the radius.
+        images: number of images.
+        median_distance: of the perturbations; `None` if fewer than half of the images were fooled.
+        interval_95: of `autoattack_acc`, by Wilson's method.
+        attacks: what was run.
+        noise: what the noise of a stochastic model means.
+    """
+
+    name: str
+    link: str
+    authors: str
+    venue: str
+    architecture: str
+    dataset: str
+    reported: str
+    additional_data: bool
+    number_forward_passes: str
+    unreliable: bool
+    footnote: str
+    eps: str
+    clean_acc: str
+    autoattack_acc: str
+    norm: str
+    images: int
+    median_distance: float | None
+    interval_95: tuple[str, str]
+    attacks: list[Entry]
+    noise: Noise
+
+
+def robustbench_entry(name: str, card: ModelCard, outcome: Outcome) -> RobustBenchEntry:
+    """The entry of a model; see `Ledger.to_robustbench`.
 
     Args:
         name: of the model.
@@ -100,48 +157,39 @@ def robustbench_entry(name: str, card: ModelCard, outcome: Outcome) -> Json:
         outcome: what the attacks have shown.
     """
     form = asdict(card)
-    noise = {key: form.pop(key) for key in ("draws", "verify_draws", "mode")}
+    noise = Noise(
+        **{key: form.pop(key) for key in ("draws", "verify_draws", "mode")},
+        vote_acc=_percent(outcome.robust),
+        single_draw_acc=_percent(outcome.single_draw),
+    )
     count = len(outcome.distance)
-    return {
-        "name": name,
+    low, high = wilson(round(outcome.robust * count), count)
+    return RobustBenchEntry(
+        name=name,
         **form,
-        "eps": str(outcome.eps),
-        "clean_acc": _percent(outcome.clean),
-        "autoattack_acc": _percent(outcome.robust),
-        "norm": outcome.norm,
-        "images": count,
-        "median_distance": json_finite(outcome.distance.median().item()),
-        "interval_95": [_percent(bound) for bound in wilson(round(outcome.robust * count), count)],
-        "attacks": [asdict(entry) for entry in outcome.attacks],
-        "noise": {
-            **noise,
-            "vote_acc": _percent(outcome.robust),
-            "single_draw_acc": _percent(outcome.single_draw),
-        },
-    }
+        eps=str(outcome.eps),
+        clean_acc=_percent(outcome.clean),
+        autoattack_acc=_percent(outcome.robust),
+        norm=outcome.norm,
+        images=count,
+        median_distance=json_finite(outcome.distance.median().item()),
+        interval_95=(_percent(low), _percent(high)),
+        attacks=list(outcome.attacks),
+        noise=noise,
+    )
 
 
-def wilson(successes: int, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval of a share, of 95 % by default.
-
-        (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+def wilson(successes: int, count: int) -> tuple[float, float]:
+    """Wilson's score interval of a share, of 95 %.
 
     Source: Wilson (1927), Journal of the American Statistical Association 22, p. 209.
-
-    Args:
-        successes: out of `count`.
-        count: number of trials, at least 1.
-        z: quantile of the normal distribution.
 
     >>> low, high = wilson(0, 100)
     >>> round(low, 3), round(high, 3)
     (0.0, 0.037)
     """
-    share = successes / count
-    centre = share + z**2 / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    scale = 1 + z**2 / count
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    interval = binomtest(successes, count).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _percent(share: float) -> str:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from narrows.attacks._precision import Precision
 from narrows.attacks.norms import exact, random_start
 from narrows.attacks.query import named_errors
-from narrows.checks import ArrayLike, check_images, check_labels, check_logits
+from narrows.checks import ArrayLike, check_dense, check_images, check_labels, check_logits
 from narrows.errors import ConfigError, InputError
 from narrows.models.outputs import logits_of
 from narrows.types import Norm
@@ -84,11 +84,14 @@ def check_case(
     """
     weight = _weight(model) if isinstance(model, nn.Module) else None
     like = None if weight is None else weight.new_empty(0, dtype=exact(weight.dtype))
-    images = check_images(x, like=like)
-    labels = check_labels(y, len(images)).to(images.device)
+    images = check_dense(check_images(x, like=like), "images", present=True)
+    labels = check_dense(check_labels(y, len(images)), "labels", present=True).to(images.device)
     if target is None:
         return images, labels, None
-    targets = check_labels(target, len(images), name="targets").to(images.device)
+    targets = check_dense(
+        check_labels(target, len(images), name="targets"), "targets", present=True
+    )
+    targets = targets.to(images.device)
     if same := int((labels == targets).sum()):
         raise InputError(f"a target must differ from the label, {same} of {len(images)} do not")
     return images, labels, targets
@@ -211,7 +214,7 @@ def first_look(model: nn.Module, x: Tensor) -> Tensor:
         InputError: for a model on another device, of another dtype or for other shapes.
     """
     with named_errors(x):
-        return logits_of(model, x)
+        return check_dense(logits_of(model, x), "logits", present=True)
 
 
 def refuse_overwriting(before: Tensor, now: Tensor) -> None:

@@ -13,9 +13,9 @@ from narrows.attacks import norms
 from narrows.attacks._attempts import Attempts, Entry, Header, check_form, read_ledger, write_ledger
 from narrows.attacks._judge import judge, reproduces
 from narrows.attacks._robustbench import (
-    Json,
     ModelCard,
     Outcome,
+    RobustBenchEntry,
     robustbench_entry,
     wilson,
 )
@@ -26,7 +26,7 @@ from narrows.checks import ArrayLike, check_count, check_path
 from narrows.errors import InputError
 from narrows.types import AttackResult, Norm
 
-__all__ = ["Entry", "Ledger", "wilson"]
+__all__ = ["Entry", "Ledger", "RobustBenchEntry", "wilson"]
 
 _FOREIGN = (
     "{source} is the ledger of other images, labels or weights; pass those that it was made with, "
@@ -369,7 +369,7 @@ class Ledger:
             ledger._require_behaviour(model, x, str(path))
         return ledger
 
-    def to_robustbench(self, *, name: str, eps: float, **known: Any) -> Json:
+    def to_robustbench(self, *, name: str, eps: float, **known: Any) -> RobustBenchEntry:
         """The ledger as an entry in the form of RobustBench, extended by what noise means.
 
         Args:
@@ -380,7 +380,7 @@ class Ledger:
                 extension `draws`, `verify_draws`, `mode` (`"mean"` or `"sample"`).
 
         Returns:
-            What `json.dumps` takes. Accuracies are percentages, as text, as in RobustBench.
+            Accuracies as percentages in text, as in RobustBench; `asdict` makes it JSON.
             `autoattack_acc` is that of the attacks listed under `attacks`, whatever they are.
 
         Raises:

@@ -160,6 +160,6 @@ def warn_of_few_classes(name: str, classes: int | None) -> None:
     least = _LEAST_CLASSES.get(name, 0)
     if classes is not None and classes < least:
         logging.getLogger(__name__).warning(
-            "the loss %s needs %d classes and the model has %d: the margin takes its place",
+            "the loss %s needs %d classes and the model has %d; the margin is used instead",
             *(name, least, classes),
         )

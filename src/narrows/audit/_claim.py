@@ -29,7 +29,14 @@ from narrows.audit._door import (
 )
 from narrows.audit._state import State
 from narrows.audit._subject import Subject, defined, held, unwrapped
-from narrows.checks import ArrayLike, check_count, check_images, check_labels, check_number
+from narrows.checks import (
+    ArrayLike,
+    check_count,
+    check_dense,
+    check_images,
+    check_labels,
+    check_number,
+)
 from narrows.errors import ConfigError, InputError
 from narrows.models.bottleneck import draw_logits
 from narrows.models.noise import forked_rng
@@ -103,7 +110,10 @@ class Claim:
         self.norm: Norm = norm
         weights = [part for part in self.model.parameters() if part.is_floating_point()]
         images = check_images(x, like=weights[0] if weights else None)
-        labels = check_labels(y, count=len(images)).to(images.device)
+        images = check_dense(images, "images", present=True)
+        labels = check_dense(check_labels(y, count=len(images)), "labels", present=True).to(
+            images.device
+        )
         check_reach(eps, norm, images)
         # Copies, because a tensor made in inference mode can have no gradient.
         with torch.inference_mode(False):
@@ -256,7 +266,13 @@ class Claim:
         return torch.Generator(self.x.device).manual_seed(self.seed)
 
     def judge(self, x: Tensor, y: Tensor, seed: int | None = None) -> Judged:
-        """What the model makes of `x: [b, ...]`, on fresh draws where it varies."""
+        """What the model makes of images, on fresh draws where it is stochastic.
+
+        Args:
+            x: `[b, ...]` images.
+            y: `[b]` labels.
+            seed: of the draws; `None` for the audit's own.
+        """
         count = self.budget.verify_draws if self.stochastic else 1
         parts = []
         with self.quiet():

@@ -20,7 +20,7 @@ from narrows.attacks import PGD
 from narrows.attacks.norms import random_start, steepest
 from narrows.audit._guarded import Guarded
 from narrows.audit._subject import Subject
-from narrows.checks import check_logits
+from narrows.checks import check_dense, check_logits
 from narrows.errors import InputError
 from narrows.types import Norm
 
@@ -36,6 +36,11 @@ _SURELY = 10.0  # standard errors, between means over draws of noise
 
 def spread_rows(count: int, most: int, device: torch.device | None = None) -> Tensor:
     """At most `most` of `count` rows, evenly spread over all of them.
+
+    Args:
+        count: number of rows.
+        most: of them that are wanted.
+        device: of the result.
 
     >>> spread_rows(10, 4)
     tensor([0, 3, 6, 9])
@@ -54,11 +59,11 @@ def check_classifier(subject: Subject, x: Tensor) -> int:
     """
     sample = x[:_FEW].to(subject.takes)
     shown = sample.clone()
-    logits = subject.raw(shown)
+    logits = check_dense(subject.raw(shown), "logits", present=True)
     if not torch.equal(sample, shown):
         raise InputError(
-            "the model overwrites the images that it is given, and would those of an attack: let "
-            "it make new ones, like (x - mean) / std for x.sub_(mean).div_(std)"
+            "the model overwrites the images that it is given, so that an attack would lose them; "
+            "write (x - mean) / std instead of x.sub_(mean).div_(std)"
         )
     if logits.dim() == 2 and logits.shape[0] == len(sample) and logits.is_floating_point():
         logits = logits.nan_to_num()  # what is no number is counted, image by image, not refused
@@ -66,7 +71,14 @@ def check_classifier(subject: Subject, x: Tensor) -> int:
 
 
 def nearby(x: Tensor, norm: Norm, eps: float, seed: int) -> list[Tensor]:
-    """Images `x: [n, ...]`, random points of the balls around them, and random corners."""
+    """Images, random points of the balls around them, and random corners of the balls.
+
+    Args:
+        x: `[n, ...]` images.
+        norm: of the radius.
+        eps: the radius.
+        seed: of the random points.
+    """
     generator = torch.Generator(x.device).manual_seed(seed)
     anywhere = random_start(x, norm, eps, generator)
     corner = eps * steepest(random_start(x, norm, eps, generator), norm)
@@ -74,7 +86,15 @@ def nearby(x: Tensor, norm: Norm, eps: float, seed: int) -> list[Tensor]:
 
 
 def attacked(subject: Subject, x: Tensor, y: Tensor, norm: Norm, eps: float) -> list[Tensor]:
-    """Where a short attack on the margin leads: noise may begin near the boundary only."""
+    """Where a short attack on the margin leads: noise may begin near the boundary only.
+
+    Args:
+        subject: the model.
+        x: `[n, ...]` images.
+        y: `[n]` labels.
+        norm: of the radius.
+        eps: the radius.
+    """
     attack = PGD(norm=norm, eps=eps, steps=_STEPS, restarts=1, verify_draws=1, loss="margin")
     return [attack(Guarded(subject), x, y).x_adv]
 

@@ -51,7 +51,13 @@ class RayS(FixedEps):
         check_count(self.queries, "queries")
 
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Flip signs, block by block, of all images at once."""
+        """Flip signs, block by block, of all images at once.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]` images.
+            generator: not used.
+        """
         signs = _towards_others(x, query.labels).flatten(1)
         farthest = 1.0 if self.norm == "linf" else math.sqrt(signs.shape[1])
         radius = x.new_full((len(x),), farthest)

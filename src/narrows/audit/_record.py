@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -13,10 +14,12 @@ from narrows.attacks import Ledger
 from narrows.attacks.identity import digest
 from narrows.audit._base import Case
 from narrows.errors import CheckpointError
-from narrows.storage import write_atomically
+from narrows.storage import json_bytes, write_atomically
 from narrows.types import Finding
 
 __all__ = ["Record", "plain_json"]
+
+_DIGEST = "sha256"
 
 
 class Record:
@@ -67,7 +70,9 @@ class Record:
             "witnessed": self.case.witnessed(),
             "ledger": ledger.name,
         }
-        write_atomically(self.folder / "audit.json", json.dumps(plain_json(state)).encode())
+        plain = plain_json(state)
+        signed = {**plain, _DIGEST: _digest(plain)}
+        write_atomically(self.folder / "audit.json", json.dumps(signed).encode())
         for old in self.folder.glob("ledger-*.safetensors"):
             if old != ledger:
                 old.unlink(missing_ok=True)
@@ -75,8 +80,10 @@ class Record:
     def _load(self, folder: Path) -> None:
         try:
             state = json.loads((folder / "audit.json").read_text())
+            if state.pop(_DIGEST) != _digest(state):
+                raise ValueError("its contents have changed since they were written")
             about, relatives = state["about"], state["relatives"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(folder, error) from error
         if about != plain_json(self.about):
             raise CheckpointError(
@@ -107,6 +114,10 @@ def _finding(entry: Mapping[str, Any]) -> Finding:
         if not isinstance(getattr(finding, name), kind):
             raise ValueError(f"{name} of a finding is no {kind.__name__}")
     return finding
+
+
+def _digest(plain: dict[str, Any]) -> str:
+    return hashlib.sha256(json_bytes(plain)).hexdigest()
 
 
 def _damaged(folder: Path, error: Exception) -> CheckpointError:

@@ -31,7 +31,12 @@ def interval(successes: int, count: int) -> tuple[float, float]:
 
 
 def more_than(successes: int, count: int, bound: float) -> bool:
-    """Whether a share exceeds `bound` by more than sampling error.
+    """Whether a share exceeds a bound by more than sampling error.
+
+    Args:
+        successes: out of `count`.
+        count: number of trials.
+        bound: the share that may not be exceeded.
 
     >>> more_than(6, 100, 0.02), more_than(7, 100, 0.02)
     (False, True)

@@ -169,7 +169,7 @@ def _examine(name: str, check: Check, case: Case) -> Finding:
     except InputError as error:
         return Finding(
             *(name, False, f"could not be examined: {error}"),
-            "let the model answer wherever an image may lie, then audit it again",
+            "make the model return logits for every image in [0, 1], then audit it again",
             examined=False,
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,11 @@ class PathText(click.ParamType[Path]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> Path:
-        """Refuse what no path can be."""
+        """Refuse what no path can be, and names that are not UTF-8, which no report can show."""
         if isinstance(value, Path):
             return value
-        if not isinstance(value, str) or not value or "\0" in value:
-            self.fail(f"expected a path, got {value!r}", param, ctx)
+        if not isinstance(value, str) or not value or re.search("[\0\ud800-\udfff]", value):
+            self.fail(f"expected a path in UTF-8, got {value!r}", param, ctx)
         return Path(value)
 
 
@@ -68,18 +69,18 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
         command,
         click.argument("target"),
         click.option("--data", help="Data set.  [default: the run's own]"),
-        click.option("--method", help="Which method of the run; its only one needs no name."),
-        click.option("--beta", type=float, help="Which beta.  [default: validation's choice]"),
-        click.option("--seed", type=int, help="Which seed of the run.  [default: its first]"),
+        click.option("--method", help="Method of the run; not needed if there is only one."),
+        click.option("--beta", type=float, help="Beta.  [default: chosen on validation data]"),
+        click.option("--seed", type=int, help="Seed.  [default: the first of the run]"),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
     )
 
 
-def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument CONFIG and all that `narrows run` and `narrows train` have both.
+def run_options(*extra: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument CONFIG and the options that `narrows run` and `narrows train` share.
 
     Args:
-        own: the options that one of the two has alone; they come after the data set.
+        extra: the options that only one of the two has; they come after the data set.
     """
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,11 +92,11 @@ def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
                 help=f"Data set: {listed('narrows.data', 'DATASETS')}.  "
                 "[default: digits, which is embedded]",
             ),
-            *own,
+            *extra,
             click.option(
                 "--network",
                 help=f"Network: {listed('narrows.models.networks', 'NETWORKS', 'binary')}.  "
-                "[default: each method's natural one on the data set]",
+                "[default: that of the data set and the method]",
             ),
             click.option(
                 "--adversarial",
@@ -119,24 +120,34 @@ def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
                 type=ANY_FILE,
                 default=Path("runs"),
                 show_default=True,
-                help="Folder that the run's own folder is made in.",
+                help="Folder in which the folder of the run is created.",
             ),
             click.option(
                 "--set",
                 "overrides",
                 multiple=True,
                 metavar="KEY=VALUE",
-                help="Any other key, like train.batch_size=128 or options.aib.steps=2; repeatable.",
+                help="Any other setting, like train.batch_size=128; repeatable.",
             ),
-            click.option("--quiet", is_flag=True, help="Show errors and the last line or two."),
+            click.option("--quiet", is_flag=True, help="Print only errors and the result."),
         )
 
     return add
 
 
-def run_values(given: dict[str, Any]) -> dict[str, Any]:
-    """Options by name, as the keys of a configuration; those that were left out are not there."""
-    values = {name: value for name, value in given.items() if value is not None}
+def run_values(given: Mapping[str, object], overrides: Sequence[str]) -> dict[str, object]:
+    """Options by name, as the keys of a configuration; those that were left out are not there.
+
+    Args:
+        given: value by name of the option.
+        overrides: of `--set`.
+
+    Raises:
+        ConfigError: for a setting that is given by its option and by `--set`.
+    """
+    from narrows.runs.overrides import nested_overrides, refuse_repeated
+
+    values: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     for option, section, key in (
         ("network", "network", "name"),
         ("epochs", "train", "epochs"),
@@ -144,6 +155,7 @@ def run_values(given: dict[str, Any]) -> dict[str, Any]:
     ):
         if option in values:
             values[section] = {key: values.pop(option)}
+    refuse_repeated(values, nested_overrides(overrides))
     return values
 
 

@@ -23,14 +23,16 @@ __all__ = ["command"]
     f"{listed('narrows.attacks', 'ATTACKS')}. adaptive takes --set objective=rate, for example; "
     "backend is for Python only.",
 )
-@click.option("--eps", type=float, help="Radius, in units of the [0, 1] range, where there is one.")
+@click.option(
+    "--eps", type=float, help="Radius in units of the [0, 1] range, for attacks that have one."
+)
 @click.option("--norm", help="linf or l2.  [default: the attack's own]")
 @click.option(
     "--mode",
     type=click.Choice(["sample", "mean"]),
     default="sample",
     show_default=True,
-    help="Whether a stochastic code is drawn, or decoded at its mean.",
+    help="Draw a stochastic latent, or decode its mean.",
 )
 @click.option(
     "--images",
@@ -49,7 +51,7 @@ __all__ = ["command"]
 @click.option(
     "--out",
     type=ANY_FILE,
-    help="Folder of the ledger, where a broken ensemble goes on.  [default: below attacks/]",
+    help="Folder of the ledger; an interrupted ensemble continues there.  [default: in attacks/]",
 )
 def command(
     target: str,
@@ -70,8 +72,8 @@ def command(
 
     TARGET is a run's folder (with --method, --beta and --seed where it has several), a
     models.safetensors in one, or file.py:function, which returns any torch.nn.Module that takes
-    images in [0, 1] and returns logits (with --data). What is left is an upper bound of its robust
-    accuracy; `narrows audit` says whether to believe it.
+    images in [0, 1] and returns logits (with --data). The accuracy that is left is an upper bound
+    of the robust accuracy; `narrows audit` says whether to believe it.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""`narrows audit`: whether a robustness is real."""
+"""`narrows audit`: whether the robustness of a model is real."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ __all__ = ["command"]
     metavar="TARGET",
     help="The same model without its defence.  [default: a run's cross_entropy of the same seed]",
 )
-@click.option("--claimed", type=float, help="Robust accuracy that somebody claims, in [0, 1].")
+@click.option(
+    "--claimed", type=float, help="Robust accuracy that is claimed for the model, in [0, 1]."
+)
 @click.option(
     "--images",
     type=click.IntRange(1),
@@ -31,7 +33,7 @@ __all__ = ["command"]
 @click.option(
     "--out",
     type=ANY_FILE,
-    help="Folder of the audit, where a broken one goes on.  [default: below audits/]",
+    help="Folder of the audit; an interrupted one continues there.  [default: in audits/]",
 )
 def command(
     target: str,
@@ -52,8 +54,9 @@ def command(
 
     TARGET is a run's folder (with --method, --beta and --seed where it has several), a
     models.safetensors in one, or file.py:function, which returns any torch.nn.Module that takes
-    images in [0, 1] and returns logits (with --data). Checks of gradient obfuscation come first,
-    then the remedies that they ask for, all judged on the model itself.
+    images in [0, 1] and returns logits (with --data). First come checks for gradient obfuscation,
+    then remedies, which are the stronger attacks that a failed check calls for. The success of
+    every attack is judged on the model itself.
     """
     from rich.console import Console
 

@@ -16,15 +16,16 @@ _NAMES = ["vib-1", "vib-2", "aib-4", "aib-5", "aib-6", "imb-1"]
 @click.command("figure")
 @click.argument("name", type=click.Choice(_NAMES))
 @click.argument("folder", type=ANY_FILE)
-@click.option("--png", is_flag=True, help="Write each chart as a picture beside the page, too.")
-@click.option("--quiet", is_flag=True, help="Show errors and the path of the page only.")
+@click.option("--png", is_flag=True, help="Write each chart as a PNG file too.")
+@click.option("--quiet", is_flag=True, help="Print only errors and the path of the page.")
 def command(name: str, folder: Path, png: bool, quiet: bool) -> None:
-    """Draw figure NAME of a paper from a run's FOLDER, into its folder figures/.
+    """Draw a figure of a paper from a run's FOLDER, into FOLDER/figures.
 
     vib-1: error and information over beta; vib-2: posteriors of two units; aib-4: IB curves, on
     twelve-bit data under the exact bound; aib-5: codes at three betas; aib-6: information and
-    robustness over beta, with the knee; imb-1: layers of binary networks as they learn, from the
-    folder of python -m narrows.papers.imb. The recipes say which run they were drawn from.
+    robustness over beta, with the knee; imb-1: the information plane of binary networks during
+    training, from the folder of python -m narrows.papers.imb. The recipes in src/narrows/recipes
+    name the figures that they are for.
     """
     from rich.console import Console
 

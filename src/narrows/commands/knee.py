@@ -1,4 +1,4 @@
-"""`narrows knee`: which beta the IB curve of each method of a run chooses, and how surely."""
+"""`narrows knee`: the knee of the IB curve of each method of a run, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["command"]
     type=click.Choice(["train", "test"]),
     default="train",
     show_default=True,
-    help="Data that the curve was measured on: choose by training data.",
+    help="Data that the curve was measured on; use training data to choose a beta.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(folder: Path, split: str, as_json: bool) -> None:
     """Find the knee of each method's IB curve in a run's FOLDER.
 
-    Beside it stand the interval of 95 % of the knees when seeds are drawn with replacement, the
-    share of those curves that have a clear knee, and a second criterion: the least I(X;Z) whose
-    I(Z;Y) is within one standard error of the best.
+    The table also shows the 95 % interval of the knee when seeds are resampled with replacement,
+    the share of the resampled curves that have a clear knee, and a second criterion: the smallest
+    I(X;Z) whose I(Z;Y) is within one standard error of the best.
     """
     from rich.console import Console
 

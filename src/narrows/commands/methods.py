@@ -14,8 +14,8 @@ _WIDEST = {"needs": 14, "betas": 7}  # the rest leaves room for the longest word
 def command(markdown: bool) -> None:
     """List the methods: what they are, where they were published, what they need of a network.
 
-    Many models of a stackable method train in one vectorised step. The betas are the grid of a
-    sweep that names none. The last rows are adversarial training, which wraps any other method.
+    Many models of a stackable method train in one vectorised step. The betas are the default grid
+    of a sweep. The last rows are adversarial training, which can be put around any other method.
     """
     from narrows.methods.catalogue import catalogue
     from narrows.report.tables import ResultTable

@@ -20,7 +20,9 @@ __all__ = ["command"]
     help="Comma-separated names of "
     f"{listed('narrows.information.registry', 'ESTIMATORS')}.  [default: all that apply]",
 )
-@click.option("--draws", default=2, show_default=True, help="Stand-ins per level of information.")
+@click.option(
+    "--draws", default=2, show_default=True, help="Calibration sets per level of information."
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, in nats, instead of tables.")
 def command(
@@ -30,8 +32,9 @@ def command(
 
     X and Z are .npy, .npz or .csv files with one row for each sample; FILE.npz:NAME names an array.
     A single column of whole numbers holds labels; write them with a decimal point to have them
-    taken for numbers. Every estimator that applies is also called on stand-ins: as many samples of
-    as many columns, whose information is known. One that misses it there cannot be believed.
+    taken for numbers. Every estimator that applies is also tested on calibration sets with as many
+    samples and columns, whose mutual information is known. If it is wrong there, its estimate is
+    marked as not believable.
     """
     import msgspec
 

@@ -23,15 +23,19 @@ __all__ = ["command"]
     type=click.Choice(["pairwise", "binned", "exact"]),
     default="pairwise",
     show_default=True,
-    help="Bounds with noise added, counts after binning, or enumeration of binary layers.",
+    help="Pairwise bounds with added noise, binning, or exact enumeration of binary layers.",
 )
 @click.option(
     "--noise", default=1.0, show_default=True, help="Standard deviation of the noise, for pairwise."
 )
 @click.option("--bins", default=30, show_default=True, help="Bins per coordinate, for binned.")
-@click.option("--samples", default=1000, show_default=True, help="Number of inputs, at most.")
+@click.option("--samples", default=1000, show_default=True, help="Largest number of inputs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--out", type=ANY_FILE, help="HTML page to write.  [default: plane.html beside it]")
+@click.option(
+    "--out",
+    type=ANY_FILE,
+    help="HTML page to write.  [default: plane.html beside SOURCES]",
+)
 def command(
     sources: tuple[Path, ...],
     methods: list[str] | None,

@@ -1,4 +1,4 @@
-"""`narrows reevaluate`: one step, and more and more restarts, on the models of a run."""
+"""`narrows reevaluate`: accuracy under FGSM, and under PGD against the number of restarts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ __all__ = ["command"]
     help="Number of test images, the first ones.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--png", is_flag=True, help="Write each chart as a picture beside the page, too.")
-@click.option("--quiet", is_flag=True, help="Show errors and the path of the page only.")
+@click.option("--png", is_flag=True, help="Write each chart as a PNG file too.")
+@click.option("--quiet", is_flag=True, help="Print only errors and the path of the page.")
 def command(
     folder: Path,
     methods: list[str] | None,
@@ -34,10 +34,11 @@ def command(
     png: bool,
     quiet: bool,
 ) -> None:
-    """Attack every model of a run's FOLDER with one step and with many restarts.
+    """Attack every model of a run's FOLDER with FGSM and with PGD from many restarts.
 
-    This is the test that took the robustness of VIB away (Korshunova et al. 2021, Figures 1, 2 and
-    8). Results go to FOLDER/reevaluation, one file for each model; what is there is not repeated.
+    Under this test the apparent robustness of VIB disappeared (Korshunova et al. 2021, Figures 1, 2
+    and 8). Results go to FOLDER/reevaluation, one file for each model. A model that has a file is
+    not attacked again.
     """
     from rich.console import Console
 

@@ -23,10 +23,10 @@ __all__ = ["command"]
     click.option(
         "--betas",
         callback=numbers,
-        help="Comma-separated weights of the compression I(X;Z), in nats of loss per nat.  "
-        "[default: each method's own six]",
+        help="Comma-separated values of beta, the weight of the compression I(X;Z).  "
+        "[default: six values for each method]",
     ),
-    click.option("--seeds", type=int, help="Seeds per beta, counted from 0.  [default: 3]"),
+    click.option("--seeds", type=int, help="Number of seeds per beta, from 0.  [default: 3]"),
     click.option(
         "--eps",
         callback=numbers,
@@ -37,11 +37,11 @@ __all__ = ["command"]
 def command(
     config: Path | None, out: Path, overrides: tuple[str, ...], quiet: bool, **given: Any
 ) -> None:
-    """Train, measure, attack and report: the whole way, on one data set.
+    """Train models on one data set, measure and attack them, and write a report.
 
-    CONFIG is a TOML file with the same keys, or the config.json of a run; options go over it.
+    CONFIG is a TOML file with the same keys, or the config.json of a run; options override it.
     Everything is written to OUT/<data>-<hash of configuration and data>: a finished run is not
-    repeated, and a broken one continues.
+    repeated, and an interrupted one continues.
     Without arguments it trains cross-entropy, VIB and AIB on the embedded digits in about two
     minutes on two cores.
     """
@@ -51,7 +51,7 @@ def command(
     from narrows.runs import Progress, carry_out, load_config
 
     console = Console(quiet=quiet)
-    resolved = load_config(config, run_values(given), overrides)
+    resolved = load_config(config, run_values(given, overrides), overrides)
     finished = carry_out(resolved, out, Progress(console))
     page = write_report(finished)
     show_table(finished, console)

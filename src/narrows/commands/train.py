@@ -16,9 +16,9 @@ __all__ = ["command"]
 @run_options(
     click.option("--method", help="Method; `narrows methods` lists them."),
     click.option(
-        "--beta", type=float, help="Weight of the compression I(X;Z); where there is one."
+        "--beta", type=float, help="Weight of the compression I(X;Z), for methods that have one."
     ),
-    click.option("--seed", type=int, help="Of weights, noise and order.  [default: 0]"),
+    click.option("--seed", type=int, help="Seed of weights, noise and data order.  [default: 0]"),
 )
 def command(
     config: Path | None,
@@ -32,15 +32,15 @@ def command(
 ) -> None:
     """Train one model and measure it, without attacks.
 
-    CONFIG is a TOML file with the keys of `narrows run`; options go over it. The folder is that of
-    a run with one method, one beta and one seed: a finished model is not trained again, a broken
-    run goes on. In Python, narrows.load_member(FOLDER) gives the model back.
+    CONFIG is a TOML file with the keys of `narrows run`; options override it. The folder is that of
+    a run with one method, one beta and one seed: a finished model is not trained again, and an
+    interrupted training continues. In Python, narrows.load_member(FOLDER) returns the model.
     """
     from rich.console import Console
 
     from narrows.runs import Progress, carry_out, load_config
 
-    values = run_values(given) | {"evaluate": {"attack": False}}
+    values = run_values(given, overrides) | {"evaluate": {"attack": False}}
     if method is not None:
         values["methods"] = [method]
     resolved = load_config(config, values, overrides)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from narrows.checks import as_tensor, check_count, check_labels
+from narrows.checks import as_tensor, check_count, check_dense, check_labels
 from narrows.errors import ConfigError, DataError, InputError
 from narrows.types import Batch
 
@@ -50,7 +50,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         try:
-            inputs, labels = as_tensor(self.x, "inputs"), as_tensor(self.y, "labels")
+            inputs = check_dense(as_tensor(self.x, "inputs"), "inputs", present=True)
+            labels = check_dense(as_tensor(self.y, "labels"), "labels", present=True)
             count = check_count(self.classes, "classes")
             if not isinstance(self.x, Tensor) and inputs.is_floating_point():
                 inputs = inputs.to(torch.get_default_dtype())

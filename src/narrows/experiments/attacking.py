@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Literal, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from narrows.attacks import ATTACKS, Adaptive, Ensemble, FixedEps, Ledger, reevaluation, standard
 from narrows.attacks.entrance import first_look
 from narrows.attacks.identity import digest as fingerprint
-from narrows.attacks.ledger import Entry
+from narrows.attacks.ledger import Entry, RobustBenchEntry
 from narrows.attacks.query import frozen
 from narrows.attacks.suspicions import warn_of_suspicions
 from narrows.checks import check_logits
@@ -25,7 +25,7 @@ from narrows.models.noise import forked_rng
 from narrows.runs import Progress
 from narrows.runs.files import write_json
 from narrows.runs.options import check_values
-from narrows.runs.overrides import plain_overrides
+from narrows.runs.overrides import plain_overrides, refuse_repeated
 from narrows.storage import json_finite
 
 __all__ = ["ENSEMBLES", "LEDGER", "AttackReport", "AttackRequest", "attack_target", "build_attack"]
@@ -97,7 +97,7 @@ class AttackReport:
     verify_draws: int
     median_distance: float | None
     attacks: list[Entry]
-    robustbench: dict[str, Any]
+    robustbench: RobustBenchEntry
 
 
 def build_attack(
@@ -119,12 +119,13 @@ def build_attack(
     if name not in {**ENSEMBLES, **single}:
         raise unknown_name("attack", name, {**ENSEMBLES, **single})
     options = plain_overrides(overrides)
-    options |= {} if norm is None else {"norm": norm}
+    given = {key: value for key, value in {"eps": eps, "norm": norm}.items() if value is not None}
+    refuse_repeated(given, options)
+    options |= given
+    eps = options.get("eps")
     fixed = name in ENSEMBLES or issubclass(single[name], FixedEps)
     if fixed and eps is None:
         raise ConfigError(f"{name} searches within a radius; give it with --eps, like --eps 0.1")
-    if eps is not None:
-        options["eps"] = eps
     if name in ENSEMBLES:
         hints = {key: hint for key, hint in get_type_hints(FixedEps).items() if key in _SHARED}
         check_values(name, hints, options)

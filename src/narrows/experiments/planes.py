@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from narrows.errors import InputError
 from narrows.information import PlanePoint, PlaneRecorder, load_plane
@@ -53,7 +52,7 @@ def measure_layers(
     layers: Sequence[str] | None,
     measure: str,
     samples: int,
-    options: Mapping[str, Any],
+    options: Mapping[str, float],
     progress: Progress | None = None,
 ) -> list[PlaneRow]:
     """One row for each trained model and layer of a run, on its training data.
@@ -122,5 +121,5 @@ def _row(
         entropy=relevance.ceiling / math.log(2),
         ceiling=rate.ceiling / math.log(2),
         saturated=bool(rate.diagnostics.get("saturated")),
-        measures=rate.diagnostics["measures"],
+        measures=str(rate.diagnostics["measures"]),
     )

@@ -94,11 +94,8 @@ def _whole(
     source: Source, t: Tensor, clusters: Clusters, encoder: Tensor, gradient: Tensor
 ) -> Tensor:
     """Minus the second derivatives in (log w, logits) without those of log w itself."""
-    moving = free(source.p_y.shape[1])
-    q, p_y = clusters.q[..., moving], source.p_y[:, moving]
+    q, p_y, joint, r = _free_parts(source, clusters, encoder)
     t = t[:, None, None]
-    joint = encoder * source.p_x[:, None]
-    r = joint.sum(1)
     pull = t[..., None] * (p_y[:, None] - q[:, None])
     root = source.p_x.sqrt()[:, None] * encoder
     mean = torch.cat([root[..., None], root[..., None] * pull], 3).flatten(2)
@@ -115,6 +112,15 @@ def _whole(
     diagonal[:, 1:, 0] -= of_w.mT
     diagonal[:, 1:, 1:] += block.permute(0, 2, 3, 1)
     return curvature
+
+
+def _free_parts(
+    source: Source, clusters: Clusters, encoder: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """q(y|z) and p(y|x) of the classes that move freely, p(x,z) `[B, X, Z]` and p(z) `[B, Z]`."""
+    moving = free(source.p_y.shape[1])
+    joint = encoder * source.p_x[:, None]
+    return clusters.q[..., moving], source.p_y[:, moving], joint, joint.sum(1)
 
 
 def _within(p_y: Tensor, joint: Tensor, r: Tensor, q: Tensor) -> Tensor:
@@ -140,10 +146,7 @@ def step_by_rows(
         The step `[B, Z, 1 + free]`. Where the curvature of a cluster has a wrong sign, the sign is
         changed.
     """
-    moving = free(source.p_y.shape[1])
-    q, p_y = clusters.q[..., moving], source.p_y[:, moving]
-    joint = encoder * source.p_x[:, None]
-    r = joint.sum(1)
+    q, p_y, joint, r = _free_parts(source, clusters, encoder)
     weight = r.clamp_min(_TINY)
     spread = _within(p_y, joint, r, q) / weight[..., None, None]
     if q.shape[2] == 1:

@@ -100,7 +100,7 @@ def code_information(codes: ArrayLike, joint: ArrayLike) -> tuple[float, float]:
             f"expected a code for each of the {len(p)} x of the joint, got {list(of_x.shape)}"
         )
     if of_x.isnan().any():
-        raise InputError("codes hold NaN, which equals nothing")
+        raise InputError("codes hold NaN; leave those rows out")
     label = label_rows(of_x)
     p_zy = p.new_zeros(int(label.max()) + 1, p.shape[1]).index_add_(0, label, p)
     p_z = p_zy.sum(1)

@@ -136,20 +136,20 @@ def estimate(
 ) -> Survey:
     """Estimate I(X;Z) with every estimator that applies, and find out which can be believed.
 
-    Each estimator is also called on stand-ins: samples of the same number and of as many columns
+    Each estimator is also tested on calibration sets: as many samples with as many columns
     whose information is known. For vectors these are pairs of correlated Gaussians; for labels,
     Gaussian classes of the same frequencies; for whole numbers that repeat, the same values and
     frequencies, coupled (`known.py`). An estimator that misses the truth there
     cannot be believed at this n and in this dimension. One that finds it may still fail where
-    samples are less well behaved than the stand-ins.
+    samples are less regular than the calibration sets.
 
     Args:
         x: `[n, D]`, or `[n]` for one column.
         z: likewise, or labels: a single column of an integer type. Labels as x and vectors as z
             are exchanged, which changes no mutual information.
         estimators: names in `ESTIMATORS`; None for all.
-        draws: of stand-ins at each of five levels of information.
-        seed: of the stand-ins, and of estimators that draw.
+        draws: calibration sets at each of five levels of information.
+        seed: of the calibration sets, and of estimators that draw.
 
     Raises:
         InputError: for NaN, wrong shapes, unequal lengths or fewer than 2 samples.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import numbers
 import os
@@ -18,12 +20,14 @@ from narrows.errors import InputError, unknown_name
 from narrows.information.plane import MEASURES, LayerPoint, as_batch, as_names, plane_layers
 from narrows.models.evaluating import evaluating
 from narrows.models.noise import forked_rng
-from narrows.storage import write_atomically
+from narrows.storage import json_bytes, write_atomically
 from narrows.types import Batch, Estimate
 
 __all__ = ["PlanePoint", "PlaneRecord", "PlaneRecorder", "load_plane", "log_spaced"]
 
 Option = int | float | str | None
+
+_DIGEST = "sha256"
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ class PlaneRecorder:
         return PlaneRecord(self.measure, len(self.data.x), options, points)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the record as JSON, which `load_plane` reads; the file is complete or unchanged.
+        """Write the record as JSON with a checksum, which `load_plane` reads, atomically.
 
         Raises:
             ConfigError: for anything that is not a path.
@@ -157,8 +161,9 @@ class PlaneRecorder:
             "options": record.options,
             "points": record.points,
         }
-        text = msgspec.json.format(msgspec.json.encode(content), indent=1)
-        write_atomically(check_path(path), text + b"\n")
+        plain = msgspec.json.decode(msgspec.json.encode(content))
+        text = json.dumps({**plain, _DIGEST: _digest(plain)}, indent=1)
+        write_atomically(check_path(path), text.encode() + b"\n")
 
 
 def load_plane(path: str | os.PathLike[str]) -> PlaneRecord:
@@ -166,13 +171,26 @@ def load_plane(path: str | os.PathLike[str]) -> PlaneRecord:
 
     Raises:
         ConfigError: for anything that is not a path.
-        InputError: if the file is missing or is no recorded plane.
+        InputError: if the file is missing, damaged or not a recorded plane.
     """
     path = check_path(path)
     try:
-        file = msgspec.json.decode(path.read_bytes(), type=_File)
-    except (OSError, msgspec.DecodeError, RecursionError) as error:
-        raise InputError(f"{path} is no recorded information plane: {error}") from error
+        content = path.read_bytes()
+        file = msgspec.json.decode(content, type=_File)
+        plain = msgspec.json.decode(content)
+    except (OSError, ValueError, msgspec.DecodeError, RecursionError) as error:
+        raise InputError(f"{path} is not a recorded information plane: {error}") from error
+    if plain.pop(_DIGEST) != _digest(plain):
+        raise InputError(
+            f"{path} is damaged: its contents have changed since they were written; record it "
+            "again, or restore a copy"
+        )
+    for point in file.points:
+        if not isinstance(point.rate.diagnostics.get("measures"), str):
+            raise InputError(
+                f"{path} is not a recorded information plane: it does not say what the rate of "
+                f"{point.layer} at epoch {point.epoch} measures"
+            )
     points = tuple(
         PlanePoint(point.epoch, point.layer, _estimate(point.rate), _estimate(point.relevance))
         for point in file.points
@@ -207,6 +225,11 @@ class _File(msgspec.Struct):
     n: int
     options: dict[str, Option]
     points: list[_StoredPoint]
+    sha256: str
+
+
+def _digest(plain: dict[str, Any]) -> str:
+    return hashlib.sha256(json_bytes(plain)).hexdigest()
 
 
 def _estimate(stored: _StoredEstimate) -> Estimate:

@@ -9,7 +9,6 @@ differ between the members of a stack, such as beta, are buffers, so that they s
 
 from __future__ import annotations
 
-import math
 from abc import ABC
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple, Self
@@ -17,8 +16,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from narrows.checks import ArrayLike
-from narrows.errors import ConfigError, InputError
+from narrows.checks import ArrayLike, check_number
+from narrows.errors import InputError
 from narrows.methods._entrance import (
     check_batch,
     classes_checked,
@@ -104,9 +103,7 @@ class Method(nn.Module, ABC):
 
     def __init__(self, beta: float = 0.0) -> None:
         super().__init__()
-        if not 0 <= beta < math.inf:
-            raise ConfigError(f"beta must be finite and at least 0, got {beta}")
-        self.register_buffer("beta", torch.tensor(float(beta)))
+        self.register_buffer("beta", torch.tensor(check_number(beta, "beta", 0)))
 
     @classmethod
     def build(cls, beta: float, sizes: Sizes, **options: Any) -> Self:

@@ -6,9 +6,11 @@ inputs, the labels against the classes of the model, and the loss.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from narrows.checks import (
     ArrayLike,
     as_tensor,
+    check_dense,
     check_images,
     check_labels,
     check_logits,
@@ -30,6 +33,8 @@ from narrows.models.tap import Tap
 from narrows.types import Batch, LossTerms, ModelOutput
 
 __all__ = ["check_batch", "check_inputs", "classes_checked", "finite_total", "in_full_precision"]
+
+_BRIGHT = 100  # of inputs from 0 to 255 that are images; other features are rarely like that
 
 
 def check_batch(model: nn.Module, x: ArrayLike, y: ArrayLike, *, images: bool = False) -> Batch:
@@ -49,6 +54,9 @@ def check_batch(model: nn.Module, x: ArrayLike, y: ArrayLike, *, images: bool = 
     labels = check_labels(y, len(inputs))
     if not isinstance(y, Tensor):
         labels = labels.to(inputs.device)
+    if labels.is_meta != inputs.is_meta:
+        check_dense(inputs, "inputs", present=True)
+        check_dense(labels, "labels", present=True)
     if has_values(labels) and (low := int(labels.min())) < 0:
         raise InputError(
             f"labels must be at least 0, got {low}; leave out the samples whose label is negative"
@@ -81,7 +89,18 @@ def check_inputs(model: nn.Module, x: ArrayLike, *, images: bool = False) -> Ten
         low, high = (bound.item() for bound in inputs.detach().aminmax())
         if not math.isfinite(high - low):
             raise InputError("inputs hold NaN or infinity; leave those samples out")
+        if low >= 0 and _BRIGHT < high <= 255:
+            _warn_of_range()
     return inputs
+
+
+@cache
+def _warn_of_range() -> None:
+    """Warn once: such a loss is finite and large, and its weights no longer mean what they say."""
+    logging.getLogger(__name__).warning(
+        "inputs look like images in 0..255; divide them by 255, or the loss is dominated by their "
+        "size"
+    )
 
 
 @contextmanager
@@ -102,6 +121,8 @@ def classes_checked(model: nn.Module, batch: Batch) -> Iterator[None]:
 
     def hook(module: nn.Module, args: object, result: object) -> None:
         logits = as_output(result).logits
+        if not batch.x.is_meta:
+            check_dense(logits, "logits", present=True)
         # A tensor without values: only shape and type are checked.
         check_logits(torch.empty(logits.shape, dtype=logits.dtype, device="meta"), len(batch.y))
         compare(logits.shape[-1])

@@ -14,9 +14,11 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from narrows.checks import check_count
 from narrows.errors import ConfigError, InputError
 from narrows.methods._base import Method, Sizes
 from narrows.methods._trees import observe_tree
+from narrows.models.bottleneck import check_draws
 from narrows.types import Batch, ModelOutput
 
 __all__ = ["LayerBottlenecks", "check_tree", "compression_of", "vcr_of"]
@@ -99,13 +101,11 @@ def check_tree(method: str, samples: int, chunk: int | None) -> None:
         chunk: inputs whose trees are in memory at the same time; `None` for all.
 
     Raises:
-        ConfigError: for numbers below one.
+        ConfigError: for numbers below one, or more than a million draws.
     """
-    if samples < 1 or (chunk is not None and chunk < 1):
-        raise ConfigError(
-            f"{method} needs samples >= 1 and chunk >= 1 (or None for the whole batch at once), "
-            f"got samples={samples}, chunk={chunk}"
-        )
+    check_draws(samples, f"samples of {method}")
+    if chunk is not None:
+        check_count(chunk, f"chunk of {method}")
 
 
 def vcr_of(output: ModelOutput, layer: int) -> Tensor:

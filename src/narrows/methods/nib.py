@@ -8,6 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from narrows.checks import has_values
 from narrows.errors import InputError
 from narrows.methods._base import Method
 from narrows.types import Batch, Latent, ModelOutput, Term
@@ -46,7 +47,8 @@ class NIB(Method):
         squared: whether the loss contains the square of the bound.
 
     Raises:
-        InputError: for a model whose latent has no noise, or full covariances.
+        InputError: for a model whose latent has no noise, noise that differs between inputs, or
+            full covariances.
 
     Example:
         >>> from narrows.models import Bottleneck
@@ -77,6 +79,11 @@ class NIB(Method):
             raise InputError(
                 "NIB needs noise on the code that is the same for all inputs: "
                 "Bottleneck(encoder, decoder, latent='shared') or latent='unit'"
+            )
+        if has_values(latent.scale) and not (latent.scale == latent.scale[..., :1, :]).all():
+            raise InputError(
+                "NIB needs noise that is the same for all inputs, and this latent's depends on the "
+                "input: use Bottleneck(encoder, decoder, latent='shared') or latent='unit'"
             )
         bound = pairwise_bound(latent)
         return {"pairwise_bound": Term(bound, self.beta * bound if self.squared else self.beta)}

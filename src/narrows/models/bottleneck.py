@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from narrows.checks import check_count
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.models.gaussian import (
     LatentKind,
@@ -33,6 +34,7 @@ __all__ = [
     "Stochastic",
     "as_classifier",
     "check_activation",
+    "check_draws",
     "check_mode",
     "draw_logits",
     "latent_mode",
@@ -43,6 +45,7 @@ Mode = Literal["sample", "mean"]
 LatentActivation = Literal["none", "relu"]
 
 _AT_ONCE = 16_384  # latents drawn for one pass of a decoder
+_MOST_DRAWS = 1_000_000
 
 
 class Stochastic(nn.Module):
@@ -298,15 +301,29 @@ def as_classifier(model: nn.Module, samples: int | None = None, mode: Mode = "sa
 
 
 def check_mode(mode: str, samples: int | None) -> None:
-    """Refuse an unknown mode, or fewer than one sample.
+    """Refuse an unknown mode, fewer than one sample, or more than a million.
 
     Raises:
         ConfigError: saying which are valid.
     """
     if mode not in get_args(Mode):
         raise ConfigError(f"mode must be 'sample' or 'mean', got {mode!r}")
-    if samples is not None and samples < 1:
-        raise ConfigError(f"samples must be at least 1, or None for a single draw, got {samples}")
+    if samples is not None:
+        check_draws(samples, "samples")
+
+
+def check_draws(count: object, name: str) -> int:
+    """Return a number of draws from 1 to a million, whose results are in memory together.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    if type(count) is int and 1 <= count <= _MOST_DRAWS:  # the usual case, in every forward pass
+        return count
+    number = check_count(count, name)
+    if number > _MOST_DRAWS:
+        raise ConfigError(f"{name} must be at most {_MOST_DRAWS:,}, got {number}")
+    return number
 
 
 def check_activation(activation: str, latent: str | None) -> None:

@@ -87,7 +87,13 @@ def split_parameters(raw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def raw_scales(raw: Tensor, size: int, kind: LatentKind = "gaussian") -> Tensor:
-    """The t `[batch, K]` of the scales softplus(t), on the diagonal where it is a triangle."""
+    """The t `[batch, K]` of the scales softplus(t), on the diagonal where it is a triangle.
+
+    Args:
+        raw: the encoder's output.
+        size: K.
+        kind: of the latent.
+    """
     t = raw[..., size : 2 * size]
     return t if kind == "cholesky" else t - _SCALE_SHIFT
 

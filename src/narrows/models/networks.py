@@ -51,6 +51,8 @@ _WIDTHS = {
     "binary": ([512, 512], []),
 }
 
+_WIDEST = 10**9  # beyond any memory
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -102,10 +104,11 @@ class NetworkConfig:
             if value not in valid:
                 raise unknown_name(key, str(value), [name for name in valid if name])
         self._fill_in()
-        if self.bottleneck < 0 or min([1, *self.hidden]) < 1:
+        widths = [max(1, self.bottleneck), *self.hidden]
+        if self.bottleneck < 0 or min(widths) < 1 or max(widths) > _WIDEST:
             raise ConfigError(
-                "all widths of a network must be positive (bottleneck may be 0, for none), "
-                f"got {self}"
+                f"all widths of a network must lie in 1..{_WIDEST:,} (bottleneck may be 0, for "
+                f"none), got {self}"
             )
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"network.dropout must lie in [0, 1), got {self.dropout}")

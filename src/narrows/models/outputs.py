@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from narrows.checks import check_dense
 from narrows.errors import InputError
 from narrows.types import Latent, ModelOutput
 
@@ -20,14 +21,14 @@ def as_output(result: object) -> ModelOutput:
     Raises:
         InputError: if it is neither a tensor `[..., batch, classes]` nor a `ModelOutput`. Where it
             contains the logits, as the outputs of Hugging Face or a tuple do, the error shows a
-            wrapper that selects them.
+            wrapper that selects them. Likewise for sparse, nested or quantized logits.
 
     >>> as_output(torch.zeros(8, 10)).logits.shape
     torch.Size([8, 10])
     """
     if isinstance(result, ModelOutput):
         return result
-    if isinstance(result, Tensor) and result.dim() >= 2:
+    if isinstance(result, Tensor) and check_dense(result, "logits").dim() >= 2:
         return ModelOutput(result)
     got = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
     raise InputError(

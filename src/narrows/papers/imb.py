@@ -67,6 +67,13 @@ class PlanePoint:
     rate: list[list[float]]
     relevance: list[list[float]]
 
+    def __post_init__(self) -> None:
+        widths = {len(layers) for layers in (*self.rate, *self.relevance)}
+        if len(self.rate) != len(self.relevance) or len(widths) != 1 or 0 in widths:
+            raise ConfigError(
+                f"epoch {self.epoch}: expected rate and relevance [seeds][layers] of equal lengths"
+            )
+
     def mean_relevance(self) -> list[float]:
         """I(Z_l;Y) of every layer, averaged over seeds."""
         return [fmean(layer) for layer in zip(*self.relevance, strict=True)]
@@ -161,6 +168,21 @@ class TrainingPlane:
     points: dict[str, list[PlanePoint]]
     reached: dict[str, Reached]
 
+    def __post_init__(self) -> None:
+        if set(self.points) != set(self.config.methods) or not all(self.points.values()):
+            raise ConfigError(f"expected points of {', '.join(self.config.methods)}")
+        shapes = {
+            (len(point.rate), len(point.rate[0]))
+            for points in self.points.values()
+            for point in points
+        }
+        if len(shapes) > 1:
+            raise ConfigError("expected the same seeds and layers at every point")
+        if not set(self.reached) <= set(self.points):
+            raise ConfigError(f"expected epochs to reach of {', '.join(self.points)}")
+        if not all(reached.highest for reached in self.reached.values()):
+            raise ConfigError("expected the highest relevance of each layer")
+
 
 def read_training_plane(folder: Path) -> TrainingPlane:
     """Read what `run_plane` has written.
@@ -210,6 +232,8 @@ def _measured(
     done, checkpoint = folder / "done.json", folder / "checkpoint.safetensors"
     path = folder / _FILE
     if done.exists():
+        if checkpoint.exists():  # of a process that was killed just after it had finished
+            checkpoint.unlink()
         progress.note(f"{name}: finished before, kept")
         return read_json(path, _POINTS, list[PlanePoint])
     train = splits.train + splits.validation
@@ -302,14 +326,16 @@ def epochs_to_reach(planes: Mapping[str, Sequence[PlanePoint]]) -> dict[str, Rea
 
 
 @click.command()
-@click.option("--epochs", default=20_000, show_default=True)
-@click.option("--seeds", default=5, show_default=True)
+@click.option("--epochs", default=20_000, show_default=True, help="Passes over the patterns.")
+@click.option("--seeds", default=5, show_default=True, help="Networks for each method.")
 @click.option("--samples", default=2, show_default=True, help="M, draws per layer.")
-@click.option("--learning-rate", default=1.0, show_default=True)
-@click.option("--batch-size", default=512, show_default=True)
-@click.option("--beta", default=1e-4, show_default=True)
+@click.option("--learning-rate", default=1.0, show_default=True, help="Of SGD.")
+@click.option("--batch-size", default=512, show_default=True, help="Patterns per step.")
+@click.option("--beta", default=1e-4, show_default=True, help="Weight of the compression.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--methods", default="sfnn,joint_imb,greedy_imb", show_default=True)
+@click.option(
+    "--methods", default="sfnn,joint_imb,greedy_imb", show_default=True, help="Comma-separated."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 def main(out: Path, methods: str, **chosen: Any) -> None:
     """Train binary networks on twelve bits and measure their exact information plane."""

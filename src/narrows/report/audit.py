@@ -34,40 +34,40 @@ def write_audit(path: Path, record: AuditRecord, surfaces: Sequence[SurfacePoint
     sections = [
         Section("", [verdict.sentence], verdict=True),
         Section(
-            "What the checks found",
-            ["A check that objects says that an attack may have failed, not that the model has."],
+            "Checks",
+            ["A failed check means that attacks may not have worked, not that the model is weak."],
             table=_findings(record.findings),
             wordy=True,
         ),
         Section(
-            "What was tried",
+            "Accuracy after each attack",
             [
-                "Share of images that nothing so far has fooled, attack after attack; only those "
-                "that fooled a new one are drawn."
+                "Share of images that no attack so far has fooled. Only attacks that fooled "
+                "another image are drawn."
             ],
             descent(record.attacks, verdict.clean),
         ),
     ]
     if curve := chance.get("curve"):
-        text = "PGD against its radius. At the largest one here no honest accuracy exceeds chance."
+        text = "Accuracy under PGD. At the largest radius no model can be above chance."
         sections.append(
             Section("Larger radii", [text], radii(curve, chance["chance"], request.norm))
         )
     if surfaces:
         text = (
             "Cross-entropy around some images, from the image (centre) towards the attack (right) "
-            "and a random corner of the ball (up), in units of the radius. A plain says that no "
-            "gradient can be followed there."
+            "and a random corner of the ball (up), in units of the radius. In a flat region there "
+            "is no gradient to follow."
         )
         sections.append(Section("Loss surfaces", [text], loss_surfaces(surfaces)))
-    sections.append(Section("Every attack", table=_attacks(record.attacks)))
+    sections.append(Section("All attacks", table=_attacks(record.attacks)))
     lead = (
         f"{request.name}. {verdict.images} images, {request.norm}, eps = {request.eps:g}, "
         f"seed {record.about.get('seed', 0)}; "
         f"{sum(entry.forwards for entry in record.attacks):,} images forward, "
         f"{sum(entry.backwards for entry in record.attacks):,} backward."
     )
-    return write_page(path, "Is this robustness real?", lead, sections)
+    return write_page(path, "Audit of robustness", lead, sections)
 
 
 def descent(attacks: Sequence[Entry], clean: float) -> Any:
@@ -156,10 +156,10 @@ def _findings(findings: Sequence[FindingRecord]) -> ResultTable:
     def word(finding: FindingRecord) -> str:
         if not finding.examined:
             return "not examined"
-        return "passes" if finding.passed else "objects"
+        return "passed" if finding.passed else "failed"
 
     rows = [[row.check, word(row), row.evidence, row.remedy] for row in findings]
-    return ResultTable(["check", "", "evidence", "what to do"], rows)
+    return ResultTable(["check", "result", "evidence", "what to do"], rows)
 
 
 def _attacks(attacks: Sequence[Entry]) -> ResultTable:

@@ -14,6 +14,7 @@ from narrows.report.page import render
 from narrows.report.remarks import remarks
 from narrows.report.tables import full_table
 from narrows.runs import Run
+from narrows.runs.pictures import ATTACKED
 
 __all__ = ["write_html"]
 
@@ -60,7 +61,7 @@ def _gallery(run: Run) -> list[dict[str, Any]]:
             continue
         labels = pictures["label"].tolist()
         lines = []
-        for name in ("clean", "pgd", "deepfool"):
+        for name in ATTACKED:
             predicted = pictures[f"{name}_predicted"].tolist()
             cells = [
                 {"source": data_uri(image), "says": says, "right": says == label}

@@ -71,7 +71,9 @@ def write_pictures(stem: Path, sections: Sequence[Section]) -> list[Path]:
     return paths
 
 
-def render(path: Path, template: str, title: str, charts: Mapping[str, Any], **values: Any) -> Path:
+def render(
+    path: Path, template: str, title: str, charts: Mapping[str, object], **values: Any
+) -> Path:
     """Fill in a template of this package, its charts with the JavaScript that draws them.
 
     Args:

@@ -60,8 +60,8 @@ def reevaluation_sections(result: Reevaluated) -> list[Section]:
         Section(
             "Restarts",
             [
-                "PGD against the number of its starts, every start at another random point. An "
-                "accuracy that goes on falling was never the model's robustness."
+                "PGD against the number of its starts, every start at another random point. If "
+                "the accuracy keeps falling, that under few starts is too high."
             ],
             against_restarts(rows),
         ),

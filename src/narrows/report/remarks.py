@@ -38,7 +38,7 @@ def _networks(run: Run) -> list[str]:
     if len(set(described.values())) < 2:
         return []
     listed = "; ".join(f"{method}: {network}" for method, network in described.items())
-    return [f"The methods have different networks, each the natural one of its kind. {listed}."]
+    return [f"The methods have different networks, each the default of its kind. {listed}."]
 
 
 def _lost(run: Run, method: str) -> list[str]:
@@ -74,7 +74,7 @@ def _saturation(run: Run, method: str) -> list[str]:
     ceiling, n = saturated[0].ceiling or 0.0, saturated[0].n
     return [
         f"{method}: I(X;Z) of {len(saturated)} of {len(bounds)} models is within 5 % of its "
-        f"ceiling log n = {ceiling:.2f} nats (n = {n}); it says more about n than about the model."
+        f"ceiling log n = {ceiling:.2f} nats (n = {n}), so it reflects n more than the model."
     ]
 
 

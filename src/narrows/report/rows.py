@@ -101,8 +101,9 @@ def label_bits(run: Run) -> float:
     """
     for record in run.records():
         estimate = record.information.get("test", {}).get("kde_relevance_upper")
-        if estimate is not None:
-            return float(estimate.diagnostics["label_entropy"]) / math.log(2)
+        entropy = None if estimate is None else estimate.diagnostics.get("label_entropy")
+        if isinstance(entropy, int | float):
+            return entropy / math.log(2)
     raise StoreError(f"no model of {run.path} has a latent whose I(X;Z) was measured")
 
 

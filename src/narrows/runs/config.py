@@ -17,6 +17,7 @@ from narrows.data import DATASETS
 from narrows.errors import ConfigError, unknown_name
 from narrows.methods import METHODS
 from narrows.methods.adversarial import WRAPPERS
+from narrows.models.bottleneck import check_draws
 from narrows.models.networks import NetworkConfig
 from narrows.runs.defaults import DEFAULTS, natural_network
 from narrows.runs.identity import identity_of
@@ -64,7 +65,8 @@ class EvaluateConfig:
             raise ConfigError(
                 f"evaluate.eps must be radii in (0, 1] for images in [0, 1], got {list(self.eps)}"
             )
-        for name in ("pgd_steps", "pgd_restarts", "samples"):
+        check_draws(self.samples, "evaluate.samples")
+        for name in ("pgd_steps", "pgd_restarts"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"evaluate.{name} must be at least 1, got {getattr(self, name)}")
         if self.attack_images < 0 or self.information_samples < 2:

@@ -133,8 +133,9 @@ class _MethodTask:
             self._draw(tensors, header, records)
         for lost in header.lost:
             self.progress.note(f"{self.method}, beta {lost.beta:g}, left out: {lost.error}")
-        write_json(self.files.done, "completion mark", MethodDone(header.epochs, header.steps))
+        # Before the mark, so that a process that is killed in between leaves no checkpoint behind.
         self.files.checkpoint.unlink(missing_ok=True)
+        write_json(self.files.done, "completion mark", MethodDone(header.epochs, header.steps))
 
     def _train(self) -> None:
         """Train all models of the method and store those that have not diverged."""

@@ -25,7 +25,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from narrows.errors import StoreError
-from narrows.storage import write_atomically
+from narrows.storage import json_bytes, write_atomically
 
 __all__ = [
     "FORMAT",
@@ -175,16 +175,12 @@ def _checked(path: Path, checksum: Callable[[Any], str], plain: Any) -> str:
         raise StoreError(f"{path} is nested too deeply") from error
 
 
-def _canonical(plain: Any) -> bytes:
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
 def _digest(plain: Any) -> str:
-    return hashlib.sha256(_canonical(plain)).hexdigest()
+    return hashlib.sha256(json_bytes(plain)).hexdigest()
 
 
 def _crc(plain: Any) -> str:
-    return f"{zlib.crc32(_canonical(plain)):08x}"
+    return f"{zlib.crc32(json_bytes(plain)):08x}"
 
 
 def make_folder(path: Path) -> Path:

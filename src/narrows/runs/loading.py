@@ -24,11 +24,12 @@ from narrows.training.published import PUBLISHED
 __all__ = ["load_config"]
 
 _LARGEST_FILE = 2**20  # bytes
+_OF_BINARY = ("encoder", "normalise")  # settings of a network that binary layers have too
 
 
 def load_config(
     file: str | Path | None = None,
-    values: Mapping[str, Any] | None = None,
+    values: Mapping[str, object] | None = None,
     overrides: Sequence[str] = (),
 ) -> ResolvedConfig:
     """Build a resolved configuration; later settings go over earlier ones.
@@ -130,13 +131,19 @@ def _name(network: Mapping[str, Any] | None, default: NetworkConfig) -> str:
 
 
 def _natural(config: RunConfig, given: Mapping[str, Any]) -> RunConfig:
-    """Give methods of binary layers their natural network, unless the user has named one."""
-    if (given.get("network") or {}).get("name") is not None:
+    """Give methods of binary layers their natural network, unless the user has named one.
+
+    What the user has changed in every network is changed there too, where binary layers have it.
+    """
+    network = given.get("network") or {}
+    if network.get("name") is not None:
         return config
+    changed = {key: getattr(config.network, key) for key in _OF_BINARY if key in network}
     networks = dict(config.networks)
     for method in config.methods:
         if METHODS[method].latent == "binary":
-            networks.setdefault(method, natural_network(config.data, method))
+            natural = natural_network(config.data, method)
+            networks.setdefault(method, replace(natural, **changed))
     return replace(config, networks=networks)
 
 

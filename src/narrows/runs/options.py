@@ -19,7 +19,7 @@ __all__ = ["check_options", "check_values", "declared_options"]
 _SPELT = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
-def declared_options(kind: type[Method]) -> dict[str, Any]:
+def declared_options(kind: type[Method]) -> dict[str, object]:
     """Names and types of the constructor's arguments, without those that the run itself gives."""
     given = {"return", "beta", "method", *Sizes._fields}
     if kind.latent != "binary":  # a network has such widths only where its layers are bottlenecks
@@ -30,7 +30,7 @@ def declared_options(kind: type[Method]) -> dict[str, Any]:
     return {name: hint for name, hint in hints.items() if name not in given}
 
 
-def check_options(method: str, options: Mapping[str, Any]) -> None:
+def check_options(method: str, options: Mapping[str, object]) -> None:
     """Refuse options that the method, or the wrapper, does not have, or of another type.
 
     Raises:
@@ -41,7 +41,7 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
 
 
 def check_values(
-    owner: str, declared: Mapping[str, Any], options: Mapping[str, Any], prefix: str = ""
+    owner: str, declared: Mapping[str, object], options: Mapping[str, object], prefix: str = ""
 ) -> None:
     """Refuse options that are not declared, or of another type.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from narrows.errors import ConfigError
@@ -10,7 +10,7 @@ from narrows.errors import ConfigError
 if TYPE_CHECKING:
     from omegaconf.errors import OmegaConfBaseException
 
-__all__ = ["explain", "parse_overrides", "plain_overrides"]
+__all__ = ["explain", "nested_overrides", "parse_overrides", "plain_overrides", "refuse_repeated"]
 
 
 def parse_overrides(overrides: Sequence[str]) -> Any:
@@ -51,6 +51,55 @@ def plain_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
     return plain
+
+
+def nested_overrides(overrides: Sequence[str]) -> dict[str, object]:
+    """Read `a.b=v` options as nested dicts and lists, references and missing values as they are.
+
+    Raises:
+        ConfigError: as `parse_overrides`.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        nested: Any = OmegaConf.to_container(parse_overrides(overrides))
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+    return nested
+
+
+def refuse_repeated(
+    values: Mapping[str, object], overrides: Mapping[str, object], prefix: str = ""
+) -> None:
+    """Refuse a setting that has an option of its own and is given by `--set` too.
+
+    Args:
+        values: nested, from options such as `--epochs`.
+        overrides: nested, from `--set`.
+        prefix: of the keys in messages.
+
+    Raises:
+        ConfigError: naming the first such setting.
+
+    Example:
+        >>> refuse_repeated({"train": {"epochs": 3}}, {"train": {"epochs": 5}})
+        Traceback (most recent call last):
+            ...
+        narrows.errors.ConfigError: train.epochs is given twice, by an option of its own and by \
+--set train.epochs=5; leave one of them out
+    """
+    for name, value in values.items():
+        if name not in overrides:
+            continue
+        other, key = overrides[name], f"{prefix}{name}"
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            refuse_repeated(value, other, f"{key}.")
+        else:
+            raise ConfigError(
+                f"{key} is given twice, by an option of its own and by --set {key}={other}; leave "
+                "one of them out"
+            )
 
 
 def explain(error: OmegaConfBaseException) -> str:

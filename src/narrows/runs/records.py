@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 from narrows.errors import ConfigError, StoreError
 
@@ -74,7 +73,7 @@ class EstimateRecord:
     std_error: float | None
     n: int
     ceiling: float | None
-    diagnostics: dict[str, Any] = field(default_factory=dict)
+    diagnostics: dict[str, object] = field(default_factory=dict)
 
     @property
     def bits(self) -> float | None:

@@ -23,7 +23,8 @@ from narrows.runs.config import ResolvedConfig
 from narrows.runs.data import load_splits
 from narrows.runs.environment import Environment
 from narrows.runs.files import read_json, read_lines
-from narrows.runs.layout import CONFIG, RECORD, MethodFiles, WeightsHeader
+from narrows.runs.layout import CONFIG, RECORD, MethodDone, MethodFiles, WeightsHeader
+from narrows.runs.pictures import check_pictures
 from narrows.runs.records import LostMember, Member, MemberRecord
 from narrows.runs.summary import MethodSummary, chosen_beta, summarise
 from narrows.storage import convert_header, load_tensors
@@ -94,7 +95,7 @@ class Run:
         """
         if not self.complete:
             raise StoreError(
-                f"{self.path} is not finished; run the command that began it again to continue"
+                f"{self.path} is not finished; repeat the command that started it to continue"
             )
         return self
 
@@ -225,8 +226,22 @@ class Run:
         return self._weights[method][1].lost
 
     def history(self, method: str) -> list[EpochRecord]:
-        """Losses and validation accuracy of each epoch, also of an unfinished training."""
-        return read_lines(self.files(method).history, "history", EpochRecord)
+        """Losses and validation accuracy of each epoch, also of an unfinished training.
+
+        Raises:
+            StoreError: for a history that is damaged or has lost epochs.
+        """
+        files = self.files(method)
+        records = read_lines(files.history, "history", EpochRecord)
+        if files.done.exists():
+            epochs = read_json(files.done, "completion mark", MethodDone).epochs
+            # Where every model has diverged, there is no trainer left to count the epochs.
+            if epochs and len(records) != epochs:
+                raise StoreError(
+                    f"{files.history} has {len(records)} of {epochs} epochs: it has changed since "
+                    "it was written; restore a copy"
+                )
+        return records
 
     @cached_property
     def summary(self) -> dict[str, MethodSummary]:
@@ -235,8 +250,13 @@ class Run:
         return {method: summarise(self.records([method])) for method in self.config.methods}
 
     def pictures(self, method: str) -> dict[str, Tensor]:
-        """Projections and attacked images of a method, for its report."""
-        return load_tensors(self.files(method).pictures, kind="file of pictures")[0]
+        """Projections and attacked images of a method, for its report.
+
+        Raises:
+            CheckpointError: for a file that is damaged, or holds other tensors.
+        """
+        path = self.files(method).pictures
+        return check_pictures(path, load_tensors(path, kind="file of pictures")[0])
 
     @cached_property
     def splits(self) -> Splits:
@@ -260,7 +280,7 @@ class Run:
             files = self.files(method)
             if not files.done.exists():
                 raise StoreError(
-                    f"{self.path} has no finished {method}; run the command that began it again to "
+                    f"{self.path} has no finished {method}; repeat the command that started it to "
                     "continue"
                 )
             self._weights[method] = read_weights(files.models)
@@ -317,8 +337,8 @@ def _choose(kind: str, given: Any, present: Sequence[Any]) -> Any:
     if given is None and len(present) == 1:
         return present[0]
     if given not in present:
-        reason = "has to be named" if given is None else f"{given} is not in this run"
-        raise ConfigError(f"{kind} {reason}; there is {', '.join(map(str, present))}")
+        reason = "must be named" if given is None else f"{given} is not in this run"
+        raise ConfigError(f"{kind} {reason}; valid: {', '.join(map(str, present))}")
     return given
 
 

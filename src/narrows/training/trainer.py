@@ -286,7 +286,7 @@ class Trainer:
     def _restore(self, tensors: dict[str, Tensor], header: CheckpointHeader) -> None:
         if not header.fits(len(self.members), self.config.epochs):
             raise CheckpointError(
-                f"its header tells of {header.epoch} epochs in {len(header.history)} records, of "
+                f"its header lists {header.epoch} epochs in {len(header.history)} records, of "
                 "other members, or of more epochs than there are"
             )
         saved = below("run", tensors)

@@ -28,7 +28,7 @@ def swept(left=None):
 
 def test_curves_say_which_noise_was_added():
     (section,) = curve_sections(swept())
-    assert "one of standard deviation 1." in section.text[0]
+    assert "noise of standard deviation 1 is added." in section.text[0]
     with pytest.raises(StoreError, match="no model of here has a latent"):
         curve_sections(FakeRun([record(0.1, place=None)]))
 
@@ -60,6 +60,9 @@ def test_the_exact_chart_has_means_below_the_bound():
     limit = [row for row in data if "top" in row]
     assert max(row["relevance"] for row in limit) <= REGION.information / math.log(2) + 1e-9
     assert max(row["rate"] for row in limit) == pytest.approx(2.04)
+    # The shaded region reaches a little above I(X;Y), the most that any code can have.
+    (top,) = {row["top"] for row in limit}
+    assert top == pytest.approx(1.06 * REGION.information / math.log(2))
 
 
 def test_codes_are_drawn_at_the_weakest_the_chosen_and_the_strongest_beta(small_run):
@@ -71,6 +74,10 @@ def test_codes_are_drawn_at_the_weakest_the_chosen_and_the_strongest_beta(small_
     assert titles == [
         "cross_entropy, beta = 0", *(f"vib, beta = {beta:g}" for beta in betas),
     ]  # fmt: skip
+    pictures = small_run.pictures("vib")
+    for panel, beta in zip(panels[1:], betas, strict=True):
+        x = pictures[f"{beta!r}/projection"][:300, 0]
+        assert [row["x"] for row in panel["data"]["values"]] == pytest.approx(x.tolist(), abs=1e-4)
     with pytest.raises(StoreError, match="has a latent to project"):
         projection_sections(FakeRun([record(0.1, place=None)]))
 
@@ -89,6 +96,8 @@ def test_information_and_accuracy_against_beta_of_the_methods_that_have_several(
     ]
     rows = accuracy_rows(sections, 0.1)
     assert {row["method"] for row in rows} == {"vib"}
+    for panel in sections[0].chart.to_dict()["vconcat"]:
+        assert {row["method"] for row in panel["data"]["values"]} == {"vib"}
     assert {(row["attack"], row["value"]) for row in rows if row["seed"] == 0} == {
         ("clean", 0.9), ("FGS", 0.5), ("PGD", 0.4),
     }  # fmt: skip

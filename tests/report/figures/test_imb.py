@@ -37,7 +37,7 @@ def test_the_table_says_when_or_never():
     table = sections[2].table
     assert table is not None
     assert table.columns == [
-        "method", "layer 1 is there after", "I(Z1;Y) at the end", "I(Z2;Y) at the end", "highest",
+        "method", "layer 1 reaches it after", "I(Z1;Y) at the end", "I(Z2;Y) at the end", "highest",
     ]  # fmt: skip
     assert table.rows == [
         ["sfnn", "10.00% of SFNN's epochs", "0.500", "0.200", "0.500"],

@@ -45,7 +45,13 @@ class _Watched(nn.Module):
 def silently_fooled(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """`[n]` bool: images that were misclassified on the way and came back unfooled.
 
-    Looks that an attack takes before it searches, to get to know the model, do not count.
+    Passes that an attack makes before its search, to examine the model, do not count.
+
+    Args:
+        attack: the search.
+        model: that is attacked.
+        x: `[n, ...]` images.
+        y: `[n]` labels.
     """
     watched = _Watched(model, x, y)
     search = attack.perturb

@@ -42,9 +42,9 @@ Row = dict[str, Any]
 def curve_sections(run: Run) -> list[Section]:
     """The IB curve of every method, by pairwise distances."""
     text = (
-        "Both axes by pairwise distances on training data and on test data, with what noise the "
-        "code has, or one of standard deviation "
-        f"{run.config.evaluate.noise_std:g}. Diamonds are knees."
+        "Both axes are estimated from pairwise distances, on training data and on test data. The "
+        "noise is that of the code; to a code without noise, noise of standard deviation "
+        f"{run.config.evaluate.noise_std:g} is added. Diamonds are knees."
     )
     models, knees = run_rows.model_rows(run), run_rows.knee_rows(run)
     return [Section("IB curves", [text], ib_curves(models, knees, run_rows.label_bits(run)))]
@@ -53,11 +53,11 @@ def curve_sections(run: Run) -> list[Section]:
 def exact_sections(points: Sequence[ExactPoint], region: Region) -> list[Section]:
     """The IB curve of every method under the exact bound, on the twelve-bit data."""
     text = (
-        "Both axes over all 4,096 patterns, from the known densities of the codes: no estimator's "
-        f"bias, and a standard error below {max(point.error for point in points):.0e} bits. The "
-        "dashed line is the solved bottleneck of "
-        f"I(X;Y) = {region.information / math.log(2):.2f} bits; what is shaded cannot be reached. "
-        "Crosses are one standard deviation over seeds."
+        "Both axes are computed over all 4,096 patterns from the known densities of the codes, "
+        "without bias and with a standard error below "
+        f"{max(point.error for point in points):.0e} bits. The dashed line is the exact solution "
+        f"for I(X;Y) = {region.information / math.log(2):.2f} bits; no code can reach the shaded "
+        "region. Crosses are one standard deviation over seeds."
     )
     table = _distance_table(points, region)
     return [

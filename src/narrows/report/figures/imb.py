@@ -38,7 +38,9 @@ def dynamics_sections(plane: TrainingPlane) -> list[Section]:
             ["Bands are one standard deviation over seeds."],
             _relevance(rows, methods),
         ),
-        Section("Epochs to reach what SFNN's best layer knows at the end", table=_table(plane)),
+        Section(
+            "Epochs until layer 1 has the final relevance of SFNN's best layer", table=_table(plane)
+        ),
     ]
 
 
@@ -129,4 +131,4 @@ def _table(plane: TrainingPlane) -> ResultTable:
             ]
         )
     layers = [f"I(Z{i};Y) at the end" for i in range(1, len(body[0]) - 2)] if body else []
-    return ResultTable(["method", "layer 1 is there after", *layers, "highest"], body)
+    return ResultTable(["method", "layer 1 reaches it after", *layers, "highest"], body)

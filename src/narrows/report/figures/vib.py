@@ -47,8 +47,8 @@ def error_sections(run: Run, measured: Sequence[ShotError]) -> list[Section]:
         | {"split": _SPLITS[row.split], "from": _shots(row.shots), "error": row.error}
         for row in measured
     ]
-    text = "Error of z drawn once, and of the probabilities of twelve draws averaged. "
-    text += "Dots are models, lines go through the means."
+    text = "Error of a single draw of z, and of probabilities averaged over twelve draws. "
+    text += "Dots are models, lines are means."
     reading = "I(X;Z) is the variational upper bound, I(Z;Y) the lower one. The dotted line is "
     reading += "log2 of the number of classes: with less, a code cannot tell all of them apart."
     sections = []
