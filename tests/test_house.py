@@ -25,6 +25,7 @@ LAYERS = [
     "streams",
     "types",
     "checks",
+    "user_code",
     "storage",
     "data",
     "models",

@@ -117,6 +117,7 @@ COMMAND_CASES = [
     CommandCase(f"audit RUN --method vib --budget fast --twin RUN/aib/models.safetensors "
                 f"{ATTACKED}"),
     CommandCase(f"audit FILE.py:net --data digits --budget fast {ATTACKED}"),
+    CommandCase(f"attack FILE.py:net --data FILE.npz --attack fgsm {ATTACKED}"),
     CommandCase("reevaluate RUN --methods vib --betas 0.1 --images 5 --device cpu --png --quiet"),
     CommandCase("reevaluate RUN --methods cross_entropy --images 5"),
     CommandCase("knee RUN --split train"),

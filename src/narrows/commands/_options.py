@@ -67,7 +67,10 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _with(
         command,
         click.argument("target"),
-        click.option("--data", help="Data set.  [default: the run's own]"),
+        click.option(
+            "--data",
+            help="Data set, or data of your own, as for run.  [default: the run's own]",
+        ),
         click.option("--method", help="Which method of the run; its only one needs no name."),
         click.option("--beta", type=float, help="Which beta.  [default: validation's choice]"),
         click.option("--seed", type=int, help="Which seed of the run.  [default: its first]"),
@@ -88,7 +91,8 @@ def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
             click.argument("config", required=False, type=ANY_FILE),
             click.option(
                 "--data",
-                help=f"Data set: {listed('narrows.data', 'DATASETS')}.  "
+                help=f"Data set: {listed('narrows.data', 'DATASETS')}; or data of your own: "
+                "file.py:function, an .npz file, or a folder of class folders of images.  "
                 "[default: digits, which is embedded]",
             ),
             *own,

@@ -15,7 +15,7 @@ from narrows.errors import ConfigError
 from narrows.methods import METHODS
 from narrows.models.networks import NetworkConfig
 from narrows.runs.config import ResolvedConfig, RunConfig
-from narrows.runs.defaults import DEFAULTS, natural_network
+from narrows.runs.defaults import defaults_of, natural_network
 from narrows.runs.files import read_json
 from narrows.runs.overrides import explain, parse_overrides
 from narrows.runs.shapes import check_shapes
@@ -109,7 +109,7 @@ def _without_overridden(stored: dict[str, Any], later: Mapping[str, Any]) -> dic
 
 def _base(first: RunConfig, given: Mapping[str, Any]) -> RunConfig:
     """What the settings that were given are changes of."""
-    network, train = DEFAULTS[first.data]
+    network, train = defaults_of(first.data)
     name = _name(given.get("network"), network)
     if name != network.name:
         network = NetworkConfig(name, bottleneck=network.bottleneck)

@@ -20,7 +20,7 @@ from narrows.data import Splits
 from narrows.errors import CheckpointError, ConfigError, DivergedError, StoreError
 from narrows.runs.building import build_objective
 from narrows.runs.config import ResolvedConfig
-from narrows.runs.data import load_splits
+from narrows.runs.data import load_run_splits
 from narrows.runs.environment import Environment
 from narrows.runs.files import read_json, read_lines
 from narrows.runs.layout import CONFIG, RECORD, MethodFiles, WeightsHeader
@@ -243,9 +243,10 @@ class Run:
         """The data of the run.
 
         Raises:
-            ConfigError: if they have changed since.
+            ConfigError: if they have changed since, saying what differs.
+            DataError: if they are not where they were.
         """
-        return load_splits(self.config)[0]
+        return load_run_splits(self.config, self.path)
 
     @property
     def classes(self) -> int:
