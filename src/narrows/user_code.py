@@ -7,6 +7,7 @@ arrays, are never executed.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import sys
 import traceback
 from dataclasses import dataclass
@@ -72,8 +73,12 @@ class UserFunction:
         except OSError as error:
             raise ConfigError(f"cannot read {self.path}: {error.strerror}") from error
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, **offered: Any) -> Any:
         """Run the file as a module of its own and call the function.
+
+        Args:
+            arguments: that the function must take.
+            offered: passed on where the function has a parameter of that name.
 
         Raises:
             ConfigError: if the file has no such function, or either of them fails, with the line.
@@ -81,7 +86,10 @@ class UserFunction:
         # So that the file's own neighbours can be imported, as when it is run.
         sys.path.insert(0, home := str(self.path.parent.resolve()))
         try:
-            return self._function()(*arguments)
+            function = self._function()
+            parameters = inspect.signature(function).parameters if offered else {}
+            taken = {name: value for name, value in offered.items() if name in parameters}
+            return function(*arguments, **taken)
         except NarrowsError:
             raise
         except (Exception, SystemExit) as error:  # whatever the user's file raises

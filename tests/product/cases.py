@@ -116,8 +116,11 @@ COMMAND_CASES = [
                 f"--norm l2 --budget fast --claimed 0.9 {ATTACKED}"),
     CommandCase(f"audit RUN --method vib --budget fast --twin RUN/aib/models.safetensors "
                 f"{ATTACKED}"),
-    CommandCase(f"audit FILE.py:net --data digits --budget fast {ATTACKED}"),
-    CommandCase(f"attack FILE.py:net --data FILE.npz --attack fgsm {ATTACKED}"),
+    CommandCase(f"audit FILE.py:net --data digits --budget fast --mean 0.0 --std 1.0 {ATTACKED}"),
+    CommandCase("run --methods vib --network FILE.py:build --set network.at=2 --seeds 1 --betas 0.1 "
+                "--epochs 1 --out OUT --set evaluate.attack=false --quiet", run="own network"),
+    CommandCase("attack FILE.py:net --data FILE.npz --attack fgsm --mean 0 --std 1 "
+                f"{ATTACKED}"),
     CommandCase("reevaluate RUN --methods vib --betas 0.1 --images 5 --device cpu --png --quiet"),
     CommandCase("reevaluate RUN --methods cross_entropy --images 5"),
     CommandCase("knee RUN --split train"),

@@ -52,6 +52,7 @@ STANDS_FOR = {
 SHORTER = {
     r"^narrows run$":    " ".join(["--methods cross_entropy,vib", *TINY]),
     r"^narrows run --data":  " ".join(["--methods vib", *TINY]),
+    r"^narrows run --network": " ".join(TINY),
     r"^narrows audit":   "--budget fast --images 10",
     r"^narrows attack":  "--images 10",
     r"carlini_wagner":   "--set steps=3",
@@ -141,9 +142,10 @@ def test_a_printed_command_runs(printed, folder_of, shelf, tmp_path):
 
 
 def write_own_data(home: Path) -> None:
-    """The function, the file and the folder of images that the page on own data speaks of."""
-    (function, *_) = python_blocks("docs/own-data.md")
-    (home / "mydata.py").write_text(function.text)
+    """What the pages on own data and networks speak of: functions, a file, images."""
+    for page in ("docs/own-data.md", "docs/own-network.md"):
+        (function, *_) = python_blocks(page)
+        (home / function.text.splitlines()[0].removeprefix("# ")).write_text(function.text)
     x = np.random.default_rng(0).integers(0, 256, (40, 4, 4)).astype(np.uint8)
     np.savez(home / "mine.npz", x=x, y=np.arange(40) % 2)
     for i, pixels in enumerate(x):

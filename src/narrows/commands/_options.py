@@ -14,6 +14,7 @@ __all__ = [
     "ANY_FILE",
     "listed",
     "names",
+    "normalisation",
     "numbers",
     "run_options",
     "run_values",
@@ -75,7 +76,25 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--beta", type=float, help="Which beta.  [default: validation's choice]"),
         click.option("--seed", type=int, help="Which seed of the run.  [default: its first]"),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
+        click.option(
+            "--mean",
+            callback=numbers,
+            help="Of the images that file.py:function expects: comma-separated, one for each "
+            "channel, in units of the [0, 1] range.  [default: 0]",
+        ),
+        click.option(
+            "--std",
+            callback=numbers,
+            help="Their standard deviation, likewise.  [default: 1]",
+        ),
     )
+
+
+def normalisation(
+    mean: list[float] | None, std: list[float] | None
+) -> tuple[list[float], list[float]] | None:
+    """What `--mean` and `--std` say together; `None` where neither is given."""
+    return None if mean is None and std is None else (mean or [0.0], std or [1.0])
 
 
 def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,7 +117,8 @@ def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
             *own,
             click.option(
                 "--network",
-                help=f"Network: {listed('narrows.models.networks', 'NETWORKS', 'binary')}.  "
+                help=f"Network: {listed('narrows.models.networks', 'NETWORKS', 'binary')}; or "
+                "file.py:function of your own.  "
                 "[default: each method's natural one on the data set]",
             ),
             click.option(

@@ -9,6 +9,7 @@ The last form runs the file: it is the user's own code, not a stored model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -16,6 +17,7 @@ from torch import nn
 from narrows.checks import check_path
 from narrows.data import Dataset, absolute_name, load
 from narrows.errors import ConfigError
+from narrows.models import adapt
 from narrows.runs import Member, Run
 from narrows.runs.engine import check_device
 from narrows.user_code import UserFunction, is_user_function
@@ -23,6 +25,8 @@ from narrows.user_code import UserFunction, is_user_function
 __all__ = ["Relatives", "Target", "load_relatives", "load_target"]
 
 _TWIN = "cross_entropy"
+Normalisation = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation, a number for each channel or a single one."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Target:
         member: which of the run's models it is.
         source: SHA-256 of the file that a model was built by: another file, another model.
         data: what the test set was loaded by, as `narrows.data.load` takes it.
+        normalisation: that a model of a user's file expects, a part of `model` now.
     """
 
     model: nn.Module
@@ -46,6 +51,7 @@ class Target:
     member: Member | None = None
     source: str = ""
     data: str | None = None
+    normalisation: Normalisation | None = None
 
     def to(self, device: str) -> Target:
         """The same on another device."""
@@ -72,6 +78,7 @@ def load_target(
     method: str | None = None,
     beta: float | None = None,
     seed: int | None = None,
+    normalisation: Normalisation | None = None,
 ) -> Target:
     """Load the model that `target` names, and its test set.
 
@@ -81,6 +88,8 @@ def load_target(
         method: of the run; its only one needs no name.
         beta: of the method; by default the one chosen on validation data.
         seed: of the run; by default the first.
+        normalisation: mean and standard deviation that the model of `file.py:function` expects
+            its images to be normalised by.
 
     Raises:
         ConfigError: for a target that is none of these, a function without a data set, data
@@ -88,7 +97,12 @@ def load_target(
         StoreError: for a folder that is not a run's.
     """
     if is_user_function(target):
-        return _load_function(target, data)
+        return _load_function(target, data, normalisation)
+    if normalisation is not None:
+        raise ConfigError(
+            "--mean and --std are for a model of file.py:function; a model of a run normalises its "
+            "images itself, so leave them out"
+        )
     path = check_path(target, "TARGET")
     if path.suffix == ".safetensors":
         if method not in (None, path.parent.name):
@@ -113,7 +127,10 @@ def load_relatives(target: Target, twin: str | None = None) -> Relatives:
     Raises:
         ConfigError: for a twin that cannot be loaded.
     """
-    plain = load_target(twin, target.data).model if twin else None
+    plain = None
+    if twin:
+        normalisation = target.normalisation if is_user_function(twin) else None
+        plain = load_target(twin, target.data, normalisation=normalisation).model
     run, member = target.run, target.member
     if run is None or member is None:
         return Relatives(plain, ())
@@ -129,7 +146,7 @@ def load_relatives(target: Target, twin: str | None = None) -> Relatives:
     return Relatives(plain, tuple(siblings))
 
 
-def _load_function(target: str, data: str | None) -> Target:
+def _load_function(target: str, data: str | None, normalisation: Normalisation | None) -> Target:
     if data is None:
         raise ConfigError(f"{target} does not say on which images; name a data set with --data")
     function = UserFunction.parse(target, "TARGET")
@@ -138,7 +155,10 @@ def _load_function(target: str, data: str | None) -> Target:
     model = function()
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{target} returned {type(model).__name__}, expected a torch.nn.Module")
-    return Target(model, target, test, source=source, data=data)
+    if normalisation is not None:
+        mean, std = normalisation
+        model = adapt(model, mean=mean, std=std)
+    return Target(model, target, test, source=source, data=data, normalisation=normalisation)
 
 
 def _images(test: Dataset) -> Dataset:

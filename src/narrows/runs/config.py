@@ -190,7 +190,7 @@ class RunConfig:
             first_seed=self.first_seed,
             validation_share=self.validation_share,
             device=self.device,
-            networks={method: self._network(method) for method in self.methods},
+            networks={method: self._network(method).absolute() for method in self.methods},
             train=self.train or train,
             evaluate=self.evaluate,
             options=self.options,
@@ -290,8 +290,16 @@ class ResolvedConfig:
         return short_name(self.data)
 
     def identity(self) -> str:
-        """Hash of every setting, and of the data's content and not their place: 10 digits."""
-        return identity_of(replace(self, data=self.data_name))
+        """Hash of every setting, and of the content of the user's own files: 10 digits."""
+        return identity_of(self.without_places())
+
+    def without_places(self) -> ResolvedConfig:
+        """The same, with data and networks of the user's own named without their folders.
+
+        Their content counts, by `data_sha256` and by the `source` of a network.
+        """
+        networks = {method: network.short() for method, network in self.networks.items()}
+        return replace(self, data=self.data_name, networks=networks)
 
 
 def _check_betas(betas: Sequence[float]) -> None:

@@ -98,8 +98,8 @@ def _claim(folder: Path, config: ResolvedConfig, splits: Splits, progress: Progr
     """Say whose folder it is, or make sure that it is the same run's."""
     path = folder / CONFIG
     stored = read_json(path, "configuration", ResolvedConfig) if path.exists() else None
-    # Data of the user's own may have moved; the hash says that their content is the same.
-    if stored is not None and replace(stored, data=config.data) != config:
+    # Files of the user's own may have moved; hashes say that their content is the same.
+    if stored is not None and stored.without_places() != config.without_places():
         raise StoreError(f"{folder} holds another run; choose another --out")
     if stored is None:
         describe_data(folder, config, splits)
