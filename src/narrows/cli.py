@@ -13,6 +13,7 @@ import click
 from narrows.commands import (
     attack,
     audit,
+    config,
     estimators,
     figure,
     knee,
@@ -94,6 +95,7 @@ def cli() -> None:
 for module in (
     run,
     train,
+    config,
     attack,
     audit,
     reevaluate,

@@ -12,6 +12,8 @@ from narrows.registry import literal_names
 
 __all__ = [
     "ANY_FILE",
+    "config_options",
+    "grid_options",
     "listed",
     "names",
     "normalisation",
@@ -97,11 +99,11 @@ def normalisation(
     return None if mean is None and std is None else (mean or [0.0], std or [1.0])
 
 
-def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument CONFIG and all that `narrows run` and `narrows train` have both.
+def config_options(*own: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument CONFIG and the options that are settings of a run.
 
     Args:
-        own: the options that one of the two has alone; they come after the data set.
+        own: the options that a command has alone; they come after the data set.
     """
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -139,23 +141,64 @@ def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--device", help="cpu, cuda or cuda:N.  [default: cpu]"),
             click.option(
-                "--out",
-                type=ANY_FILE,
-                default=Path("runs"),
-                show_default=True,
-                help="Folder that the run's own folder is made in.",
-            ),
-            click.option(
                 "--set",
                 "overrides",
                 multiple=True,
                 metavar="KEY=VALUE",
                 help="Any other key, like train.batch_size=128 or options.aib.steps=2; repeatable.",
             ),
-            click.option("--quiet", is_flag=True, help="Show errors and the last line or two."),
         )
 
     return add
+
+
+def run_options(*own: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument CONFIG and all that `narrows run` and `narrows train` have both.
+
+    Args:
+        own: the options that one of the two has alone; they come after the data set.
+    """
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        with_output = _with(
+            command,
+            click.option(
+                "--out",
+                type=ANY_FILE,
+                default=Path("runs"),
+                show_default=True,
+                help="Folder that the run's own folder is made in.",
+            ),
+            click.option("--quiet", is_flag=True, help="Show errors and the last line or two."),
+        )
+        return config_options(*own)(with_output)
+
+    return add
+
+
+def grid_options() -> tuple[Callable[..., Any], ...]:
+    """The options that say which models a run has, and what they are attacked with."""
+    return (
+        click.option(
+            "--methods",
+            callback=names,
+            help=f"Comma-separated methods: {listed('narrows.methods', 'METHODS')}.  "
+            "[default: cross_entropy,vib,aib]",
+        ),
+        click.option(
+            "--betas",
+            callback=numbers,
+            help="Comma-separated weights of the compression I(X;Z), in nats of loss per nat.  "
+            "[default: each method's own six]",
+        ),
+        click.option("--seeds", type=int, help="Seeds per beta, counted from 0.  [default: 3]"),
+        click.option(
+            "--eps",
+            callback=numbers,
+            help="Linf radii of FGSM and PGD, in units of the [0, 1] image range.  "
+            "[default: .02,.05,.1,.15,.2,.3]",
+        ),
+    )
 
 
 def run_values(given: dict[str, Any]) -> dict[str, Any]:
