@@ -35,6 +35,7 @@ LAYERS = [
     "methods",
     "training",
     "runs",
+    "sklearn",
     "experiments",
     "papers",
     "recipes",
