@@ -147,6 +147,8 @@ COMMAND_CASES = [
     CommandCase("report RUN --markdown"),
     CommandCase("report RUN", run="binary"),
     CommandCase("report RUN", run="twelve-bit"),
+    CommandCase("export RUN --method vib --beta 0.1 --seed 1 --formats safetensors --out OUT"),
+    CommandCase("export RUN --method cross_entropy"),
     CommandCase("methods"),
     CommandCase("methods --markdown"),
     CommandCase("estimators"),

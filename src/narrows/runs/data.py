@@ -21,6 +21,7 @@ __all__ = [
     "describe_data",
     "load_run_splits",
     "load_splits",
+    "read_data_record",
     "splits_digest",
 ]
 
@@ -96,9 +97,18 @@ def load_run_splits(config: ResolvedConfig, folder: Path) -> Splits:
     splits = _used(config, splits)
     if config.data_sha256 in ("", digest):
         return splits
-    path = folder / DATA
-    record = read_json(path, _KIND, DataRecord) if path.exists() else None
+    record = read_data_record(folder)
     raise _changed(config, digest, "" if record is None else _difference(record, splits))
+
+
+def read_data_record(folder: Path) -> DataRecord | None:
+    """What a run was trained and tested on; `None` for a run of an earlier version.
+
+    Raises:
+        StoreError: for a damaged file.
+    """
+    path = folder / DATA
+    return read_json(path, _KIND, DataRecord) if path.exists() else None
 
 
 def describe_data(folder: Path, config: ResolvedConfig, splits: Splits) -> None:

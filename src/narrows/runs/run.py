@@ -20,7 +20,7 @@ from narrows.data import Splits
 from narrows.errors import CheckpointError, ConfigError, DivergedError, StoreError
 from narrows.runs.building import build_objective
 from narrows.runs.config import ResolvedConfig
-from narrows.runs.data import load_run_splits
+from narrows.runs.data import load_run_splits, read_data_record
 from narrows.runs.environment import Environment
 from narrows.runs.files import read_json, read_lines
 from narrows.runs.layout import CONFIG, RECORD, MethodFiles, WeightsHeader
@@ -254,6 +254,19 @@ class Run:
         method = self.config.methods[0]
         self._stored(method)
         return self._weights[method][1].classes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        method = self.config.methods[0]
+        self._stored(method)
+        return tuple(self._weights[method][1].shape)
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """What the classes are called, in their order; empty for their numbers."""
+        record = read_data_record(self.path)
+        return [] if record is None else record.class_names
 
     def _stored(self, method: str) -> list[Member]:
         """The models in a finished method's file of weights."""
