@@ -29,7 +29,7 @@ _FILES = {
     callback=names,
     default="safetensors",
     show_default=True,
-    help=f"Comma-separated: {listed('narrows.experiments.exporting', 'FORMATS')}.",
+    help=f"Comma-separated: {listed('narrows.runs.exporting', 'FORMATS')}.",
 )
 @click.option(
     "--out", type=ANY_FILE, help="Folder to write into.  [default: below the run's exports/]"
@@ -47,8 +47,8 @@ def command(
     A model card, README.md, says what the model is and what was measured. ONNX (which needs pip
     install 'narrows[onnx]') and torch map images to logits at the mean of the code.
     """
-    from narrows.experiments.exporting import export_member
     from narrows.runs import Run
+    from narrows.runs.exporting import export_member
 
     run = Run.open(folder)
     written = export_member(run, run.member(method, beta, seed), formats, out)

@@ -2,9 +2,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from narrows import as_classifier
+from narrows import as_classifier, export_member, load_exported
 from narrows.errors import CheckpointError, ConfigError, StoreError
-from narrows.experiments.exporting import export_member, load_exported
 from narrows.runs import Member
 from scenarios_runs import tiny_run
 

@@ -32,8 +32,9 @@ from narrows.methods import METHODS
 from narrows.models import NetworkConfig, build_network
 from narrows.models.bottleneck import Stochastic
 from narrows.models.outputs import as_output
-from narrows.runs import Member, MemberRecord, Run
 from narrows.runs.files import make_folder, read_json, write_json
+from narrows.runs.records import Member, MemberRecord
+from narrows.runs.run import Run
 from narrows.storage import load_tensors, save_tensors, write_atomically
 from narrows.training.state import copy_tensors
 
@@ -275,7 +276,7 @@ def _attack_rows(record: MemberRecord) -> list[str]:
 
 def _usage(formats: Sequence[str]) -> list[str]:
     calls = {
-        "safetensors": "model = narrows.experiments.exporting.load_exported(folder)",
+        "safetensors": "model = narrows.load_exported(folder)",
         "onnx": 'logits = onnxruntime.InferenceSession("model.onnx").run(None, {"images": x})[0]',
         "torch": 'logits = torch.export.load("model.pt2").module()(x)',
     }
