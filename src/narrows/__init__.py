@@ -2,9 +2,10 @@
 
     from narrows import VIB, PGD, Bottleneck, Run, as_classifier
 
-The public names of `narrows.methods`, `attacks`, `models`, `data`, `runs`, `types` and `errors` can
-be imported from here. They are loaded when they are first used: importing the package costs next to
-nothing. Estimators are in `narrows.information`, the audit is in `narrows.audit`.
+The public names of `narrows.methods`, `attacks`, `models`, `data`, `training`, `runs`, `types` and
+`errors` can be imported from here. They are loaded when they are first used: importing the package
+costs next to nothing. Estimators are in `narrows.information`, the audit is in `narrows.audit`, the
+estimator of scikit-learn is in `narrows.sklearn`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from narrows.methods.adversarial import *  # noqa: F403
     from narrows.models import *  # noqa: F403
     from narrows.runs import *  # noqa: F403
+    from narrows.training import *  # noqa: F403
     from narrows.types import *  # noqa: F403
 
 

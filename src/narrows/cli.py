@@ -13,7 +13,9 @@ import click
 from narrows.commands import (
     attack,
     audit,
+    config,
     estimators,
+    export,
     figure,
     knee,
     methods,
@@ -94,6 +96,7 @@ def cli() -> None:
 for module in (
     run,
     train,
+    config,
     attack,
     audit,
     reevaluate,
@@ -102,6 +105,7 @@ for module in (
     plane,
     figure,
     report,
+    export,
     methods,
     mi,
     estimators,

@@ -20,6 +20,7 @@ _EXPORTED = (
     "narrows.attacks",
     "narrows.models",
     "narrows.data",
+    "narrows.training",
     "narrows.runs",
     "narrows.types",
     "narrows.errors",

@@ -9,6 +9,7 @@ from torch import nn
 from narrows.attacks.suspicions import drift, suspicions, too_far
 from narrows.data import load
 from narrows.errors import InputError
+from narrows.models import adapt
 
 torch.manual_seed(0)
 X = torch.rand(40, 6)
@@ -97,3 +98,11 @@ def test_radii_of_the_field_raise_no_suspicion_and_those_of_255_do():
 def test_a_model_of_other_shapes_is_named():
     with pytest.raises(InputError, match=r"cannot be run on images \[8, 6\].*RuntimeError"):
         suspicions(nn.Linear(7, 3), X, Y)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.5, 0.5), (0.5, 0.29)])
+def test_a_model_that_expects_normalised_images_is_recognised(mean, std):
+    model = Seen(before=lambda x: x * std + mean)  # of x that is normalised
+    (said,) = suspicions(model, X, Y)
+    assert "of the same images after normalisation; give what it was trained with by --mean" in said
+    assert suspicions(adapt(model, mean=mean, std=std), X, Y) == []

@@ -144,3 +144,19 @@ def test_a_device_that_cannot_be_used_is_named(small_run):
     assert target.to("cpu").name == "it"
     with pytest.raises(ConfigError, match="device 'cuda:99' cannot be used here"):
         target.to("cuda:99")
+
+
+def test_normalisation_is_put_in_front_of_a_users_model(tmp_path, small_run):
+    (tmp_path / "net.py").write_text(
+        "import torch\ndef net():\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+    )
+    name = f"{tmp_path}/net.py:net"
+    target = load_target(name, "digits", normalisation=([0.5], [0.25]))
+    x = target.test.batch(slice(0, 3)).x
+    inner = target.model.model
+    assert torch.allclose(target.model(x).logits, inner((x - 0.5) / 0.25))
+    twin = load_relatives(target, name).twin
+    assert twin.mean.tolist() == [0.5]
+    with pytest.raises(ConfigError, match="a model of a run normalises its images itself"):
+        load_target(str(small_run.path), normalisation=([0.5], [0.25]))

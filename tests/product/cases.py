@@ -105,6 +105,10 @@ COMMAND_CASES = [
                 "--network mlp --adversarial mart --settings aib --epochs 1 --device cpu --out OUT "
                 "--set train.batch_size=50 --set evaluate.attack_images=10 "
                 "--set options.mart.steps=1 --set evaluate.pgd_steps=2 --quiet"),
+    CommandCase("config FILE.toml --data digits --methods vib --betas 0.1,1 --seeds 1 --eps 0.1 "
+                "--network mlp --adversarial mart --settings aib --epochs 1 --device cpu "
+                "--set train.batch_size=50"),
+    CommandCase("config RUN/config.json"),
     CommandCase("train FILE.toml --data digits --method vib --beta 0.1 --seed 1 --network mlp "
                 "--adversarial trades --settings vib --epochs 1 --device cpu --out OUT "
                 "--set options.trades.steps=1 --quiet"),
@@ -116,7 +120,12 @@ COMMAND_CASES = [
                 f"--norm l2 --budget fast --claimed 0.9 {ATTACKED}"),
     CommandCase(f"audit RUN --method vib --budget fast --twin RUN/aib/models.safetensors "
                 f"{ATTACKED}"),
-    CommandCase(f"audit FILE.py:net --data digits --budget fast {ATTACKED}"),
+    CommandCase(f"audit FILE.py:net --data digits --budget fast --mean 0.0 --std 1.0 {ATTACKED}"),
+    CommandCase("run --methods vib --network FILE.py:build --set network.at=2 --seeds 1 "
+                "--betas 0.1 --epochs 1 --out OUT --set evaluate.attack=false "
+                "--quiet", run="own network"),
+    CommandCase("attack FILE.py:net --data FILE.npz --attack fgsm --mean 0 --std 1 "
+                f"{ATTACKED}"),
     CommandCase("reevaluate RUN --methods vib --betas 0.1 --images 5 --device cpu --png --quiet"),
     CommandCase("reevaluate RUN --methods cross_entropy --images 5"),
     CommandCase("knee RUN --split train"),
@@ -138,6 +147,8 @@ COMMAND_CASES = [
     CommandCase("report RUN --markdown"),
     CommandCase("report RUN", run="binary"),
     CommandCase("report RUN", run="twelve-bit"),
+    CommandCase("export RUN --method vib --beta 0.1 --seed 1 --formats safetensors --out OUT"),
+    CommandCase("export RUN --method cross_entropy"),
     CommandCase("methods"),
     CommandCase("methods --markdown"),
     CommandCase("estimators"),

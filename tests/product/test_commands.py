@@ -4,9 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from narrows import Run
+from narrows import Run, load
 from product.cases import (
     COMMAND_CASES,
     DONE,
@@ -27,6 +28,8 @@ def say(shelf, tmp_path):
         folder = shelf.copy(name, RUNS[name], tmp_path / "run") if "RUN" in text else Path()
         (tmp_path / "own.py").write_text(DEFENCE)
         (tmp_path / "own.toml").write_text('methods = ["vib"]\n[network]\nencoder = [8]\n')
+        test = load("digits").test
+        np.savez(tmp_path / "own.npz", images=(test.x[:, 0] * 255).byte().numpy(), labels=test.y)
         rows = "\n".join(f"{i % 7 / 7},{i % 5 / 3}" for i in range(40))
         (tmp_path / "own.csv").write_text(rows + "\n")
         known = {"RUN": folder, "OUT": tmp_path / "out", "FILE": tmp_path / "own"}

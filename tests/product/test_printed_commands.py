@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from narrows.reproduction.tables import table_names
 from product.documents import PAGES, ROOT, Printed, blocks, commands, python_blocks
@@ -50,6 +51,9 @@ STANDS_FOR = {
 # What is typed after it, so that it takes no time: the last word on an option counts.
 SHORTER = {
     r"^narrows run$":    " ".join(["--methods cross_entropy,vib", *TINY]),
+    r"^narrows run --data":  " ".join(["--methods vib", *TINY]),
+    r"^narrows run mine":    " ".join(["--methods vib", *TINY]),
+    r"^narrows run --network": " ".join(TINY),
     r"^narrows audit":   "--budget fast --images 10",
     r"^narrows attack":  "--images 10",
     r"carlini_wagner":   "--set steps=3",
@@ -111,6 +115,7 @@ def words_of(printed: Printed, folder_of) -> list[str]:
 def test_a_printed_command_runs(printed, folder_of, shelf, tmp_path):
     (tmp_path / "defence.py").write_text(DEFENCE.replace("digits", "mnist"))
     write_samples(tmp_path)
+    write_own_data(tmp_path)
     if printed.inline and re.fullmatch(r"narrows \w+", printed.text):  # names a command, no more
         assert narrows(printed.text.split()[1], "--help").code == 0
         return
@@ -128,13 +133,30 @@ def test_a_printed_command_runs(printed, folder_of, shelf, tmp_path):
             Path("seed0.json").rename(f"seed{seed}.json")
     program, *words = words_of(printed, folder_of)
     if program == "narrows":
+        words, into = (words[:-2], words[-1]) if ">" in words else (words, None)
         said = narrows(*words)
         assert (said.code, said.err) == (0, "")
+        if into:
+            Path(into).write_text(said.out)
     elif words[0] == "-m":
         module = importlib.import_module(words[1])
         module.main.main(words[2:], standalone_mode=False)
     else:
         script(ROOT / words[0], words[1:])
+
+
+def write_own_data(home: Path) -> None:
+    """What the pages on own data and networks speak of: functions, a file, images."""
+    for page in ("docs/own-data.md", "docs/own-network.md"):
+        (function, *_) = python_blocks(page)
+        (home / function.text.splitlines()[0].removeprefix("# ")).write_text(function.text)
+    x = np.random.default_rng(0).integers(0, 256, (40, 4, 4)).astype(np.uint8)
+    (home / "mine.toml").write_text('data = "digits"\n')
+    np.savez(home / "mine.npz", x=x, y=np.arange(40) % 2)
+    for i, pixels in enumerate(x):
+        folder = home / "photos" / ("cat", "dog")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
 
 
 def script(path: Path, words: list[str]) -> None:

@@ -29,6 +29,12 @@ small["evaluate"] = {"attack": False, "information_samples": 40}
 made = carry_out(load_config(values=small), Path("runs"), Progress())
 made.path.rename("runs/digits-4ddf399127")
 """,
+    "docs/own-data.md": "",
+    "docs/own-network.md": "",
+    "docs/own-loop.md": """
+import os
+os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29531", "RANK": "0", "WORLD_SIZE": "1"}
+""",
     "docs/audit.md": _CODED + "x, y = test.batch(slice(0, 20))\n",
     "docs/information.md": _CODED
     + "data, epochs, train_one = train.all(), 3, lambda model: None\n",

@@ -2,12 +2,14 @@
 
 import math
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from narrows import TRADES, VIB
+from narrows import TRADES, VIB, Run, as_classifier
 from narrows.data import load
 from narrows.errors import ConfigError, NarrowsError
 from narrows.methods import METHODS
@@ -15,8 +17,9 @@ from narrows.methods.adversarial import WRAPPERS
 from narrows.models import BinaryStochasticNet, Bottleneck
 from narrows.runs import Member, building, load_config
 from narrows.runs.building import build_members, build_model, build_objective, try_method
+from narrows.runs.files import make_folder
 from narrows.training import Looped, Stacked
-from scenarios_runs import tiny_config
+from scenarios_runs import tiny_config, tiny_run
 
 SHAPE, CLASSES = (1, 8, 8), 10
 
@@ -202,3 +205,52 @@ def test_the_trial_is_of_the_data_that_it_is_for():
     try_method(config, "vib", data.shape, data.classes)
     model = build_model(config, "vib", data.shape, data.classes)
     assert model(data.batch(slice(0, 3)).x).logits.shape == (3, 2)
+
+
+OWN_NETWORK = """
+import math
+from torch import nn
+
+def plain(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 8), nn.ReLU(),
+                         nn.Linear(8, classes))
+
+class Branching(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x if x.sum().item() > -1 else 2 * x)
+
+def branching(shape, classes):
+    return Branching(*plain(shape, classes))
+"""
+OWN_RUN = {"methods": ["cross_entropy", "vib"], "betas": [0.1], "seeds": 2}
+
+
+def own_network(home: Path, name: str) -> dict[str, Any]:
+    (home / "net.py").write_text(OWN_NETWORK)
+    return {"name": f"{home}/net.py:{name}", "at": "2", "bottleneck": 4}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("plain", "Stacked"), ("branching", "Looped")])
+def test_a_network_of_the_users_own_is_stacked_if_it_can_be(name, kind, tmp_path):
+    config = tiny_config(network=own_network(tmp_path, name), **OWN_RUN)
+    members = build_members(config, "cross_entropy", (1, 8, 8), 10)
+    assert type(members).__name__ == kind
+
+
+def test_a_run_of_a_network_of_the_users_own_is_rebuilt(tmp_path):
+    network = own_network(tmp_path, "plain")
+    run = tiny_run(tmp_path / "runs", network=network, **OWN_RUN)
+    model = run.model(run.member("vib", seed=1)).eval()
+    assert model.bottleneck.encoder[1].out_features == 8
+    accuracy = (as_classifier(model, mode="mean")(run.splits.test.all().x).argmax(1)
+                == run.splits.test.y).double().mean()  # fmt: skip
+    assert accuracy.item() == pytest.approx(run.records(["vib"])[1].accuracy.test, abs=1e-6)
+    # The same file in another folder is the same run, and another file is another one.
+    moved = own_network(make_folder(tmp_path / "elsewhere"), "plain")
+    (tmp_path / "net.py").unlink()
+    assert tiny_run(tmp_path / "runs", network=moved, **OWN_RUN).path == run.path
+    assert Run.open(run.path).model(run.member("vib", seed=1)) is not None
+    (tmp_path / "elsewhere" / "net.py").write_text(OWN_NETWORK + "\n")
+    assert tiny_config(network=moved, **OWN_RUN).identity() != run.config.identity()
+    with pytest.raises(ConfigError, match=r"net\.py has changed since the run"):
+        Run.open(run.path).model(run.member("vib", seed=1))

@@ -19,6 +19,8 @@ __all__ = ["are_probabilities", "drift", "suspicions", "too_far", "warn_of_suspi
 _TESTED = 64  # images on which the model is run
 _NEIGHBOURS = 1000  # images among which neighbours are searched
 _CLOSE = 0.1  # share of them that may have a neighbour of another class within the radius
+_SMALLEST = 1e-3  # standard deviation of a channel that is divided by
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation, of most networks
 _GAIN = 0.2  # in accuracy on 0-255 images, that is more than chance
 
 
@@ -92,6 +94,7 @@ def suspicions(
 
 
 def _suspicions_of(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
+    normalised: list[Tensor] = []
     with torch.no_grad(), forked_rng(x.device), frozen(model):
         if changed := drift(model, x):
             return [
@@ -102,19 +105,43 @@ def _suspicions_of(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
         rows = wide = first_look(model, x)
         with suppress(InputError):  # a model may rightly refuse 0-255 images
             wide = first_look(model, 255 * x)
+        with suppress(InputError):
+            normalised = [first_look(model, images) for images in _normalised(x)]
     sentences: list[str] = []
     if are_probabilities(rows):
         sentences.append(
             "the model seems to return probabilities, not logits: their gradients vanish where "
             "they saturate, and the model wrongly looks robust; return the logits, or run the audit"
         )
-    right, right_of_wide = ((logits.argmax(1) == y).double().mean() for logits in (rows, wide))
+    right, right_of_wide = (_share(logits, y) for logits in (rows, wide))
     if right_of_wide > right + _GAIN:
         sentences.append(
             f"the model classifies {right:.0%} of the images in [0, 1] correctly, and "
             f"{right_of_wide:.0%} of the same images in 0-255; make the scaling part of the model"
         )
+    elif (best := max((_share(logits, y) for logits in normalised), default=0)) > right + _GAIN:
+        sentences.append(
+            f"the model classifies {right:.0%} of the images in [0, 1] correctly, and {best:.0%} "
+            "of the same images after normalisation; give what it was trained with by --mean and "
+            "--std, or in Python by adapt(model, mean=..., std=...)"
+        )
     return sentences
+
+
+def _share(logits: Tensor, y: Tensor) -> float:
+    return (logits.argmax(1) == y).double().mean().item()
+
+
+def _normalised(x: Tensor) -> list[Tensor]:
+    """The images `[n, channels, ...]` as they are usually normalised."""
+    across = (1, -1, *[1] * (x.dim() - 2))
+    places = [dim for dim in range(x.dim()) if dim != 1 or x.dim() == 2]
+    mean, std = x.mean(places, keepdim=True), x.std(places, keepdim=True)
+    ways = [((x - mean) / std.clamp_min(_SMALLEST)), (x - 0.5) / 0.5]
+    if x.dim() == 4 and x.shape[1] == 3:
+        mean, std = (x.new_tensor(numbers).view(across) for numbers in _IMAGENET)
+        ways.append((x - mean) / std)
+    return ways
 
 
 def warn_of_suspicions(

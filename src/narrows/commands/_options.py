@@ -13,8 +13,11 @@ from narrows.registry import literal_names
 
 __all__ = [
     "ANY_FILE",
+    "config_options",
+    "grid_options",
     "listed",
     "names",
+    "normalisation",
     "numbers",
     "run_options",
     "run_values",
@@ -68,19 +71,40 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _with(
         command,
         click.argument("target"),
-        click.option("--data", help="Data set.  [default: the run's own]"),
+        click.option(
+            "--data",
+            help="Data set, or data of your own, as for run.  [default: the run's own]",
+        ),
         click.option("--method", help="Method of the run; not needed if there is only one."),
         click.option("--beta", type=float, help="Beta.  [default: chosen on validation data]"),
         click.option("--seed", type=int, help="Seed.  [default: the first of the run]"),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
+        click.option(
+            "--mean",
+            callback=numbers,
+            help="Of the images that file.py:function expects: comma-separated, one for each "
+            "channel, in units of the [0, 1] range.  [default: 0]",
+        ),
+        click.option(
+            "--std",
+            callback=numbers,
+            help="Their standard deviation, likewise.  [default: 1]",
+        ),
     )
 
 
-def run_options(*extra: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument CONFIG and the options that `narrows run` and `narrows train` share.
+def normalisation(
+    mean: list[float] | None, std: list[float] | None
+) -> tuple[list[float], list[float]] | None:
+    """What `--mean` and `--std` say together; `None` where neither is given."""
+    return None if mean is None and std is None else (mean or [0.0], std or [1.0])
+
+
+def config_options(*extra: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument CONFIG and the options that are settings of a run.
 
     Args:
-        extra: the options that only one of the two has; they come after the data set.
+        extra: the options that only some commands have; they come after the data set.
     """
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,13 +113,15 @@ def run_options(*extra: Callable[..., Any]) -> Callable[..., Any]:
             click.argument("config", required=False, type=ANY_FILE),
             click.option(
                 "--data",
-                help=f"Data set: {listed('narrows.data', 'DATASETS')}.  "
+                help=f"Data set: {listed('narrows.data', 'DATASETS')}; or data of your own: "
+                "file.py:function, an .npz file, or a folder of class folders of images.  "
                 "[default: digits, which is embedded]",
             ),
             *extra,
             click.option(
                 "--network",
-                help=f"Network: {listed('narrows.models.networks', 'NETWORKS', 'binary')}.  "
+                help=f"Network: {listed('narrows.models.networks', 'NETWORKS', 'binary')}; or "
+                "file.py:function of your own.  "
                 "[default: that of the data set and the method]",
             ),
             click.option(
@@ -116,23 +142,64 @@ def run_options(*extra: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--device", help="cpu, cuda or cuda:N.  [default: cpu]"),
             click.option(
-                "--out",
-                type=ANY_FILE,
-                default=Path("runs"),
-                show_default=True,
-                help="Folder in which the folder of the run is created.",
-            ),
-            click.option(
                 "--set",
                 "overrides",
                 multiple=True,
                 metavar="KEY=VALUE",
                 help="Any other setting, like train.batch_size=128; repeatable.",
             ),
-            click.option("--quiet", is_flag=True, help="Print only errors and the result."),
         )
 
     return add
+
+
+def run_options(*extra: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument CONFIG and the options that `narrows run` and `narrows train` share.
+
+    Args:
+        extra: the options that only one of the two has; they come after the data set.
+    """
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        with_output = _with(
+            command,
+            click.option(
+                "--out",
+                type=ANY_FILE,
+                default=Path("runs"),
+                show_default=True,
+                help="Folder in which the folder of the run is created.",
+            ),
+            click.option("--quiet", is_flag=True, help="Print only errors and the result."),
+        )
+        return config_options(*extra)(with_output)
+
+    return add
+
+
+def grid_options() -> tuple[Callable[..., Any], ...]:
+    """The options that say which models a run has, and what they are attacked with."""
+    return (
+        click.option(
+            "--methods",
+            callback=names,
+            help=f"Comma-separated methods: {listed('narrows.methods', 'METHODS')}.  "
+            "[default: cross_entropy,vib,aib]",
+        ),
+        click.option(
+            "--betas",
+            callback=numbers,
+            help="Comma-separated values of beta, the weight of the compression I(X;Z).  "
+            "[default: six values for each method]",
+        ),
+        click.option("--seeds", type=int, help="Number of seeds per beta, from 0.  [default: 3]"),
+        click.option(
+            "--eps",
+            callback=numbers,
+            help="Linf radii of FGSM and PGD, in units of the [0, 1] image range.  "
+            "[default: .02,.05,.1,.15,.2,.3]",
+        ),
+    )
 
 
 def run_values(given: Mapping[str, object], overrides: Sequence[str]) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from narrows.commands._options import ANY_FILE, listed, target_options
+from narrows.commands._options import ANY_FILE, listed, normalisation, target_options
 
 __all__ = ["command"]
 
@@ -60,6 +60,8 @@ def command(
     beta: float | None,
     seed: int | None,
     device: str,
+    mean: list[float] | None,
+    std: list[float] | None,
     name: str,
     eps: float | None,
     norm: str | None,
@@ -83,7 +85,7 @@ def command(
     from narrows.runs import Progress
 
     attack = build_attack(name, eps, norm, overrides)
-    model = load_target(target, data, method, beta, seed).to(device)
+    model = load_target(target, data, method, beta, seed, normalisation(mean, std)).to(device)
     console = Console()
     report, folder = attack_target(model, name, attack, mode, images, out, Progress(console))
     console.print(attack_table(report))

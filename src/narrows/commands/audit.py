@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from narrows.commands._options import ANY_FILE, target_options
+from narrows.commands._options import ANY_FILE, normalisation, target_options
 
 __all__ = ["command"]
 
@@ -42,6 +42,8 @@ def command(
     beta: float | None,
     seed: int | None,
     device: str,
+    mean: list[float] | None,
+    std: list[float] | None,
     eps: float,
     norm: Literal["linf", "l2"],
     budget: str,
@@ -65,7 +67,7 @@ def command(
     from narrows.report.audit import write_audit
     from narrows.runs import Progress
 
-    model = load_target(target, data, method, beta, seed).to(device)
+    model = load_target(target, data, method, beta, seed, normalisation(mean, std)).to(device)
     relatives = load_relatives(model, twin).to(device)
     console = Console()
     record, surfaces, folder = audit_target(

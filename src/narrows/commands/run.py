@@ -7,33 +7,13 @@ from typing import Any
 
 import click
 
-from narrows.commands._options import listed, names, numbers, run_options, run_values
+from narrows.commands._options import grid_options, run_options, run_values
 
 __all__ = ["command"]
 
 
 @click.command("run")
-@run_options(
-    click.option(
-        "--methods",
-        callback=names,
-        help=f"Comma-separated methods: {listed('narrows.methods', 'METHODS')}.  "
-        "[default: cross_entropy,vib,aib]",
-    ),
-    click.option(
-        "--betas",
-        callback=numbers,
-        help="Comma-separated values of beta, the weight of the compression I(X;Z).  "
-        "[default: six values for each method]",
-    ),
-    click.option("--seeds", type=int, help="Number of seeds per beta, from 0.  [default: 3]"),
-    click.option(
-        "--eps",
-        callback=numbers,
-        help="Linf radii of FGSM and PGD, in units of the [0, 1] image range.  "
-        "[default: .02,.05,.1,.15,.2,.3]",
-    ),
-)
+@run_options(*grid_options())
 def command(
     config: Path | None, out: Path, overrides: tuple[str, ...], quiet: bool, **given: Any
 ) -> None:

@@ -31,6 +31,8 @@ class Dataset:
         y: `[n]` labels in `0..classes-1` of any integer type, kept as int64.
         classes: number of classes.
         image: whether `x` are images in [0, 1], which attacks may change within that range.
+        class_names: what the classes are called, in their order; empty for their numbers.
+        notes: what was done to the data when they were read, a sentence each.
 
     Raises:
         DataError: for NaN, images outside [0, 1], labels out of range, wrong types or shapes,
@@ -47,6 +49,8 @@ class Dataset:
     y: Tensor
     classes: int
     image: bool = True
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -57,6 +61,8 @@ class Dataset:
                 inputs = inputs.to(torch.get_default_dtype())
             self._check_shapes(inputs, labels)
             labels = check_labels(labels, len(inputs), count)
+            if len(self.class_names) not in (0, count):
+                raise InputError(f"expected {count} class names, got {len(self.class_names)}")
         except (InputError, ConfigError) as error:
             raise DataError(f"{self.name}: {error}") from error
         for name, value in {"x": inputs, "y": labels, "classes": count}.items():

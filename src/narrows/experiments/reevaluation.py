@@ -212,7 +212,7 @@ def reevaluate_run(
     check_device(device)
     members = run.require_members(methods, betas)
     if not run.splits.test.image:
-        raise ConfigError(f"{run.config.data} has no images that could be attacked")
+        raise ConfigError(f"{run.config.data_name} has no images that could be attacked")
     x, y = run.splits.test.to(device).batch(slice(0, images))
     rows = []
     with locked_folder(run.path / "reevaluation") as folder:
@@ -223,7 +223,7 @@ def reevaluate_run(
                 measured = _reevaluate_member(run, member, x, y, settings, progress)
                 write_json(path, _KIND, stored := StoredReevaluation(settings, len(x), measured))
             rows += [MemberRow(member, row) for row in stored.rows]
-    return Reevaluated(rows, run.config.data, len(x))
+    return Reevaluated(rows, run.config.data_name, len(x))
 
 
 def _reevaluate_member(

@@ -9,24 +9,24 @@ The last form runs the file: it is the user's own code, not a stored model.
 
 from __future__ import annotations
 
-import hashlib
-import sys
-import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 from torch import nn
 
 from narrows.checks import check_path
-from narrows.data import Dataset, load
-from narrows.errors import ConfigError, NarrowsError
+from narrows.data import Dataset, absolute_name, load
+from narrows.errors import ConfigError
+from narrows.models import adapt
 from narrows.runs import Member, Run
 from narrows.runs.engine import check_device
+from narrows.user_code import UserFunction, is_user_function
 
 __all__ = ["Relatives", "Target", "load_relatives", "load_target"]
 
 _TWIN = "cross_entropy"
+Normalisation = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation, a number for each channel or a single one."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Target:
         run: the run that it was trained in; `None` for a model from a user's file.
         member: which of the run's models it is.
         source: SHA-256 of the file that a model was built by: another file, another model.
+        data: what the test set was loaded by, as `narrows.data.load` takes it.
+        normalisation: that a model of a user's file expects, a part of `model` now.
     """
 
     model: nn.Module
@@ -48,6 +50,8 @@ class Target:
     run: Run | None = None
     member: Member | None = None
     source: str = ""
+    data: str | None = None
+    normalisation: Normalisation | None = None
 
     def to(self, device: str) -> Target:
         """The same on another device."""
@@ -74,23 +78,31 @@ def load_target(
     method: str | None = None,
     beta: float | None = None,
     seed: int | None = None,
+    normalisation: Normalisation | None = None,
 ) -> Target:
     """Load the model that `target` names, and its test set.
 
     Args:
         target: a run's folder, a `models.safetensors` in one, or `file.py:function`.
-        data: name of a data set; by default the run's own.
+        data: a data set, as `narrows.data.load` takes it; by default the run's own.
         method: of the run; its only one needs no name.
         beta: of the method; by default the one chosen on validation data.
         seed: of the run; by default the first.
+        normalisation: mean and standard deviation that the model of `file.py:function` expects
+            its images to be normalised by.
 
     Raises:
         ConfigError: for a target that is none of these, a function without a data set, data
             without images, or a method, beta or seed that the run does not have.
         StoreError: for a folder that is not a run's.
     """
-    if ".py:" in target:
-        return _load_function(target, data)
+    if is_user_function(target):
+        return _load_function(target, data, normalisation)
+    if normalisation is not None:
+        raise ConfigError(
+            "--mean and --std are for a model of file.py:function; a model of a run normalises its "
+            "images itself, so leave them out"
+        )
     path = check_path(target, "TARGET")
     if path.suffix == ".safetensors":
         if method not in (None, path.parent.name):
@@ -103,8 +115,10 @@ def load_target(
         )
     run = Run.open(path)
     member = run.member(method, beta, seed)
-    test = load(data).test if data is not None and data != run.config.data else run.splits.test
-    return Target(run.model(member), f"{member}, of {path.name}", _images(test), run, member)
+    data = run.config.data if data is None else absolute_name(data)
+    test = run.splits.test if data == run.config.data else load(data).test
+    name = f"{member}, of {path.name}"
+    return Target(run.model(member), name, _images(test), run, member, data=data)
 
 
 def load_relatives(target: Target, twin: str | None = None) -> Relatives:
@@ -113,7 +127,10 @@ def load_relatives(target: Target, twin: str | None = None) -> Relatives:
     Raises:
         ConfigError: for a twin that cannot be loaded.
     """
-    plain = load_target(twin, target.test.name).model if twin else None
+    plain = None
+    if twin:
+        normalisation = target.normalisation if is_user_function(twin) else None
+        plain = load_target(twin, target.data, normalisation=normalisation).model
     run, member = target.run, target.member
     if run is None or member is None:
         return Relatives(plain, ())
@@ -129,61 +146,22 @@ def load_relatives(target: Target, twin: str | None = None) -> Relatives:
     return Relatives(plain, tuple(siblings))
 
 
-def _load_function(target: str, data: str | None) -> Target:
+def _load_function(target: str, data: str | None, normalisation: Normalisation | None) -> Target:
     if data is None:
         raise ConfigError(f"{target} does not say on which images; name a data set with --data")
-    file, _, function = target.rpartition(":")
-    path = check_path(file, "TARGET")
-    if not path.is_file():
-        raise ConfigError(f"there is no file {path}")
-    try:
-        source = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    return Target(_call(path, function), target, _images(load(data).test), source=source)
+    function = UserFunction.parse(target, "TARGET")
+    source = function.source
+    test = _images(load(data).test)
+    model = function()
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"{target} returned {type(model).__name__}, expected a torch.nn.Module")
+    if normalisation is not None:
+        mean, std = normalisation
+        model = adapt(model, mean=mean, std=std)
+    return Target(model, target, test, source=source, data=data, normalisation=normalisation)
 
 
 def _images(test: Dataset) -> Dataset:
     if not test.image:
         raise ConfigError(f"{test.name} has no images in [0, 1] that could be attacked")
     return test
-
-
-def _call(path: Path, function: str) -> nn.Module:
-    """Run a file as a module of its own and call one of its functions."""
-    spec = spec_from_file_location(f"_target_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} is not a Python file")
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    # So that its own neighbours can be imported, as when it is run.
-    sys.path.insert(0, home := str(path.parent.resolve()))
-    try:
-        spec.loader.exec_module(module)
-        build = getattr(module, function, None)
-        if not callable(build):
-            raise ConfigError(f"{path} has no function {function!r}")
-        model = build()
-    except NarrowsError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever the user's file raises
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"{path}:{function} failed{_line(error, path)} with {type(error).__name__}: {reason}; "
-            "correct it, or run the file with python for the whole traceback"
-        ) from error
-    finally:
-        if home in sys.path:
-            sys.path.remove(home)
-    if not isinstance(model, nn.Module):
-        raise ConfigError(
-            f"{path}:{function} returned {type(model).__name__}, expected a torch.nn.Module"
-        )
-    return model
-
-
-def _line(error: BaseException, path: Path) -> str:
-    """Where in the file it failed: the last line of it that was running."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename) == path.resolve()]
-    return f" in line {lines[-1]}" if lines else ""

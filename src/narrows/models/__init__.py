@@ -1,5 +1,6 @@
 """Networks: `Bottleneck(encoder, decoder)`, `tap(module, layers)`, and those of the papers."""
 
+from narrows.models.adapted import adapt
 from narrows.models.binary_stochastic import BinaryStochasticNet
 from narrows.models.bottleneck import Bottleneck, as_classifier, latent_mode
 from narrows.models.inserted import insert_bottleneck
@@ -11,6 +12,7 @@ __all__ = [
     "BinaryStochasticNet",
     "Bottleneck",
     "NetworkConfig",
+    "adapt",
     "as_classifier",
     "build_network",
     "insert_bottleneck",

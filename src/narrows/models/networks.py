@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import get_args
 
@@ -37,8 +37,14 @@ from narrows.models.gaussian import LatentKind, NetworkLatent, code_width
 from narrows.models.mlp import Normalise, mlp
 from narrows.models.preact_resnet import PreActResNet
 from narrows.models.resnet import ResNet18
+from narrows.models.user_network import (
+    absolute_function,
+    build_user_network,
+    short_function,
+)
 from narrows.models.vgg import VGG16
 from narrows.models.wide_resnet import wide_resnet
+from narrows.user_code import UserFunction, is_user_function
 
 __all__ = ["NETWORKS", "NetworkConfig", "build_network"]
 
@@ -54,12 +60,17 @@ _WIDTHS = {
 _WIDEST = 10**9  # beyond any memory
 
 
+_OF_OWN = ("name", "bottleneck", "latent", "at", "source")
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """A network, with a bottleneck or without.
 
     Args:
-        name: one of `NETWORKS`, or `"binary"`.
+        name: one of `NETWORKS`, `"binary"`, or `file.py:function` of your own; see
+            `narrows.models.user_network`. Of the settings below, such a network has `bottleneck`,
+            `latent` and `at`.
         encoder: hidden widths before z (`cnn`, `lenet`, `carlini`: channels of the convolutions;
             `binary`: widths of its layers); `None` for the network's own.
         bottleneck: K, the number of units of z; 0 for a plain classifier. The z of `binary` is its
@@ -77,6 +88,9 @@ class NetworkConfig:
             channels, as in 0.0625 for cheap runs.
         fc_norm: whether vgg16 has batch normalisation in its dense layers.
         latent_activation: `"relu"` rectifies a deterministic latent, `"none"` leaves it as it is.
+        at: of a network of your own, the layer after which a latent of `bottleneck` units is
+            inserted; empty for none.
+        source: of a network of your own, SHA-256 of its file; filled in.
     """
 
     name: str = "mlp"
@@ -93,10 +107,14 @@ class NetworkConfig:
     channel_share: float = 1.0
     fc_norm: bool = False
     latent_activation: LatentActivation = "none"
+    at: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
+        if self.is_own:
+            self._fill_in_own()
         for key, value, valid in (
-            ("network", self.name, [*NETWORKS, "binary"]),
+            ("network", self.name, [*NETWORKS, "binary", *([self.name] if self.is_own else [])]),
             ("latent", self.latent, [None, *get_args(LatentKind)]),
             ("network.norm", self.norm, get_args(NormKind)),
             ("network.stem", self.stem, get_args(Stem)),
@@ -118,6 +136,11 @@ class NetworkConfig:
 
     def _check_owners(self) -> None:
         """Refuse settings that the network of that name does not have."""
+        if not self.is_own and (self.at or self.source):
+            raise ConfigError(
+                f"network.at and network.source are settings of a network of your own, and the "
+                f"network is {self.name}; leave them out"
+            )
         for key, value, default, owners in (
             ("channel_share", self.channel_share, 1, ("vgg16", "resnet18", "preact_resnet18")),
             ("fc_norm", self.fc_norm, False, ("vgg16",)),
@@ -127,6 +150,30 @@ class NetworkConfig:
                     f"network.{key} is a setting of {', '.join(owners)}, and the network is "
                     f"{self.name}; leave it out"
                 )
+
+    def _fill_in_own(self) -> None:
+        for key, default in vars(NetworkConfig()).items():
+            if key not in _OF_OWN and getattr(self, key) not in (default, None, []):
+                raise ConfigError(
+                    f"network.{key} is a setting of the networks of this library; let "
+                    f"{short_function(self.name)} build its network so"
+                )
+        if not self.source:
+            source = UserFunction.parse(self.name, "network.name").source
+            object.__setattr__(self, "source", source)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a network of the user's own."""
+        return is_user_function(self.name)
+
+    def absolute(self) -> NetworkConfig:
+        """The same, with a file of the user's own named from anywhere."""
+        return replace(self, name=absolute_function(self.name)) if self.is_own else self
+
+    def short(self) -> NetworkConfig:
+        """The same, with a file of the user's own named without its folder."""
+        return replace(self, name=short_function(self.name)) if self.is_own else self
 
     def _fill_in(self) -> None:
         """Fill in default widths, so that they are stored and hashed."""
@@ -234,8 +281,8 @@ def build_network(
             `"binary"` where the method needs binary stochastic layers.
 
     Raises:
-        ConfigError: for inputs that the network cannot take, and for a kind of latent that it does
-            not have.
+        ConfigError: for inputs that the network cannot take, for a kind of latent that it does not
+            have, and for a file of your own that is missing, has changed or fails.
 
     Example:
         >>> config = NetworkConfig("cnn", bottleneck=32)
@@ -243,6 +290,9 @@ def build_network(
         Linear(in_features=32, out_features=128, bias=True)
     """
     latent = config.latent or latent
+    if config.is_own:
+        at, width = config.at, config.bottleneck
+        return build_user_network(config.name, config.source, shape, classes, latent, at, width)
     _check_latent(config, latent)
     encoder, decoder = config.encoder or [], config.decoder or []
     if config.name == "binary" and latent == "deterministic":

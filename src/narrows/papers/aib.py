@@ -49,7 +49,7 @@ def exact_curve(run: Run, progress: Progress) -> list[ExactPoint]:
     """
     if run.config.data != "twelve-bit":
         raise ConfigError(
-            f"the exact curve is known for twelve-bit data only, not {run.config.data}"
+            f"the exact curve is known for twelve-bit data only, not {run.config.data_name}"
         )
     p_xy = joint()
     p_yx = p_xy / p_xy.sum(1, keepdim=True)

@@ -26,7 +26,7 @@ def write_html(run: Run) -> Path:
     render(
         path,
         "report.html.j2",
-        title=f"narrows: {run.config.data}",
+        title=f"narrows: {run.config.data_name}",
         charts=charts,
         run=run,
         remarks=remarks(run),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from narrows.models import NetworkConfig
 from narrows.report.rows import attacked, trained_methods
 from narrows.runs import Run
 
@@ -29,12 +30,15 @@ def remarks(run: Run) -> list[str]:
     return sentences
 
 
+def _described(network: NetworkConfig) -> str:
+    if network.is_own:
+        return network.short().name
+    return f"{network.name} {'-'.join(map(str, network.hidden)) or 'without hidden layers'}"
+
+
 def _networks(run: Run) -> list[str]:
     """Which network each method had, where they differ."""
-    described = {
-        method: f"{network.name} {'-'.join(map(str, network.hidden)) or 'without hidden layers'}"
-        for method, network in run.config.networks.items()
-    }
+    described = {method: _described(network) for method, network in run.config.networks.items()}
     if len(set(described.values())) < 2:
         return []
     listed = "; ".join(f"{method}: {network}" for method, network in described.items())

@@ -100,7 +100,7 @@ def console_table(run: Run, console: Console) -> None:
     if attacked(run):
         eps = run.config.evaluate.middle_eps
         caption += f", FGSM and PGD at eps = {eps:g}, L2: DeepFool's median"
-    title = f"{run.config.data}, test data, mean ± std over seeds ({run.config.seeds})"
+    title = f"{run.config.data_name}, test data, mean ± std over seeds ({run.config.seeds})"
     table = Table(
         title=Text(title),
         caption=Text(caption),

@@ -9,6 +9,7 @@ Rule: this package trains and stores; `narrows.experiments` measures stored mode
 
 from narrows.runs.config import EvaluateConfig, ResolvedConfig, RunConfig
 from narrows.runs.engine import carry_out
+from narrows.runs.exporting import export_member, load_exported
 from narrows.runs.loading import load_config
 from narrows.runs.progress import Progress
 from narrows.runs.records import Member, MemberRecord
@@ -23,6 +24,8 @@ __all__ = [
     "Run",
     "RunConfig",
     "carry_out",
+    "export_member",
     "load_config",
+    "load_exported",
     "load_member",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -16,6 +17,7 @@ from narrows.methods.adversarial import WRAPPERS
 from narrows.models import BinaryStochasticNet
 from narrows.models.networks import build_network
 from narrows.models.noise import forked_rng
+from narrows.models.user_network import first_output
 from narrows.runs.config import ResolvedConfig
 from narrows.runs.records import Member
 from narrows.training import Looped, Members, Objective, Stacked
@@ -81,10 +83,26 @@ def build_members(
     seeds = [member.seed for member in members]
     if config.stack and config.train.stackable:
         try:
-            return Stacked(objectives, seeds, config.device)
+            stacked = Stacked(objectives, seeds, config.device)
+            if config.networks[method].is_own:
+                _try_stacked(stacked, shape)
+            return stacked
         except ConfigError:  # what cannot be vectorised: nothing else can differ here
             pass
     return Looped(objectives, seeds, config.device)
+
+
+def _try_stacked(members: Stacked, shape: Sequence[int]) -> None:
+    """Run a stack of networks of the user's own once, whose code may not be vectorisable.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    try:
+        with forked_rng(), torch.no_grad():
+            members.run("predict", torch.zeros(len(members), 2, *shape, device=members.device))
+    except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        raise ConfigError(f"cannot be vectorised: {error}") from error
 
 
 def try_method(config: ResolvedConfig, method: str, shape: Sequence[int], classes: int) -> None:
@@ -106,8 +124,9 @@ def try_method(config: ResolvedConfig, method: str, shape: Sequence[int], classe
     members = config.members(method)
     # Adversarial training changes no shape. Its options are tried with every method below.
     plain = replace(config, adversarial=None)
+    own = config.networks[method].is_own  # the code of a user's may need numbers
     try:
-        with torch.device("meta"), forked_rng():
+        with nullcontext() if own else torch.device("meta"), forked_rng():
             sized = build_objective(plain, members[0], shape, classes)
             sizes = _sizes(config, method, sized.model, shape, classes)
             for beta in config.grids[method]:
@@ -146,7 +165,12 @@ def _sizes(
         if isinstance(part, BinaryStochasticNet)
         for width in part.hidden
     )
-    return Sizes(math.prod(shape), max(1, config.networks[method].bottleneck), classes, hidden)
+    network = config.networks[method]
+    width = network.bottleneck
+    if network.is_own:
+        latent = first_output(model, shape, network.name).latent
+        width = 0 if latent is None else latent.z.shape[-1]
+    return Sizes(math.prod(shape), max(1, width), classes, hidden)
 
 
 def _check_memory(method: str, objective: Objective, members: int) -> None:

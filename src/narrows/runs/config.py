@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from narrows.data import DATASETS
+from narrows.data import absolute_name, check_name, short_name
 from narrows.errors import ConfigError, unknown_name
 from narrows.methods import METHODS
 from narrows.methods.adversarial import WRAPPERS
 from narrows.models.bottleneck import check_draws
 from narrows.models.networks import NetworkConfig
-from narrows.runs.defaults import DEFAULTS, natural_network
+from narrows.runs.defaults import defaults_of, natural_network
 from narrows.runs.identity import identity_of
 from narrows.runs.options import check_options
 from narrows.runs.records import Member
@@ -90,7 +90,7 @@ class RunConfig:
     """One experiment as a user asks for it: methods x betas x seeds on one data set.
 
     Args:
-        data: name of the data set.
+        data: name of the data set, or data of your own, as `narrows.data.load` takes it.
         methods: names of methods; all models of one train in one vectorised step.
         betas: grid of every method that has a beta; `None` for each method's own grid.
         grids: grids of single methods, by name, where one for all does not suit.
@@ -157,8 +157,8 @@ class RunConfig:
                 raise ConfigError(f"methods must be names, got {method!r}")
         methods = [*self.methods, *self.grids, *self.networks]
         methods += [name for name in self.options if name not in WRAPPERS]
+        check_name(self.data)
         for kind, names, valid in (
-            ("data set", [self.data], DATASETS),
             ("method", methods, METHODS),
             ("adversarial training", [self.adversarial], WRAPPERS),
             ("training settings", [self.settings], PUBLISHED),
@@ -175,7 +175,7 @@ class RunConfig:
         """
         for owner, options in self.options.items():
             check_options(owner, options)
-        _, train = DEFAULTS[self.data]
+        _, train = defaults_of(self.data)
         if self.settings is not None:
             train = PUBLISHED[self.settings]
         grids = {method: self._grid(method) for method in self.methods}
@@ -185,14 +185,14 @@ class RunConfig:
                 "have; take fewer betas or seeds, or several runs with --set first_seed=N"
             )
         return ResolvedConfig(
-            data=self.data,
+            data=absolute_name(self.data),
             methods=list(self.methods),
             grids=grids,
             seeds=self.seeds,
             first_seed=self.first_seed,
             validation_share=self.validation_share,
             device=self.device,
-            networks={method: self._network(method) for method in self.methods},
+            networks={method: self._network(method).absolute() for method in self.methods},
             train=self.train or train,
             evaluate=self.evaluate,
             options=self.options,
@@ -217,7 +217,7 @@ class ResolvedConfig:
     """Every setting of a run; see `RunConfig` for those that both have.
 
     Args:
-        data: name of the data set.
+        data: name of the data set; of the user's own, its absolute path.
         methods: names of methods.
         grids: the betas of each method; `[0.0]` for a method without.
         networks: the network of each method.
@@ -286,9 +286,22 @@ class ResolvedConfig:
             raise ConfigError(f"seed must lie in 0..{_LARGEST_SEED}, got {seed}")
         return replace(self, grids={method: grid}, seeds=1, first_seed=seed)
 
+    @property
+    def data_name(self) -> str:
+        """What the data are called: without the folder that they are in."""
+        return short_name(self.data)
+
     def identity(self) -> str:
-        """Hash of every setting, the data's content included: 10 hexadecimal digits."""
-        return identity_of(self)
+        """Hash of every setting, and of the content of the user's own files: 10 digits."""
+        return identity_of(self.without_places())
+
+    def without_places(self) -> ResolvedConfig:
+        """The same, with data and networks of the user's own named without their folders.
+
+        Their content counts, by `data_sha256` and by the `source` of a network.
+        """
+        networks = {method: network.short() for method, network in self.networks.items()}
+        return replace(self, data=self.data_name, networks=networks)
 
 
 def _check_betas(betas: Sequence[float]) -> None:

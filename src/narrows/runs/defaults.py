@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
+from narrows.data import load
+from narrows.data.own import stamp_of
 from narrows.methods import METHODS
 from narrows.models.networks import NetworkConfig
 from narrows.training.config import TrainConfig
 from narrows.training.published import PUBLISHED
 
-__all__ = ["DEFAULTS", "natural_network"]
+__all__ = ["DEFAULTS", "defaults_of", "natural_network"]
 
 _IB_RAR = PUBLISHED["ib-rar"]
 _BINARY_WIDTHS = [512, 512]  # of IMB on MNIST
@@ -45,6 +48,36 @@ DEFAULTS: dict[str, tuple[NetworkConfig, TrainConfig]] = {
     ),
 }
 
+# Of data of the user's own.
+_DENSE = NetworkConfig(encoder=[128, 128], bottleneck=10, decoder=[128])
+_CONVOLUTIONS = NetworkConfig(name="cnn", encoder=[32, 64], bottleneck=64, decoder=[128])
+_SMALLEST_PHOTO = 16  # pixels of a side, from which convolutions are worth their time
+_MANY = 10_000
+
+
+def defaults_of(data: str) -> tuple[NetworkConfig, TrainConfig]:
+    """Network and training settings of a data set; of the user's own, by what it holds.
+
+    Features get a dense network, images of 16 x 16 pixels or more a convolutional one. Up to
+    10,000 training samples are passed over 100 times, more of them 30 times.
+
+    Args:
+        data: as `narrows.data.load` takes it.
+
+    Raises:
+        DataError: if data of the user's own cannot be loaded.
+    """
+    return DEFAULTS[data] if data in DEFAULTS else _by_content(data, stamp_of(data))
+
+
+@lru_cache(maxsize=8)
+def _by_content(data: str, stamp: object) -> tuple[NetworkConfig, TrainConfig]:
+    train = load(data).train
+    photos = train.image and len(train.shape) == 3 and min(train.shape[1:]) >= _SMALLEST_PHOTO
+    network = replace(_CONVOLUTIONS if photos else _DENSE, normalise=train.image)
+    few = len(train) <= _MANY
+    return network, TrainConfig(epochs=100 if few else 30, batch_size=64 if few else 128)
+
 
 def natural_network(data: str, method: str) -> NetworkConfig:
     """The network of a method on a data set where the user has named none.
@@ -56,7 +89,7 @@ def natural_network(data: str, method: str) -> NetworkConfig:
         >>> natural_network("digits", "sfnn").encoder
         [64, 64]
     """
-    network, _ = DEFAULTS[data]
+    network, _ = defaults_of(data)
     if METHODS[method].latent != "binary":
         return network
     widths = network.encoder if network.name == "mlp" else None

@@ -12,7 +12,7 @@ from narrows.data import Splits
 from narrows.errors import ConfigError, DivergedError, StoreError
 from narrows.runs.building import build_members, build_objective, try_method
 from narrows.runs.config import ResolvedConfig
-from narrows.runs.data import load_splits
+from narrows.runs.data import describe_data, load_splits
 from narrows.runs.environment import record_environment
 from narrows.runs.evaluate import attacked_pictures, evaluate_model, project
 from narrows.runs.files import locked_folder, make_folder, read_json, write_json, write_lines
@@ -57,8 +57,8 @@ def carry_out(config: ResolvedConfig, out: Path, progress: Progress) -> Run:
     config = replace(config, data_sha256=digest)
     _check(config, splits)
     splits = Splits(*(part.to(config.device) for part in splits))
-    with locked_folder(out / f"{config.data}-{config.identity()}") as folder:
-        _claim(folder, config)
+    with locked_folder(out / f"{config.data_name}-{config.identity()}") as folder:
+        _claim(folder, config, splits, progress)
         for method in config.methods:
             _MethodTask(config, method, splits, MethodFiles(folder / method), progress).complete()
         finished = Run.open(folder)
@@ -87,20 +87,26 @@ def check_device(device: str) -> None:
 def _check(config: ResolvedConfig, splits: Splits) -> None:
     if config.adversarial is not None and not splits.train.image:
         raise ConfigError(
-            f"adversarial training changes images in [0, 1], and {config.data} has none; "
+            f"adversarial training changes images in [0, 1], and {config.data_name} has none; "
             "leave adversarial out"
         )
     for method in config.methods:
         try_method(config, method, splits.train.shape, splits.train.classes)
 
 
-def _claim(folder: Path, config: ResolvedConfig) -> None:
+def _claim(folder: Path, config: ResolvedConfig, splits: Splits, progress: Progress) -> None:
     """Say whose folder it is, or make sure that it is the same run's."""
     path = folder / CONFIG
-    if not path.exists():
-        write_json(path, "configuration", config)
-    elif read_json(path, "configuration", ResolvedConfig) != config:
+    stored = read_json(path, "configuration", ResolvedConfig) if path.exists() else None
+    # Files of the user's own may have moved; hashes say that their content is the same.
+    if stored is not None and stored.without_places() != config.without_places():
         raise StoreError(f"{folder} holds another run; choose another --out")
+    if stored is None:
+        describe_data(folder, config, splits)
+        for note in splits.train.notes:
+            progress.note(f"{config.data_name}: {note}")
+    if stored != config:
+        write_json(path, "configuration", config)
     record_environment(folder, config.device, finished=(folder / DONE).exists())
 
 

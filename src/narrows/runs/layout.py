@@ -2,6 +2,7 @@
 
 <out>/<data>-<hash>/
     config.json              every setting of the run
+    data.json                sizes, classes and hashes of the data, and how they were read
     environment.json         versions, hardware, commit
     <method>/                one training task
         checkpoint.safetensors   to continue from, deleted when the training is done
@@ -26,6 +27,7 @@ from narrows.runs.records import LostMember, Member
 
 __all__ = [
     "CONFIG",
+    "DATA",
     "DONE",
     "RECORD",
     "SUMMARY",
@@ -36,7 +38,7 @@ __all__ = [
     "WeightsHeader",
 ]
 
-CONFIG, SUMMARY, DONE = "config.json", "summary.json", "done.json"
+CONFIG, DATA, SUMMARY, DONE = "config.json", "data.json", "summary.json", "done.json"
 RECORD = "record of a model"
 
 

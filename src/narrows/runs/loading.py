@@ -15,16 +15,18 @@ from narrows.errors import ConfigError
 from narrows.methods import METHODS
 from narrows.models.networks import NetworkConfig
 from narrows.runs.config import ResolvedConfig, RunConfig
-from narrows.runs.defaults import DEFAULTS, natural_network
+from narrows.runs.defaults import defaults_of, natural_network
 from narrows.runs.files import read_json
 from narrows.runs.overrides import explain, parse_overrides
 from narrows.runs.shapes import check_shapes
 from narrows.training.published import PUBLISHED
+from narrows.user_code import is_user_function
 
 __all__ = ["load_config"]
 
 _LARGEST_FILE = 2**20  # bytes
 _OF_BINARY = ("encoder", "normalise")  # settings of a network that binary layers have too
+_INSERTED = 64  # units of a latent that is inserted into a network of the user's own
 
 
 def load_config(
@@ -110,20 +112,25 @@ def _without_overridden(stored: dict[str, Any], later: Mapping[str, Any]) -> dic
 
 def _base(first: RunConfig, given: Mapping[str, Any]) -> RunConfig:
     """What the settings that were given are changes of."""
-    network, train = DEFAULTS[first.data]
+    network, train = defaults_of(first.data)
     name = _name(given.get("network"), network)
-    if name != network.name:
-        network = NetworkConfig(name, bottleneck=network.bottleneck)
+    network = _other(name, network)
     networks = {}
     for method in first.networks:
         natural = natural_network(first.data, method)
         name = _name(given["networks"][method], natural)
-        networks[method] = (
-            natural if name == natural.name else NetworkConfig(name, bottleneck=natural.bottleneck)
-        )
+        networks[method] = _other(name, natural)
     if first.settings is not None:
         train = PUBLISHED[first.settings]
     return RunConfig(data=first.data, network=network, networks=networks, train=train)
+
+
+def _other(name: str, natural: NetworkConfig) -> NetworkConfig:
+    """The network of a name; its code is as wide as that of the natural one, if it is of ours."""
+    if name == natural.name:
+        return natural
+    width = _INSERTED if is_user_function(name) else natural.bottleneck
+    return NetworkConfig(name, bottleneck=width)
 
 
 def _name(network: Mapping[str, Any] | None, default: NetworkConfig) -> str:

@@ -20,7 +20,7 @@ from narrows.data import Splits
 from narrows.errors import CheckpointError, ConfigError, DivergedError, StoreError
 from narrows.runs.building import build_objective
 from narrows.runs.config import ResolvedConfig
-from narrows.runs.data import load_splits
+from narrows.runs.data import load_run_splits, read_data_record
 from narrows.runs.environment import Environment
 from narrows.runs.files import read_json, read_lines
 from narrows.runs.layout import CONFIG, RECORD, MethodDone, MethodFiles, WeightsHeader
@@ -263,9 +263,10 @@ class Run:
         """The data of the run.
 
         Raises:
-            ConfigError: if they have changed since.
+            ConfigError: if they have changed since, saying what differs.
+            DataError: if they are not where they were.
         """
-        return load_splits(self.config)[0]
+        return load_run_splits(self.config, self.path)
 
     @property
     def classes(self) -> int:
@@ -273,6 +274,19 @@ class Run:
         method = self.config.methods[0]
         self._stored(method)
         return self._weights[method][1].classes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        method = self.config.methods[0]
+        self._stored(method)
+        return tuple(self._weights[method][1].shape)
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """What the classes are called, in their order; empty for their numbers."""
+        record = read_data_record(self.path)
+        return [] if record is None else record.class_names
 
     def _stored(self, method: str) -> list[Member]:
         """The models in a finished method's file of weights."""

@@ -1,0 +1,249 @@
+"""Splits of raw arrays: what is an image, which label is which class, what is missing.
+
+| arrives                                  | becomes                                              |
+|------------------------------------------|------------------------------------------------------|
+| bytes, or whole numbers 0..255 of images | uint8 images, which batches divide by 255            |
+| floats in [0, 1]                         | images; they can be attacked                         |
+| other numbers `[n, d]`                   | features, standardised by the training set           |
+| images `[n, h, w, c]` or `[n, h, w]`     | `[n, c, h, w]`                                       |
+| labels other than 0..C-1                 | numbers in sorted order, whose names are kept        |
+| no test set                              | a fifth of each class is held out, with a fixed seed |
+| no validation set                        | a fifth of each class of what is left                |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from narrows.checks import as_tensor, check_labels
+from narrows.data._base import Dataset, Splits, split_off
+from narrows.errors import DataError, InputError
+
+__all__ = ["Part", "as_parts", "to_splits"]
+
+_SHARE, _SEED = 0.2, 0
+_CHANNELS = (1, 3, 4)
+
+
+class Part(NamedTuple):
+    """Inputs and labels as they came, and the names of the classes where they are known."""
+
+    x: Any
+    y: Any
+    class_names: tuple[str, ...] = ()
+
+
+def to_splits(name: str, parts: Mapping[str, Part | Dataset]) -> Splits:
+    """Make the three splits; what is missing is held out of the training data.
+
+    Args:
+        name: of the data, in errors and reports.
+        parts: by `"train"`, `"validation"` and `"test"`, or all samples by `""`.
+
+    Raises:
+        DataError: for values that cannot be trained on, saying in which part.
+    """
+    if unknown := sorted(set(parts) - {"", *Splits._fields}):
+        raise DataError(f"{name}: unknown part {unknown[0]!r}; expected train, validation and test")
+    if ("" in parts) == ("train" in parts):
+        listed = ", ".join(repr(part) for part in parts) or "none"
+        raise DataError(
+            f"{name}: expected all samples in one, or a training set with a test set, "
+            f"got the parts {listed}"
+        )
+    sets = as_parts(name, parts)
+    notes: list[str] = []
+    rest = sets.get("train", sets.get(""))
+    assert rest is not None
+    test, validation = sets.get("test"), sets.get("validation")
+    if test is None:
+        rest, test = _held_out(rest, "test", notes)
+    if validation is None:
+        rest, validation = _held_out(rest, "validation", notes)
+    splits = Splits(rest, validation, test)
+    _check_same(name, splits)
+    if not any(isinstance(part, Dataset) for part in parts.values()):
+        splits = _standardised(splits, notes)
+    return Splits(*(replace(part, notes=(*part.notes, *notes)) for part in splits))
+
+
+def _held_out(data: Dataset, part: str, notes: list[str]) -> tuple[Dataset, Dataset]:
+    rest, held = split_off(data, _SHARE, _SEED)
+    notes.append(f"{len(held):,} samples, {_SHARE:.0%} of each class, are held out for {part}")
+    return rest, held
+
+
+def as_parts(name: str, parts: Mapping[str, Part | Dataset]) -> dict[str, Dataset]:
+    """Turn raw arrays into sets of one kind, whose classes are numbered together.
+
+    Args:
+        name: of the data.
+        parts: any number of parts, by name.
+
+    Raises:
+        DataError: for values that cannot be trained on, saying in which part.
+    """
+    ready = {key: part for key, part in parts.items() if isinstance(part, Dataset)}
+    raw = {key: part for key, part in parts.items() if isinstance(part, Part)}
+    if ready and raw:
+        raise DataError(f"{name}: give either all parts as a Dataset, or none of them")
+    if ready:
+        return {key: replace(part, name=name) for key, part in ready.items()}
+    notes: list[str] = []
+    images, inputs = _inputs(name, {key: part.x for key, part in raw.items()}, notes)
+    names, labels = _labels(name, raw, notes)
+    sets = {}
+    for key in raw:
+        where = f"{name}, {key}" if key else name
+        part = Dataset(where, inputs[key], labels[key], len(names), images)
+        shown = names if names != [str(i) for i in range(len(names))] else []
+        sets[key] = replace(part, name=name, class_names=tuple(shown), notes=tuple(notes))
+    return sets
+
+
+# Inputs ------------------------------------------------------------------------------------------
+
+
+def _inputs(name: str, raw: Mapping[str, Any], notes: list[str]) -> tuple[bool, dict[str, Tensor]]:
+    """Inputs `[n, ...]` of every part, and whether they are images in [0, 1]."""
+    inputs = {key: _numbers(f"{name}, {key}" if key else name, x) for key, x in raw.items()}
+    low = min(x.min().item() for x in inputs.values())
+    high = max(x.max().item() for x in inputs.values())
+    whole = all(not x.is_floating_point() for x in inputs.values())
+    spatial = all(x.dim() > 2 for x in inputs.values())
+    bytewise = all(x.dtype == torch.uint8 for x in inputs.values())
+    if high > 1 and (bytewise or (whole and spatial and low >= 0 and high <= 255)):
+        notes.append("bytes 0 to 255 are divided by 255")
+        inputs = {key: x.to(torch.uint8) for key, x in inputs.items()}
+        return True, _channels_first(inputs, notes)
+    inputs = {key: x.to(torch.float32) for key, x in inputs.items()}
+    images = low >= 0 and high <= 1
+    if all(_looks_like_images(x) for x in inputs.values()) and not images:
+        raise DataError(
+            f"{name}: images must lie in [0, 1] or be bytes (uint8), got {low:.4g} to {high:.4g}; "
+            "divide by 255, and leave normalisation to the model"
+        )
+    return images, _channels_first(inputs, notes) if images else inputs
+
+
+def _numbers(where: str, x: Any) -> Tensor:
+    try:
+        inputs = as_tensor(x, "inputs")
+    except InputError as error:
+        raise DataError(f"{where}: {error}") from error
+    if inputs.dim() < 2 or not inputs.numel():
+        shape = list(inputs.shape)
+        hint = "; for one feature write x.reshape(-1, 1)" if inputs.dim() == 1 else ""
+        raise DataError(f"{where}: inputs must be [n, ...] and not empty, got {shape}{hint}")
+    inputs = inputs.detach().cpu()
+    if inputs.is_floating_point() and not (good := torch.isfinite(inputs).flatten(1).all(1)).all():
+        first = int((~good).nonzero()[0])
+        raise DataError(
+            f"{where}: {int((~good).sum())} inputs hold NaN or inf, the first of them number "
+            f"{first}; leave them out or fill them in"
+        )
+    return inputs.float() if inputs.dtype == torch.bool else inputs
+
+
+def _looks_like_images(x: Tensor) -> bool:
+    return x.dim() == 4 and (x.shape[1] in _CHANNELS or x.shape[3] in _CHANNELS)
+
+
+def _channels_first(inputs: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
+    if all(x.dim() == 3 for x in inputs.values()):
+        return {key: x.unsqueeze(1) for key, x in inputs.items()}
+    if all(
+        x.dim() == 4 and x.shape[3] in _CHANNELS and x.shape[1] not in _CHANNELS
+        for x in inputs.values()
+    ):
+        notes.append("the channels of the images are moved from last to first")
+        return {key: x.permute(0, 3, 1, 2).contiguous() for key, x in inputs.items()}
+    return inputs
+
+
+def _standardised(splits: Splits, notes: list[str]) -> Splits:
+    """Features by mean and standard deviation of the training set; images as they are."""
+    train = splits.train
+    if train.image:
+        return splits
+    x = train.x.double()
+    mean, std = x.mean(0), x.std(0, correction=0)
+    std[std == 0] = 1
+    notes.append("each feature is standardised by its mean and deviation in the training set")
+    return Splits(*(replace(part, x=((part.x - mean) / std).float()) for part in splits))
+
+
+def _check_same(name: str, splits: Splits) -> None:
+    first = splits.train
+    for part, data in splits._asdict().items():
+        for what in ("shape", "classes", "image"):
+            if (wanted := getattr(first, what)) != (got := getattr(data, what)):
+                raise DataError(f"{name}: train has {what} {wanted}, and {part} has {got}")
+    if first.classes < 2:
+        raise DataError(f"{name}: there is only one class; a classifier needs at least two")
+
+
+# Labels ------------------------------------------------------------------------------------------
+
+
+def _labels(
+    name: str, parts: Mapping[str, Part], notes: list[str]
+) -> tuple[list[str], dict[str, Tensor]]:
+    """The names of the classes, and the class number of each sample of every part."""
+    given = {key: _flat(f"{name}, {key}" if key else name, part.y) for key, part in parts.items()}
+    values = np.unique(np.concatenate(list(given.values())))
+    named = next((part.class_names for part in parts.values() if part.class_names), ())
+    whole = values.dtype.kind in "iu"
+    if whole and named and values[0] >= 0 and values[-1] < len(named):
+        values = np.arange(len(named))
+    _check_seen(name, given)
+    names = list(named) if len(named) == len(values) else [str(value) for value in values.tolist()]
+    if not whole or values[0] != 0 or values[-1] != len(values) - 1:
+        shown = ", ".join(f"{value} is {i}" for i, value in enumerate(values.tolist()[:5]))
+        notes.append(f"labels are numbered in sorted order: {shown}{', ...' * (len(values) > 5)}")
+    numbered = {key: torch.from_numpy(np.searchsorted(values, y)) for key, y in given.items()}
+    return names, numbered
+
+
+def _check_seen(name: str, given: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    learned = set(given.get("train", given.get("", np.array([]))).tolist())
+    for key, labels in given.items():
+        if learned and (unseen := sorted(set(labels.tolist()) - learned)):
+            raise DataError(
+                f"{name}, {key}: the label {unseen[0]!r} is on no sample of the training set"
+            )
+
+
+def _flat(where: str, y: Any) -> np.ndarray[Any, Any]:
+    """Labels `[n]`: whole numbers or text."""
+    try:
+        labels = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{where}: the labels are no table: {error}") from error
+    if labels.dtype == object:
+        if not all(isinstance(value, str) for value in labels.ravel()):
+            raise DataError(f"{where}: labels must be whole numbers or text, got Python objects")
+        labels = labels.astype(str)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dtype.kind in "US" and labels.ndim == 1 and len(labels):
+        return np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
+    if labels.dtype.kind == "b":
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind == "f" and labels.ndim == 1:
+        if not (labels == np.round(labels)).all():
+            raise DataError(
+                f"{where}: labels must be classes, got real numbers like {labels[0]}; bin them "
+                "first, like numpy.digitize(y, edges)"
+            )
+        labels = labels.astype(np.int64)
+    try:
+        return check_labels(labels).cpu().numpy()
+    except InputError as error:
+        raise DataError(f"{where}: {error}") from error
