@@ -10,12 +10,7 @@ from torch import Tensor, nn
 
 from narrows.attacks import FGSM, PGD, Attack, DeepFool
 from narrows.data import Dataset, Splits
-from narrows.information import (
-    kde_bounds,
-    kde_relevance,
-    variational_rate,
-    variational_relevance,
-)
+from narrows.information import kde_information, variational_rate, variational_relevance
 from narrows.models.bottleneck import Stochastic, as_classifier, latent_mode, resting_mode
 from narrows.models.evaluating import evaluating
 from narrows.models.noise import forked_rng
@@ -96,9 +91,10 @@ def information(
     latent = encode(model, batch.x)
     if latent is not None and (latent.scale is None or latent.scale.dim() == 2):
         scale = config.noise_std if latent.scale is None else latent.scale
-        estimates["kde_lower"], estimates["kde_upper"] = kde_bounds(latent.mean, scale)
-        relevance = kde_relevance(latent.mean, scale, batch.y)
-        estimates["kde_relevance_lower"], estimates["kde_relevance_upper"] = relevance
+        bounds = kde_information(latent.mean, scale, batch.y)
+        estimates["kde_lower"], estimates["kde_upper"] = bounds.rate_lower, bounds.rate_upper
+        estimates["kde_relevance_lower"] = bounds.relevance_lower
+        estimates["kde_relevance_upper"] = bounds.relevance_upper
     logits = _logits(as_classifier(model, config.samples), measured)
     estimates["variational_relevance"] = variational_relevance(logits, batch.y)
     if latent is not None and latent.scale is not None:
