@@ -29,6 +29,7 @@ small["evaluate"] = {"attack": False, "information_samples": 40}
 made = carry_out(load_config(values=small), Path("runs"), Progress())
 made.path.rename("runs/digits-4ddf399127")
 """,
+    "docs/attacks.md": "",
     "docs/audit.md": _CODED + "x, y = test.batch(slice(0, 20))\n",
     "docs/information.md": _CODED
     + "data, epochs, train_one = train.all(), 3, lambda model: None\n",
