@@ -35,6 +35,7 @@ LAYERS = [
     "training",
     "runs",
     "experiments",
+    "sweeps",
     "papers",
     "recipes",
     "report",

@@ -23,6 +23,7 @@ from narrows.commands import (
     report,
     reproduce,
     run,
+    sweep,
     train,
 )
 from narrows.errors import NarrowsError
@@ -94,6 +95,7 @@ def cli() -> None:
 for module in (
     run,
     train,
+    sweep,
     attack,
     audit,
     reevaluate,

@@ -55,6 +55,8 @@ SHORTER = {
     r"carlini_wagner":   "--set steps=3",
     r"^narrows reeval":  "--images 5",
     r"^narrows plane":   "--samples 50",
+    r"^narrows sweep":   "--set train.epochs=1 --set seeds=1 --set evaluate.attack_images=10 "
+                         "--set evaluate.pgd_steps=2 --quiet",
     r"float64_fgsm":     "--images 10",
     r"papers.imb":       "--epochs 2 --seeds 2",
     r"planted_defences": "--images 10 --epochs 1 --skip-honest --only rounding",
@@ -111,6 +113,7 @@ def words_of(printed: Printed, folder_of) -> list[str]:
 def test_a_printed_command_runs(printed, folder_of, shelf, tmp_path):
     (tmp_path / "defence.py").write_text(DEFENCE.replace("digits", "mnist"))
     write_samples(tmp_path)
+    (tmp_path / "grid.toml").write_text(blocks("docs/scaling.md")[0].text)
     if printed.inline and re.fullmatch(r"narrows \w+", printed.text):  # names a command, no more
         assert narrows(printed.text.split()[1], "--help").code == 0
         return
