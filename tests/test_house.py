@@ -36,6 +36,7 @@ LAYERS = [
     "runs",
     "experiments",
     "sweeps",
+    "stored",
     "papers",
     "recipes",
     "report",

@@ -23,6 +23,7 @@ from narrows.commands import (
     report,
     reproduce,
     run,
+    runs,
     sweep,
     train,
 )
@@ -96,6 +97,7 @@ for module in (
     run,
     train,
     sweep,
+    runs,
     attack,
     audit,
     reevaluate,
