@@ -37,6 +37,8 @@ LAYERS = [
     "runs",
     "sklearn",
     "experiments",
+    "sweeps",
+    "stored",
     "papers",
     "recipes",
     "report",

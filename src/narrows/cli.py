@@ -25,6 +25,8 @@ from narrows.commands import (
     report,
     reproduce,
     run,
+    runs,
+    sweep,
     train,
 )
 from narrows.errors import NarrowsError
@@ -97,6 +99,8 @@ for module in (
     run,
     train,
     config,
+    sweep,
+    runs,
     attack,
     audit,
     reevaluate,

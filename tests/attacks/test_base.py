@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from narrows.attacks import APGD, ATTACKS, FAB, FGSM, NIFGSM, PGD, DeepFool, MultiTargeted
-from narrows.attacks._base import Best
+from narrows.attacks._best import Best
 from narrows.errors import ConfigError, InputError, NarrowsError
 from scenarios_attacks import linear_case
 

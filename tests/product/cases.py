@@ -112,6 +112,19 @@ COMMAND_CASES = [
     CommandCase("train FILE.toml --data digits --method vib --beta 0.1 --seed 1 --network mlp "
                 "--adversarial trades --settings vib --epochs 1 --device cpu --out OUT "
                 "--set options.trades.steps=1 --quiet"),
+    CommandCase("sweep FILE.toml --engine local --out OUT --set seeds=1 --set betas=[0.1] "
+                "--set train.epochs=1 --set evaluate.attack=false --yes --quiet"),
+    CommandCase("sweep FILE.toml --out OUT --set seeds=1 --set train.epochs=1 "
+                "--set attacks.fgsm.eps=0.1 --json"),
+    CommandCase("sweep FILE.toml --engine dask --workers 1 --address tcp://127.0.0.1:8786 "
+                "--set seeds=1 --dry-run"),
+    CommandCase("sweep FILE.toml --dry-run --json"),
+    CommandCase("runs RUN/.. --where state=complete --where seeds=2"),
+    CommandCase("runs RUN/.. --where data=digits --json"),
+    CommandCase("runs RUN/.. --verify"),
+    CommandCase("runs RUN --compare . ."),
+    CommandCase("runs RUN/.. --export OUT.csv"),
+    CommandCase("runs RUN/.. --where state=unfinished --prune --yes"),
     CommandCase(f"attack RUN --method vib --beta 0.1 --seed 1 --data digits --device cpu "
                 f"--attack pgd --norm linf --mode mean --set steps=3 --set restarts=1 {ATTACKED}"),
     CommandCase(f"attack RUN/vib/models.safetensors --attack fgsm --mode sample {ATTACKED}"),

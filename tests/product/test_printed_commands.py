@@ -59,6 +59,8 @@ SHORTER = {
     r"carlini_wagner":   "--set steps=3",
     r"^narrows reeval":  "--images 5",
     r"^narrows plane":   "--samples 50",
+    r"^narrows sweep":   "--set train.epochs=1 --set seeds=1 --set evaluate.attack_images=10 "
+                         "--set evaluate.pgd_steps=2 --quiet",
     r"float64_fgsm":     "--images 10",
     r"papers.imb":       "--epochs 2 --seeds 2",
     r"planted_defences": "--images 10 --epochs 1 --skip-honest --only rounding",
@@ -116,6 +118,7 @@ def test_a_printed_command_runs(printed, folder_of, shelf, tmp_path):
     (tmp_path / "defence.py").write_text(DEFENCE.replace("digits", "mnist"))
     write_samples(tmp_path)
     write_own_data(tmp_path)
+    (tmp_path / "grid.toml").write_text(blocks("docs/scaling.md")[0].text)
     if printed.inline and re.fullmatch(r"narrows \w+", printed.text):  # names a command, no more
         assert narrows(printed.text.split()[1], "--help").code == 0
         return
@@ -131,6 +134,8 @@ def test_a_printed_command_runs(printed, folder_of, shelf, tmp_path):
         for seed in (1, 0):
             execute(block.page, [block])
             Path("seed0.json").rename(f"seed{seed}.json")
+    if printed.text.startswith("narrows runs"):
+        copied(folder_of("finished"), tmp_path / "runs")
     program, *words = words_of(printed, folder_of)
     if program == "narrows":
         words, into = (words[:-2], words[-1]) if ">" in words else (words, None)

@@ -35,6 +35,7 @@ made.path.rename("runs/digits-4ddf399127")
 import os
 os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29531", "RANK": "0", "WORLD_SIZE": "1"}
 """,
+    "docs/attacks.md": "",
     "docs/audit.md": _CODED + "x, y = test.batch(slice(0, 20))\n",
     "docs/information.md": _CODED
     + "data, epochs, train_one = train.all(), 3, lambda model: None\n",

@@ -113,14 +113,15 @@ def test_a_process_that_is_killed_as_it_finishes_leaves_no_checkpoint(tmp_path, 
 
 def test_measuring_goes_on_with_the_first_model_that_has_no_record(tmp_path, monkeypatch):
     settings = QUICK | {"betas": [0.1, 1.0], "seeds": 2}
-    original, calls = engine.evaluate_model, stop_after(3)
+    monkeypatch.setattr(engine, "measured_together", lambda *_: 1)
+    original, calls = engine.evaluate_models, stop_after(3)
 
     def interrupted(*arguments):
         next(calls)
         return original(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "evaluate_model", interrupted)
+        patch.setattr(engine, "evaluate_models", interrupted)
         with pytest.raises(StoppedError):
             tiny_run(tmp_path, **settings)
     folder = lone_folder(tmp_path) / "vib"
@@ -133,11 +134,31 @@ def test_measuring_goes_on_with_the_first_model_that_has_no_record(tmp_path, mon
         measured.append(arguments)
         return original(*arguments)
 
-    monkeypatch.setattr(engine, "evaluate_model", counted)
+    monkeypatch.setattr(engine, "evaluate_models", counted)
     run = tiny_run(tmp_path, **settings)
     assert (len(measured), len(run.records())) == (1, 4)
     assert {name: (folder / "records" / name).stat().st_mtime_ns for name in kept} == kept
     assert (folder / "models.safetensors").stat().st_mtime_ns == weights
+
+
+def test_models_measured_together_have_the_records_that_they_have_alone(tmp_path, monkeypatch):
+    evaluate = {"eps": [0.1], "pgd_steps": 3, "attack_images": 20, "information_samples": 50}
+    settings = QUICK | {"methods": ["cross_entropy", "vib"], "betas": [0.1, 1.0], "seeds": 2}
+    settings |= {"evaluate": evaluate}
+    together = tiny_run(tmp_path / "together", **settings)
+    monkeypatch.setattr(engine, "measured_together", lambda *_: 1)
+    alone = tiny_run(tmp_path / "alone", **settings)
+    assert len(together.records()) == 6
+    for record, other in zip(together.records(), alone.records(), strict=True):
+        assert record.member == other.member
+        assert record.accuracy == other.accuracy
+        assert record.attacks is not None
+        assert other.attacks is not None
+        for attack, as_before in zip(record.attacks, other.attacks, strict=True):
+            assert (attack.accuracy, attack.forwards) == (as_before.accuracy, as_before.forwards)
+        for split, estimates in record.information.items():
+            for name, estimate in estimates.items():
+                assert estimate.nats == pytest.approx(other.information[split][name].nats, abs=1e-4)
 
 
 def test_betas_that_are_nearly_equal_have_records_and_pictures_of_their_own(tmp_path):

@@ -17,6 +17,7 @@ from narrows.attacks.ensemble import Ensemble, reevaluation, standard
 from narrows.attacks.fab import FAB
 from narrows.attacks.fgsm import FGSM
 from narrows.attacks.ledger import Ledger
+from narrows.attacks.many import attack_many
 from narrows.attacks.minimal_eps import MinimalEps, accuracy_curve
 from narrows.attacks.multi_targeted import MultiTargeted
 from narrows.attacks.nifgsm import NIFGSM
@@ -52,6 +53,7 @@ __all__ = [
     "Square",
     "TrainingLoss",
     "accuracy_curve",
+    "attack_many",
     "from_art",
     "from_autoattack",
     "from_foolbox",

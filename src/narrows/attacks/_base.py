@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -34,70 +34,13 @@ from narrows.models.bottleneck import check_draws
 from narrows.models.noise import forked_rng
 from narrows.types import AttackResult, Norm
 
-__all__ = ["Attack", "Best", "FixedEps", "Limits", "MinimalNorm"]
+__all__ = ["Attack", "FixedEps", "Limits", "MinimalNorm", "merge_results", "moved"]
 
 Limits = Mapping[str, Mapping[str, Any]]
 """Arguments of `check_number` for numeric settings, by the names of the settings."""
 
 _RECHECKED = 8  # attacked images on which a model is tested for noise again, after the attack
 _SEEDS = 2**63
-
-
-class Best:
-    """The best attempt so far at each image of a chunk.
-
-    Attributes:
-        x: `[n, ...]`, the attempts; the images themselves before any was offered.
-        value: `[n]`, the objective at `x`; inf where `x` fools the model.
-        fooled: `[n]` bool, whether `x` fools the model.
-    """
-
-    def __init__(self, x: Tensor) -> None:
-        self.x = x.clone()
-        self.value = x.new_full((len(x),), -math.inf)
-        self.fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-
-    def offer(self, rows: Tensor, x: Tensor, value: Tensor, fooled: Tensor) -> None:
-        """Store attempts where they are better; one that fools beats any that does not.
-
-        Args:
-            rows: `[b]`, the image of each attempt; an image may occur several times.
-            x: `[b, ...]`, the attempts.
-            value: `[b]`, the objective at each.
-            fooled: `[b]` bool, whether each fools the model.
-        """
-        value = value.to(self.value.dtype).masked_fill(fooled, math.inf)
-        peak = self.value.scatter_reduce(0, rows, value, "amax")
-        better = (value > self.value[rows]) & (value == peak[rows])
-        places = better.nonzero().squeeze(1)
-        # Among equals the first one wins: writing two attempts to one image could mix them.
-        first = rows.new_full((len(self.x),), len(rows))
-        first = first.scatter_reduce(0, rows[places], places, "amin")
-        places = places[first[rows[places]] == places]
-        self.x[rows[places]] = x[places]
-        self.value = peak
-        self.fooled[rows[fooled]] = True
-
-    def attempts(self, count: int, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Plan `count` attempts at each image that is not fooled yet.
-
-        As many later attempts as fit a chunk are made side by side, because few images are left by
-        then and small batches waste the hardware.
-
-        Args:
-            count: attempts at each image.
-            chunk: images that are attacked at once.
-
-        Yields:
-            `rows: [b]`, the image of each attempt, and `[b]`, its number; first all of number 0.
-        """
-        rows = torch.arange(len(self.x), device=self.x.device)
-        done = 0
-        while done < count and len(rows := rows[~self.fooled[rows]]):
-            copies = min(count - done, max(1, chunk // len(rows))) if done else 1
-            numbers = torch.arange(done, done + copies, device=rows.device)
-            yield rows.repeat(copies), numbers.repeat_interleave(len(rows))
-            done += copies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +62,8 @@ class Attack(ABC):
         randomness: what the attack draws: `"none"`; `"random starts"`, so that a single restart is
             deterministic; or anything else, such as `"random search"`.
         supported_norms: the norms that the attack can take.
+        stackable: whether it treats each row of its query by itself, and draws random numbers only
+            by `starts`, so that `attack_many` can attack many models in one pass.
         uses_gradients: whether the model must have a gradient.
         limits: ranges of numeric settings, by their names.
     """
@@ -133,6 +78,7 @@ class Attack(ABC):
     source: ClassVar[str]
     randomness: ClassVar[str]
     supported_norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    stackable: ClassVar[bool] = False
     uses_gradients: ClassVar[bool] = True
     limits: ClassVar[Limits] = {"step_size": {"above": 0}}
 
@@ -222,7 +168,7 @@ class Attack(ABC):
                 victim = enter(model, x, eps, self.norm)
                 check_labels(y, classes=victim.classes)
                 result = self._attack(model, victim, x, y, target)
-                sample = _moved(x, result.x_adv)
+                sample = moved(x, result.x_adv)
                 if victim.stochastic or not len(sample):
                     return result
                 result = replace(result, forwards=result.forwards + 2 * len(sample))
@@ -256,11 +202,18 @@ class Attack(ABC):
                 first=int(rows[0]),
             )
             chunk = images[rows]
-            parts.append(self._attack_chunk(query, chunk, generator))
+            parts.append(self.attack_chunk(query, chunk, generator))
             refuse_overwriting(images[rows], chunk)
-        return _merge(parts, victim)
+        return merge_results(parts, victim)
 
-    def _attack_chunk(self, query: Query, x: Tensor, generator: torch.Generator) -> AttackResult:
+    def attack_chunk(self, query: Query, x: Tensor, generator: torch.Generator) -> AttackResult:
+        """Attack one chunk of images, and judge what comes back.
+
+        Args:
+            query: the model, and the labels of the images.
+            x: `[b, ...]`, the images.
+            generator: for all random numbers that the attack draws.
+        """
         everyone = torch.arange(len(x), device=x.device)
         start = query.verdict(x, everyone)
         # A vote of a stochastic model may be luck: it counts only if it is won clearly.
@@ -298,17 +251,25 @@ class FixedEps(Attack):
         """Bring `x_adv` back into the ball around `x` and into [0, 1]."""
         return (x + norms.project(x_adv - x, self.norm, self.eps)).clamp_(0, 1)
 
-    def starts(self, x: Tensor, restart: Tensor, generator: torch.Generator) -> Tensor:
+    def starts(
+        self, query: Query, x: Tensor, rows: Tensor, restart: Tensor, generator: torch.Generator
+    ) -> Tensor:
         """Starting points: the image itself in restart 0, and a random point of the ball later.
 
         Args:
+            query: the model, and the labels of the images.
             x: `[b, ...]`, the images.
+            rows: `[b]`, which images of the chunk they are.
             restart: `[b]`, number of the restart.
             generator: of the random points; not used if all restarts are number 0.
         """
         if not restart.any():
             return x
-        point = self.clip(x + norms.random_start(x, self.norm, self.eps, generator), x)
+        noise = [
+            norms.random_start(x[part], self.norm, self.eps, source)
+            for part, source in query.owners(rows, generator)
+        ]
+        point = self.clip(x + torch.cat(noise), x)
         return torch.where(norms.per_image(restart > 0, x), point, x)
 
 
@@ -316,13 +277,15 @@ class MinimalNorm(Attack):
     """An attack that searches for the smallest perturbation that fools the model."""
 
 
-def _moved(x: Tensor, x_adv: Tensor) -> Tensor:
+def moved(x: Tensor, x_adv: Tensor) -> Tensor:
     """A sample of the images that an attack has changed: `[b, ...]`."""
     rows = (x_adv != x).flatten(1).any(1).nonzero().squeeze(1)
     return x_adv[rows[:: max(1, len(rows) // _RECHECKED)][:_RECHECKED]]
 
 
-def _merge(parts: list[AttackResult], victim: Victim) -> AttackResult:
+def merge_results(parts: Sequence[AttackResult], victim: Victim) -> AttackResult:
+    """The results of all chunks of images as one, with the passes of the entrance."""
+
     def join(read: Callable[[AttackResult], Tensor]) -> Tensor:
         return torch.cat([read(part) for part in parts])
 

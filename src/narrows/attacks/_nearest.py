@@ -17,7 +17,7 @@ import math
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import Best
+from narrows.attacks._best import Best
 from narrows.attacks.losses import margin
 from narrows.attacks.norms import per_image, size, steepest
 from narrows.attacks.query import Query

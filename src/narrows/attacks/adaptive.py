@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks._base import Best, FixedEps
+from narrows.attacks._base import FixedEps
+from narrows.attacks._best import Best
 from narrows.attacks.losses import cross_entropy, margin
 from narrows.attacks.norms import exact
 from narrows.attacks.pgd import Look, climb
@@ -259,7 +260,9 @@ class Adaptive(FixedEps):
         step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         rows = torch.arange(len(x), device=x.device)
         for restart in range(self.restarts):
-            start = self.starts(x[rows], rows.new_full((len(rows),), restart), generator)
+            start = self.starts(
+                query, x[rows], rows, rows.new_full((len(rows),), restart), generator
+            )
             climb(
                 *(self, query, best, x, rows, start, margin),
                 steps=self.steps,

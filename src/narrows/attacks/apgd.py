@@ -8,7 +8,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import Best, FixedEps
+from narrows.attacks._base import FixedEps
+from narrows.attacks._best import Best
 from narrows.attacks.losses import (
     LOSSES,
     AttackLoss,
@@ -83,6 +84,7 @@ class APGD(FixedEps):
 
     source: ClassVar[str] = "Croce & Hein 2020, arXiv 2003.01690"
     randomness: ClassVar[str] = "random starts"
+    stackable: ClassVar[bool] = True
 
     eps: float = 8 / 255
     steps: int = 100
@@ -108,11 +110,11 @@ class APGD(FixedEps):
             x: `[b, ...]`, the images.
             generator: of the random starts.
         """
-        best = Best(x)
+        best = query.best(x)
         loss, rivals = self._aim(query, x)
         ways = 1 if rivals is None else rivals.shape[1]
         for rows, attempt in best.attempts(self.restarts * ways, self.chunk):
-            start = self.starts(x[rows], attempt // ways, generator)
+            start = self.starts(query, x[rows], rows, attempt // ways, generator)
             targets = None if rivals is None else rivals[rows, attempt % ways]
             self._climb(query, best, x[rows], rows, start, loss, targets)
         return best.x

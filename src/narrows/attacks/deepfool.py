@@ -60,6 +60,7 @@ class DeepFool(MinimalNorm):
 
     source: ClassVar[str] = "Moosavi-Dezfooli et al. 2016, arXiv 1511.04599"
     randomness: ClassVar[str] = "none"
+    stackable: ClassVar[bool] = True
 
     norm: Norm = "l2"
     steps: int = 50

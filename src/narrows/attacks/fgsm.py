@@ -46,6 +46,7 @@ class FGSM(FixedEps):
 
     source: ClassVar[str] = "Goodfellow et al. 2015, arXiv 1412.6572"
     randomness: ClassVar[str] = "none"
+    stackable: ClassVar[bool] = True
 
     loss: str = "cross_entropy"
 

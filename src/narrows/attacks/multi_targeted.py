@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import Best, FixedEps
+from narrows.attacks._base import FixedEps
 from narrows.attacks.losses import lead, margin
 from narrows.attacks.pgd import climb
 from narrows.attacks.query import Query
@@ -68,13 +68,13 @@ class MultiTargeted(FixedEps):
             x: `[b, ...]`, the images.
             generator: of the random starts.
         """
-        best = Best(x)
+        best = query.best(x)
         step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         everyone = torch.arange(len(x), device=x.device)
         rivals = None if query.targeted else query.rivals(x, everyone, query.classes - 1)
         ways = 1 if rivals is None else rivals.shape[1]
         for rows, attempt in best.attempts(self.restarts * ways, self.chunk):
-            start = self.starts(x[rows], attempt // ways, generator)
+            start = self.starts(query, x[rows], rows, attempt // ways, generator)
             loss, targets = (
                 (margin, None) if rivals is None else (lead, rivals[rows, attempt % ways])
             )

@@ -8,7 +8,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import Best, FixedEps, Limits
+from narrows.attacks._base import FixedEps, Limits
+from narrows.attacks._best import Best
 from narrows.attacks.losses import resolve_loss
 from narrows.attacks.norms import dual_size, per_image
 from narrows.attacks.pgd import Look, climb

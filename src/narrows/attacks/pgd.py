@@ -9,7 +9,8 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import Best, FixedEps
+from narrows.attacks._base import FixedEps
+from narrows.attacks._best import Best
 from narrows.attacks.losses import AttackLoss, TargetedLoss, aimed, resolve_loss
 from narrows.attacks.norms import steepest
 from narrows.attacks.query import Query
@@ -54,6 +55,7 @@ class PGD(FixedEps):
 
     source: ClassVar[str] = "Madry et al. 2018, arXiv 1706.06083"
     randomness: ClassVar[str] = "random starts"
+    stackable: ClassVar[bool] = True
 
     eps: float = 8 / 255
     steps: int = 40
@@ -78,11 +80,11 @@ class PGD(FixedEps):
             x: `[b, ...]`, the images.
             generator: of the random starts.
         """
-        best = Best(x)
+        best = query.best(x)
         loss = resolve_loss(self.loss, query.classes, targeted=query.targeted)
         step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         for rows, attempt in best.attempts(self.restarts, self.chunk):
-            start = self.starts(x[rows], attempt, generator)
+            start = self.starts(query, x[rows], rows, attempt, generator)
             climb(self, query, best, x, rows, start, loss, steps=self.steps, step_size=step_size)
         return best.x
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from narrows.attacks._best import Best
 from narrows.attacks._precision import Precision
 from narrows.attacks.losses import AttackLoss, toward
 from narrows.attacks.norms import exact, per_image
@@ -119,19 +120,35 @@ class Query:
 
     def logits(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """Logits `[b, C]`, averaged in probability over the attack's draws of the model's noise."""
-        return self._look(self.given(x, rows)).to(exact(x.dtype))
+        return self._look(self.given(x, rows), rows).to(exact(x.dtype))
 
-    def _look(self, seen: Tensor) -> Tensor:
+    def _look(self, seen: Tensor, rows: Tensor | None) -> Tensor:
         self.forwards += len(seen) * self.draws
         with self._noise(seen):
             # One pass for each draw: noise of the weights is shared by all images of a pass.
-            drawn = self._drawn(seen, self.draws)
+            drawn = self._drawn(seen, self.draws, rows)
         drawn = drawn.to(exact(drawn.dtype)).clamp_min(_LEAST)
         return drawn[0] if self.draws == 1 else average_logits(drawn)
 
-    def _drawn(self, seen: Tensor, count: int) -> Tensor:
+    def _drawn(self, seen: Tensor, count: int, rows: Tensor | None) -> Tensor:
+        """Logits `[count, b, C]` of as many passes over the images at `rows`."""
         with named_errors(seen):
             return draw_logits(self.model, seen, count)
+
+    def best(self, x: Tensor) -> Best:
+        """An empty record of the best attempts at images `x: [n, ...]` of the chunk."""
+        return Best(x)
+
+    def owners(
+        self, rows: Tensor, generator: torch.Generator
+    ) -> Iterator[tuple[slice, torch.Generator]]:
+        """Which of the images at `rows: [b]` take their random numbers from which generator.
+
+        Args:
+            rows: the images; those of one generator are neighbours.
+            generator: of an attack on a single model.
+        """
+        yield slice(0, len(rows)), generator
 
     @contextmanager
     def _noise(self, x: Tensor) -> Iterator[None]:
@@ -176,7 +193,7 @@ class Query:
                 classes for the labels.
         """
         self.forwards += len(x) * self.verify_draws
-        drawn = self._drawn(self.given(x, rows), self.verify_draws)
+        drawn = self._drawn(self.given(x, rows), self.verify_draws, rows)
         self._check(drawn, rows)
         self.classes = drawn.shape[-1]
         drawn = drawn.to(exact(drawn.dtype)).clamp_min(_LEAST)
@@ -213,7 +230,7 @@ class Query:
         """
         seen = self.given(x.detach(), rows).detach().requires_grad_()
         with torch.enable_grad():
-            logits = self._look(seen).to(exact(x.dtype))
+            logits = self._look(seen, rows).to(exact(x.dtype))
             value = self.objective(logits, rows, loss)
         gradient = self.gradient(value, seen, retain=False, logits=logits)
         return Ascent(value.detach(), gradient.to(x.dtype), logits.detach())
@@ -238,7 +255,7 @@ class Query:
         """
         seen = self.given(x.detach(), rows).detach().requires_grad_()
         with torch.enable_grad():
-            logits = self._look(seen).to(exact(x.dtype))
+            logits = self._look(seen, rows).to(exact(x.dtype))
             lead = logits.gather(1, rivals) - logits.gather(1, held.unsqueeze(1))
             columns = lead.unbind(1)
         for k, column in enumerate(columns, start=1):

@@ -8,7 +8,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from narrows.attacks._base import Best, FixedEps
+from narrows.attacks._base import FixedEps
+from narrows.attacks._best import Best
 from narrows.attacks.losses import cross_entropy
 from narrows.attacks.pgd import climb
 from narrows.attacks.query import Query

@@ -42,6 +42,7 @@ from narrows.information.hsic import (
     linear_kernel,
     normalise_kernel,
 )
+from narrows.information.kde_information import KDEInformation, kde_information
 from narrows.information.learnability import Learnability, learnability
 from narrows.information.neural import (
     CRITIC_BOUNDS,
@@ -88,6 +89,7 @@ __all__ = [
     "GaussianIB",
     "IBPoint",
     "IBSolution",
+    "KDEInformation",
     "Knee",
     "LayerInformation",
     "LayerPoint",
@@ -125,6 +127,7 @@ __all__ = [
     "hsic",
     "infonce",
     "information_bottleneck",
+    "kde_information",
     "knee",
     "knee_over_seeds",
     "learnability",

@@ -17,7 +17,14 @@ from torch import Tensor
 
 from narrows.errors import InputError
 
-__all__ = ["Gaussians", "check_resolved", "error_samples", "similarities", "standardise"]
+__all__ = [
+    "Gaussians",
+    "check_resolved",
+    "error_samples",
+    "similarities",
+    "squared_distances",
+    "standardise",
+]
 
 _ERROR_SAMPLES = 250
 _GOLDEN = (5**0.5 - 1) / 2
@@ -95,7 +102,7 @@ def error_samples(codes: Tensor) -> Tensor:
 def similarities(a: Gaussians, b: Gaussians) -> tuple[Tensor, Tensor, Tensor]:
     """exp(-D) of every pair, `[a, b]`: D Bhattacharyya, KL(a_i || b_j) and KL(b_j || a_i)."""
     if a.shared:
-        alike = _squared_distances(a.mean, b.mean).mul_(-1 / 8).exp_()
+        alike = squared_distances(a.mean, b.mean).mul_(-1 / 8).exp_()
         # KL is 4 B here: two squarings instead of a second exponential.
         forth = alike.square().square_()
         return alike, forth, forth
@@ -124,7 +131,8 @@ def _by_differences(a: Gaussians, b: Gaussians) -> tuple[Tensor, Tensor, Tensor]
     return alike.neg_().exp_(), forth.neg_().exp_(), back.neg_().exp_()
 
 
-def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Squared Euclidean distances `[a, b]` of all pairs of rows."""
     squares = a.square().sum(1)[:, None] + b.square().sum(1)
     return torch.addmm(squares, a, b.T, alpha=-2).clamp_(min=0)
 

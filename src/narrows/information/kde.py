@@ -21,7 +21,16 @@ from narrows.information._checks import (
 from narrows.information._pairs import Gaussians, error_samples, similarities, standardise
 from narrows.types import Estimate
 
-__all__ = ["kde_bounds", "kde_relevance"]
+__all__ = [
+    "LOWER",
+    "UPPER",
+    "describe",
+    "kde_bounds",
+    "kde_relevance",
+    "make_estimate",
+    "make_mixture",
+    "strips",
+]
 
 _SATURATED = 0.95
 
@@ -71,12 +80,12 @@ def kde_bounds(
         (1.0, 1.0, True)
     """
     scale = as_scale(scale)
-    mixture, block = _mixture(mean, scale, block)
+    mixture, block = make_mixture(mean, scale, block)
     nats, influence = _information(mixture, error_samples(mixture.mean), block)
-    diagnostics = _diagnostics(scale, nats[1], mixture)
+    diagnostics = describe(scale, nats[1], mixture)
     return (
-        _estimate(nats[0], influence[0], mixture, diagnostics | _LOWER),
-        _estimate(nats[1], influence[1], mixture, diagnostics | _UPPER),
+        make_estimate(nats[0], influence[0], mixture, diagnostics | LOWER),
+        make_estimate(nats[1], influence[1], mixture, diagnostics | UPPER),
     )
 
 
@@ -115,7 +124,7 @@ def kde_relevance(
         True
     """
     scale = as_scale(scale)
-    mixture, block = _mixture(mean, scale, block)
+    mixture, block = make_mixture(mean, scale, block)
     y = labels_of(y, mixture.mean)
     chosen = error_samples(mixture.mean)
     nats, influence = _information(mixture, chosen, block)
@@ -128,23 +137,24 @@ def kde_relevance(
         within += share * part[0]
         within_influence[:, members[chosen]] = part[1]
         label_entropy -= share * math.log(share)
-    diagnostics = _diagnostics(scale, nats[1], mixture) | {"label_entropy": label_entropy}
+    diagnostics = describe(scale, nats[1], mixture) | {"label_entropy": label_entropy}
     same = (nats - within).tolist()
     # Flipped: each bound of the whole is combined with the opposite one within the classes.
     bounds, influence = nats - within.flip(0), influence - within_influence.flip(0)
-    lower = diagnostics | _LOWER | {"same_distance": same[0]}
-    upper = diagnostics | _UPPER | {"same_distance": same[1]}
+    lower = diagnostics | LOWER | {"same_distance": same[0]}
+    upper = diagnostics | UPPER | {"same_distance": same[1]}
     return (
-        _estimate(bounds[0], influence[0], mixture, lower, label_entropy),
-        _estimate(bounds[1], influence[1], mixture, upper),
+        make_estimate(bounds[0], influence[0], mixture, lower, label_entropy),
+        make_estimate(bounds[1], influence[1], mixture, upper),
     )
 
 
-_LOWER = {"bound": "lower", "distance": "bhattacharyya"}
-_UPPER = {"bound": "upper", "distance": "kullback-leibler"}
+LOWER = {"bound": "lower", "distance": "bhattacharyya"}
+UPPER = {"bound": "upper", "distance": "kullback-leibler"}
 
 
-def _mixture(mean: ArrayLike, scale: Tensor | float, block: int) -> tuple[Gaussians, int]:
+def make_mixture(mean: ArrayLike, scale: Tensor | float, block: int) -> tuple[Gaussians, int]:
+    """The Gaussians p(z|x) in float64, and the checked number of rows of a block."""
     mean = check_samples(mean, "mean")
     mixture = standardise(mean, check_scale(scale, mean))
     return mixture, check_count(block, "block", 1, InputError)
@@ -157,7 +167,7 @@ def _information(mixture: Gaussians, chosen: Tensor, block: int) -> tuple[Tensor
     # A sample adds the similarity of j to the sum of sample j, and so lowers the term of j.
     share = torch.zeros_like(sums[:, chosen])
     picked = mixture.take(chosen)
-    for rows in _strips(n, block):
+    for rows in strips(n, block):
         alike, towards, _ = similarities(mixture.take(rows), picked)
         share[0] += (1 / sums[0, rows]) @ alike
         share[1] += (1 / sums[1, rows]) @ towards
@@ -172,7 +182,7 @@ def _neighbours(mixture: Gaussians, block: int) -> Tensor:
     """
     n = len(mixture.mean)
     sums = mixture.mean.new_zeros(2, n)
-    for rows in _strips(n, block):
+    for rows in strips(n, block):
         alike, forth, back = similarities(mixture.take(rows), mixture.take(slice(rows.start, n)))
         later = slice(rows.stop, n)
         for total, forward, backward in ((sums[0], alike, alike), (sums[1], forth, back)):
@@ -181,12 +191,14 @@ def _neighbours(mixture: Gaussians, block: int) -> Tensor:
     return sums
 
 
-def _strips(n: int, block: int) -> Iterator[slice]:
+def strips(n: int, block: int) -> Iterator[slice]:
+    """Slices of `block` rows that cover `n` rows."""
     for start in range(0, n, block):
         yield slice(start, min(start + block, n))
 
 
-def _diagnostics(scale: Tensor | float, upper: Tensor, mixture: Gaussians) -> dict[str, Any]:
+def describe(scale: Tensor | float, upper: Tensor, mixture: Gaussians) -> dict[str, Any]:
+    """The diagnostics that all pairwise bounds have."""
     n = len(mixture.mean)
     noise = None if isinstance(scale, Tensor) else scale
     measures = "the stochastic code" if noise is None else f"the code + N(0, {noise:g}^2 I)"
@@ -198,13 +210,14 @@ def _diagnostics(scale: Tensor | float, upper: Tensor, mixture: Gaussians) -> di
     }
 
 
-def _estimate(
+def make_estimate(
     nats: Tensor,
     influence: Tensor,
     mixture: Gaussians,
     diagnostics: dict[str, Any],
     ceiling: float = math.inf,
 ) -> Estimate:
+    """An estimate from its value and the influence of some samples on it."""
     n = len(mixture.mean)
     # The chosen samples stand for all n, and the mean of n has a smaller error.
     error = standard_error(influence) * math.sqrt(len(influence) / n)

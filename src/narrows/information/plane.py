@@ -23,7 +23,7 @@ from narrows.errors import InputError
 from narrows.information._checks import full_precision
 from narrows.information.binning import binned_rate, binned_relevance
 from narrows.information.enumeration import binary_tables, chain_information
-from narrows.information.kde import kde_bounds, kde_relevance
+from narrows.information.kde_information import kde_information
 from narrows.models import BinaryStochasticNet, Bottleneck, tap
 from narrows.models.bottleneck import latent_mode
 from narrows.models.outputs import as_output
@@ -108,8 +108,8 @@ def pairwise_plane(
     points = []
     for layer, (mean, scale) in _codes(model, layers, batch.x).items():
         noise = noise_std if scale is None else scale
-        rate = kde_bounds(mean, noise)[1]
-        upper = kde_relevance(mean, noise, batch.y)[1]
+        bounds = kde_information(mean, noise, batch.y)
+        rate, upper = bounds.rate_upper, bounds.relevance_upper
         # Bounds of one distance are biased alike, so their difference is not a bound.
         diagnostics = {**upper.diagnostics, "bound": "none"}
         entropy = diagnostics["label_entropy"]

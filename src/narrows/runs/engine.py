@@ -14,7 +14,7 @@ from narrows.runs.building import build_members, build_objective, try_method
 from narrows.runs.config import ResolvedConfig
 from narrows.runs.data import describe_data, load_splits
 from narrows.runs.environment import record_environment
-from narrows.runs.evaluate import attacked_pictures, evaluate_model, project
+from narrows.runs.evaluate import attacked_pictures, evaluate_models, measured_together, project
 from narrows.runs.files import locked_folder, make_folder, read_json, write_json, write_lines
 from narrows.runs.layout import (
     CONFIG,
@@ -200,27 +200,35 @@ class _MethodTask:
             )
 
     def _measure(self, tensors: dict[str, Tensor], header: WeightsHeader) -> list[MemberRecord]:
-        """Measure each model that has no record yet."""
-        records = []
-        with self.progress.bar(f"{self.method}: measuring", len(header.members)) as bar:
-            for index, stored in enumerate(header.members):
-                member = Member(self.method, stored.beta, stored.seed)
-                path = self.files.record(member)
-                if not path.exists():
-                    model = self._model(tensors, index, member)
-                    measured = evaluate_model(model, self.splits, self.config.evaluate)
+        """Measure the models that have no record yet, as many together as makes it faster."""
+        members = [Member(self.method, stored.beta, stored.seed) for stored in header.members]
+        paths = [self.files.record(member) for member in members]
+        pending = [index for index, path in enumerate(paths) if not path.exists()]
+        with self.progress.bar(f"{self.method}: measuring", len(members)) as bar:
+            bar.show(len(members) - len(pending), "")
+            while pending:
+                models = [self._model(tensors, pending[0], members[pending[0]])]
+                together = pending[: self._together(models[0])]
+                models += [self._model(tensors, index, members[index]) for index in together[1:]]
+                measured = evaluate_models(models, self.splits, self.config.evaluate)
+                for index, measurements in zip(together, measured, strict=True):
                     record = MemberRecord(
                         method=self.method,
-                        beta=member.beta,
-                        seed=member.seed,
-                        best_epoch=stored.best_epoch,
+                        beta=members[index].beta,
+                        seed=members[index].seed,
+                        best_epoch=header.members[index].best_epoch,
                         adversarial=self.config.adversarial,
-                        **vars(measured),
+                        **vars(measurements),
                     )
-                    write_json(path, RECORD, record)
-                records.append(read_json(path, RECORD, MemberRecord))
-                bar.advance()
-        return records
+                    write_json(paths[index], RECORD, record)
+                    bar.advance()
+                pending = pending[len(together) :]
+        return [read_json(path, RECORD, MemberRecord) for path in paths]
+
+    def _together(self, model: nn.Module) -> int:
+        if not self.config.stack:
+            return 1
+        return measured_together(model, self.splits, self.config.evaluate)
 
     def _model(self, tensors: dict[str, Tensor], index: int, member: Member) -> nn.Module:
         objective = build_objective(self.config, member, self.shape, self.classes)

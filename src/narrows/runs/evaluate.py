@@ -5,21 +5,20 @@ Nothing here chooses anything: the model was chosen on validation data before it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
+
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks import FGSM, PGD, Attack, DeepFool
+from narrows.attacks import FGSM, PGD, Attack, DeepFool, attack_many
 from narrows.data import Dataset, Splits
-from narrows.information import (
-    kde_bounds,
-    kde_relevance,
-    variational_rate,
-    variational_relevance,
-)
+from narrows.information import kde_information, variational_rate, variational_relevance
 from narrows.models.bottleneck import Stochastic, as_classifier, latent_mode, resting_mode
 from narrows.models.evaluating import evaluating
 from narrows.models.noise import forked_rng
 from narrows.models.outputs import as_output, logits_of
+from narrows.models.stack import models_at_once, stack_models
 from narrows.runs.config import EvaluateConfig
 from narrows.runs.records import (
     Accuracy,
@@ -30,7 +29,15 @@ from narrows.runs.records import (
 from narrows.storage import json_finite
 from narrows.types import Batch, Estimate, Latent
 
-__all__ = ["accuracy", "attacked_pictures", "encode", "evaluate_model", "project"]
+__all__ = [
+    "accuracy",
+    "attacked_pictures",
+    "encode",
+    "evaluate_model",
+    "evaluate_models",
+    "measured_together",
+    "project",
+]
 
 _BLOCK = 2048
 _SEED = 0
@@ -46,39 +53,79 @@ def evaluate_model(model: nn.Module, splits: Splits, config: EvaluateConfig) -> 
         splits: train, validation and test set on the model's device.
         config: which attacks, how many images, which noise.
     """
-    with forked_rng(splits.test.y.device, _SEED), evaluating(model):
-        return _evaluate(model, splits, config)
+    return evaluate_models([model], splits, config)[0]
 
 
-def _evaluate(model: nn.Module, splits: Splits, config: EvaluateConfig) -> Measurements:
-    stochastic = is_stochastic(model)
-    at_rest = _at_rest(model, config.samples)
-    accuracies = Accuracy(*(accuracy(at_rest, data) for data in splits))
-    estimates = {
-        "train": information(model, splits.train, config),
-        "test": information(model, splits.test, config),
-    }
-    sampled = None
-    if stochastic:
-        sampled = accuracy(as_classifier(model, samples=config.samples), splits.test)
-    attacks = None
+def evaluate_models(
+    models: Sequence[nn.Module], splits: Splits, config: EvaluateConfig
+) -> list[Measurements]:
+    """`evaluate_model` of each of many models, together where they are of one architecture.
+
+    Args:
+        models: in any mode, which is restored at the end.
+        splits: train, validation and test set on the models' device.
+        config: which attacks, how many images, which noise.
+    """
+    with forked_rng(splits.test.y.device, _SEED), ExitStack() as modes:
+        for model in models:
+            modes.enter_context(evaluating(model))
+        return _evaluate(models, splits, config)
+
+
+def measured_together(model: nn.Module, splits: Splits, config: EvaluateConfig) -> int:
+    """How many models of one architecture are best measured together; one where stacks don't help.
+
+    Args:
+        model: one of them.
+        splits: the data.
+        config: what is measured.
+    """
+    attacks = splits.test.image and config.attack
+    batch = _attacked(splits.test, config) if attacks else splits.test.batch(slice(0, _BLOCK))
+    return models_at_once(model, batch.x)
+
+
+def _evaluate(
+    models: Sequence[nn.Module], splits: Splits, config: EvaluateConfig
+) -> list[Measurements]:
+    at_rest = [_at_rest(model, config.samples) for model in models]
+    drawn = [as_classifier(model, config.samples) for model in models]
+    accuracies = list(zip(*(_accuracies(at_rest, data) for data in splits), strict=True))
+    estimates = {}
+    for name, data in (("train", splits.train), ("test", splits.test)):
+        measured = data.take(slice(0, config.information_samples))
+        together = zip(models, _all_logits(drawn, measured), strict=True)
+        estimates[name] = [information(*pair, measured, config) for pair in together]
+    sampled: list[float | None] = [None] * len(models)
+    if is_stochastic(models[0]):
+        sampled = [*_accuracies(drawn, splits.test)]
+    attacks: list[list[AttackRecord] | None] = [None] * len(models)
     if splits.test.image and config.attack:
-        attacks = attack_all(model, splits.test, config, stochastic)
-    return Measurements(
-        accuracy=accuracies,
-        information=estimates,
-        sampled_test_accuracy=sampled,
-        attacks=attacks,
-    )
+        attacks = [*attack_all(models, splits.test, config)]
+    return [
+        Measurements(
+            accuracy=Accuracy(*accuracies[index]),
+            information={name: estimates[name][index] for name in estimates},
+            sampled_test_accuracy=sampled[index],
+            attacks=attacks[index],
+        )
+        for index in range(len(models))
+    ]
 
 
 def accuracy(model: nn.Module, data: Dataset) -> float:
     """Share of inputs that are classified correctly."""
-    return (_logits(model, data).argmax(1) == data.y).double().mean().item()
+    return _accuracies([model], data)[0]
+
+
+def _accuracies(models: Sequence[nn.Module], data: Dataset) -> list[float]:
+    return [
+        (logits.argmax(1) == data.y).double().mean().item() for logits in _all_logits(models, data)
+    ]
 
 
 def information(
-    model: nn.Module, data: Dataset, config: EvaluateConfig
+    model: nn.Module, logits: Tensor, data: Dataset, config: EvaluateConfig
 ) -> dict[str, EstimateRecord]:
     """Every measure of I(X;Z) and I(Z;Y) that applies to the model, in nats.
 
@@ -87,19 +134,19 @@ def information(
 
     Args:
         model: in evaluation mode.
-        data: inputs and labels, of which the first `information_samples` are measured.
+        logits: of the inputs, averaged over draws of a stochastic latent.
+        data: inputs and labels.
         config: the settings.
     """
-    measured = data.take(slice(0, config.information_samples))
-    batch = measured.all()
+    batch = data.all()
     estimates: dict[str, Estimate] = {}
     latent = encode(model, batch.x)
     if latent is not None and (latent.scale is None or latent.scale.dim() == 2):
         scale = config.noise_std if latent.scale is None else latent.scale
-        estimates["kde_lower"], estimates["kde_upper"] = kde_bounds(latent.mean, scale)
-        relevance = kde_relevance(latent.mean, scale, batch.y)
-        estimates["kde_relevance_lower"], estimates["kde_relevance_upper"] = relevance
-    logits = _logits(as_classifier(model, config.samples), measured)
+        bounds = kde_information(latent.mean, scale, batch.y)
+        estimates["kde_lower"], estimates["kde_upper"] = bounds.rate_lower, bounds.rate_upper
+        estimates["kde_relevance_lower"] = bounds.relevance_lower
+        estimates["kde_relevance_upper"] = bounds.relevance_upper
     estimates["variational_relevance"] = variational_relevance(logits, batch.y)
     if latent is not None and latent.scale is not None:
         estimates["variational_rate"] = variational_rate(latent.mean, latent.scale)
@@ -107,45 +154,45 @@ def information(
 
 
 def attack_all(
-    model: nn.Module, data: Dataset, config: EvaluateConfig, stochastic: bool
-) -> list[AttackRecord]:
-    """FGSM and PGD at every eps, and DeepFool, on the first test images.
+    models: Sequence[nn.Module], data: Dataset, config: EvaluateConfig
+) -> list[list[AttackRecord]]:
+    """FGSM and PGD at every eps, and DeepFool, on the first test images: the records of each model.
 
     Args:
-        model: in evaluation mode.
+        models: of one architecture, in evaluation mode.
         data: the test set.
         config: the settings.
-        stochastic: whether two passes of the model can differ.
     """
     x, y = _attacked(data, config)
-    mode = "sample" if resting_mode(model)[0] == "sample" else config.mode
+    stochastic = is_stochastic(models[0])
+    mode = "sample" if resting_mode(models[0])[0] == "sample" else config.mode
     sampling = stochastic and mode == "sample"
     draws = config.samples if sampling else 1
-    victim = as_classifier(model, config.samples if sampling else None, mode)
+    victims = [as_classifier(model, config.samples if sampling else None, mode) for model in models]
     attacks: list[tuple[str, float | None, Attack]] = []
     for eps in config.eps:
         attacks.append(("fgsm", eps, FGSM(eps=eps)))
         attacks.append(("pgd", eps, _pgd(eps, config)))
     attacks.append(("deepfool", None, DeepFool(norm="l2")))
-    records = []
+    records: list[list[AttackRecord]] = [[] for _ in models]
     for name, eps, attack in attacks:
-        result = attack(victim, x, y)
-        distances = result.distance[torch.isfinite(result.distance)]
-        records.append(
-            AttackRecord(
-                attack=name,
-                norm=attack.norm,
-                eps=eps,
-                accuracy=result.robust_accuracy if eps is not None else None,
-                mean_distance=distances.mean().item() if len(distances) else None,
-                median_distance=distances.median().item() if len(distances) else None,
-                images=len(x),
-                mode=mode if stochastic else "deterministic",
-                draws=draws,
-                forwards=result.forwards,
-                backwards=result.backwards,
+        for rows, result in zip(records, attack_many(victims, attack, x, y), strict=True):
+            distances = result.distance[torch.isfinite(result.distance)]
+            rows.append(
+                AttackRecord(
+                    attack=name,
+                    norm=attack.norm,
+                    eps=eps,
+                    accuracy=result.robust_accuracy if eps is not None else None,
+                    mean_distance=distances.mean().item() if len(distances) else None,
+                    median_distance=distances.median().item() if len(distances) else None,
+                    images=len(x),
+                    mode=mode if stochastic else "deterministic",
+                    draws=draws,
+                    forwards=result.forwards,
+                    backwards=result.backwards,
+                )
             )
-        )
     return records
 
 
@@ -227,12 +274,32 @@ def _at_rest(model: nn.Module, samples: int) -> nn.Module:
     return as_classifier(model, drawn, mode)
 
 
-def _logits(model: nn.Module, data: Dataset) -> Tensor:
-    starts = range(0, len(data), _BLOCK)
+def _all_logits(models: Sequence[nn.Module], data: Dataset) -> list[Tensor]:
+    """Logits `[n, classes]` of each model, which all draw what the first one would draw alone."""
+    at_once = models_at_once(models[0], data.batch(slice(0, _BLOCK)).x)
+    logits: list[Tensor] = []
+    for start in range(0, len(models), at_once):
+        part = models[start : start + at_once]
+        last = start + at_once >= len(models)
+        with nullcontext() if last else forked_rng(data.y.device):
+            logits += _logits_together(part, data)
+    return logits
+
+
+def _logits_together(models: Sequence[nn.Module], data: Dataset) -> list[Tensor]:
+    stack = stack_models(models, data.batch(slice(0, 2)).x) if len(models) > 1 else None
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(data), _BLOCK)]
     with torch.no_grad():
-        return torch.cat(
-            [logits_of(model, data.batch(slice(start, start + _BLOCK)).x) for start in starts]
-        )
+        if stack is not None:
+            parts = [stack.logits(data.batch(block).x, shared=True) for block in blocks]
+            return [*torch.cat(parts, 1)]
+        logits = []
+        for number, model in enumerate(models, start=1):
+            with nullcontext() if number == len(models) else forked_rng(data.y.device):
+                logits.append(
+                    torch.cat([logits_of(model, data.batch(block).x) for block in blocks])
+                )
+        return logits
 
 
 def _attacked(data: Dataset, config: EvaluateConfig) -> Batch:

@@ -17,6 +17,7 @@ from torch.func import functional_call, vmap
 
 from narrows.errors import ConfigError
 from narrows.models.noise import noise_from
+from narrows.models.stack import check_alike
 from narrows.training.members import Members, check_seeds, tensors_of
 from narrows.training.objective import Objective
 
@@ -124,27 +125,4 @@ def _check_stackable(objectives: Sequence[Objective]) -> None:
             "trees in chunks cannot be drawn in a stack; set chunk=None, or train such models "
             "with Looped, or one at a time"
         )
-    first = _settings(objectives[0])
-    for index, objective in enumerate(objectives):
-        other = _settings(objective)
-        differing = sorted(k for k in other.keys() | first if other.get(k) != first.get(k))
-        if differing:
-            key = differing[0]
-            raise ConfigError(
-                f"members 0 and {index} differ in {key!r}: {first.get(key)} and {other.get(key)}; "
-                "only models of one architecture can be stacked"
-            )
-
-
-def _settings(objective: Objective) -> dict[str, str]:
-    """Everything but values of tensors that the code of one member may depend on."""
-    settings = {
-        name: f"{tuple(tensor.shape)} {tensor.dtype}, trained: {tensor.requires_grad}"
-        for name, tensor in tensors_of(objective).items()
-    }
-    for name, module in objective.named_modules():
-        settings[name] = type(module).__name__
-        for key, value in vars(module).items():
-            if value is None or isinstance(value, (bool, int, float, str, tuple)):
-                settings[f"{name}.{key}"] = repr(value)
-    return settings
+    check_alike(objectives)

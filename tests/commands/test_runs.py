@@ -1,0 +1,85 @@
+"""`narrows runs`: everything that is said of the runs of a folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from narrows.commands import runs as module
+from scenarios_runs import narrows, refused
+
+
+@pytest.fixture
+def folder(small_run, tmp_path):
+    for name in ("digits-a", "digits-b"):
+        shutil.copytree(small_run.path, tmp_path / name)
+    (tmp_path / "digits-b" / "done.json").unlink()
+    return tmp_path
+
+
+def test_a_list_as_a_table_and_as_json(folder, capsys):
+    code, out, err = narrows(capsys, "runs", folder)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split()[:3] == ["run", "state", "models"]
+    assert lines[1].startswith("digits-a  complete")
+    assert lines[-1].startswith(f"2 runs in {folder}, 1 complete, ")
+    code, out, err = narrows(capsys, "runs", folder, "--where", "state=unfinished", "--json")
+    (run,) = json.loads(out)
+    assert (run["name"], run["state"], run["marks"]) == ("digits-b", "unfinished", [])
+    code, out, err = narrows(capsys, "runs", folder, "--where", "data=mnist")
+    assert out == f"0 runs in {folder}, 0 complete, 0 models\n"
+
+
+def test_two_are_compared(folder, capsys):
+    code, out, err = narrows(capsys, "runs", folder, "--compare", "digits-a", "digits-b")
+    assert (code, err, out) == (0, "", "0 differences between digits-a and digits-b\n")
+    (folder / "digits-b" / "vib" / "done.json").unlink()
+    words = ["runs", folder, "--compare", "digits-a", "digits-b", "--json"]
+    rows = json.loads(narrows(capsys, *words)[1])
+    assert {"name": "state", "first": None, "second": "unfinished"} in rows
+
+
+def test_damage_is_named_and_ends_with_an_error(folder, capsys):
+    code, out, err = narrows(capsys, "runs", folder, "--verify")
+    assert (code, out, err) == (0, "2 of 2 runs are as they were written\n", "")
+    path = folder / "digits-a" / "summary.json"
+    path.write_text(path.read_text().replace("chosen_beta", "chosen_bet"))
+    code, out, err = narrows(capsys, "runs", folder, "--verify")
+    assert (code, out.splitlines()[-1]) == (2, "1 of 2 runs are as they were written")
+    assert str(path) in out
+    assert err == "narrows: 1 of 2 runs are damaged\n"
+    code, out, err = narrows(capsys, "runs", folder, "--verify", "--json")
+    assert list(json.loads(out)) == [str(folder / "digits-a")]
+
+
+def test_numbers_are_exported(folder, tmp_path, capsys):
+    file = tmp_path / "table.csv"
+    code, out, err = narrows(capsys, "runs", folder, "--export", file)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == f"Table: {file}"
+    assert len(file.read_text().splitlines()) == 1 + int(out.split()[0])
+    assert "FILE.csv" in refused(capsys, "runs", folder, "--export", tmp_path / "table.xls")
+
+
+def test_runs_are_deleted_after_a_question(folder, capsys, monkeypatch):
+    words = ["runs", folder, "--where", "state=unfinished", "--prune"]
+    monkeypatch.setattr(module.click, "confirm", lambda question: "1 runs" not in question)
+    code, out, _ = narrows(capsys, *words)
+    assert (code, out.splitlines()[-1]) == (0, "nothing was deleted")
+    assert (folder / "digits-b").exists()
+    code, out, _ = narrows(capsys, *words, "--yes")
+    assert (code, out.splitlines()) == (0, [str(folder / "digits-b"), "1 runs deleted"])
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == ["digits-a"]
+    assert narrows(capsys, *words)[1] == "no run to delete\n"
+
+
+def test_what_is_refused(folder, capsys):
+    assert "--prune needs --where" in refused(capsys, "runs", folder, "--prune", "--yes")
+    assert "exclude" in refused(capsys, "runs", folder, "--verify", "--prune")
+    assert "there is no folder" in refused(capsys, "runs", folder / "none")
+    assert "state" in refused(capsys, "runs", folder, "--where", "sate=x")
+    assert "is not the folder of a run" in refused(
+        capsys, "runs", folder.parent, "--compare", folder.name, Path(folder.name)
+    )
