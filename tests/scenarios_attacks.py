@@ -106,6 +106,19 @@ class Lucky(nn.Module):
         return torch.stack([-score, score], 1)
 
 
+class Labels(nn.Module):
+    """The label of another model as one-hot logits, without a gradient."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits = self.model(x)
+        return nn.functional.one_hot(logits.argmax(1), logits.shape[1]).to(x.dtype)
+
+
 class Counting(nn.Module):
     """Counts the images that pass forward, and those whose gradient comes back."""
 

@@ -75,6 +75,8 @@ ATTACK_CASES = {
     "apgd":           AttackCase(BOTH, "must", "steps=5 restarts=1"),
     "multi_targeted": AttackCase(BOTH, "must", "steps=2 restarts=1"),
     "square":         AttackCase(BOTH, "must", "queries=20"),
+    "boundary_attack": AttackCase(("l2",), "may", "queries=100"),
+    "hop_skip_jump":  AttackCase(BOTH, "may", "queries=100 probes=10"),
     "adaptive":       AttackCase(BOTH, "must", "steps=3 objective=rate"),
     "deepfool":       AttackCase(BOTH, "none", "steps=3"),
     "fab":            AttackCase(BOTH, "may", "steps=3 restarts=1"),

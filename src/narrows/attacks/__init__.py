@@ -10,12 +10,14 @@ from narrows.attacks.backend import (
     from_foolbox,
     from_torchattacks,
 )
+from narrows.attacks.boundary_attack import BoundaryAttack
 from narrows.attacks.carlini_wagner import CarliniWagner
 from narrows.attacks.ddn import DDN
 from narrows.attacks.deepfool import DeepFool
 from narrows.attacks.ensemble import Ensemble, reevaluation, standard
 from narrows.attacks.fab import FAB
 from narrows.attacks.fgsm import FGSM
+from narrows.attacks.hop_skip_jump import HopSkipJump
 from narrows.attacks.ledger import Ledger
 from narrows.attacks.minimal_eps import MinimalEps, accuracy_curve
 from narrows.attacks.multi_targeted import MultiTargeted
@@ -37,12 +39,14 @@ __all__ = [
     "Adaptive",
     "Attack",
     "Backend",
+    "BoundaryAttack",
     "CarliniWagner",
     "DeepFool",
     "Ensemble",
     "Features",
     "FixedEps",
     "Heads",
+    "HopSkipJump",
     "Ledger",
     "MinimalEps",
     "MinimalNorm",
@@ -67,6 +71,8 @@ ATTACKS: dict[str, type[Attack]] = {
     "apgd": APGD,
     "multi_targeted": MultiTargeted,
     "square": Square,
+    "boundary_attack": BoundaryAttack,
+    "hop_skip_jump": HopSkipJump,
     "deepfool": DeepFool,
     "backend": Backend,
     "adaptive": Adaptive,

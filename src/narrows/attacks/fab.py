@@ -14,7 +14,7 @@ from narrows.attacks._boundary import BoundarySearch
 from narrows.attacks._nearest import Nearest
 from narrows.attacks.entrance import check_eps
 from narrows.attacks.losses import aimed, lead, margin
-from narrows.attacks.norms import dual_size, per_image, project, random_start, size
+from narrows.attacks.norms import dual_size, per_image, random_start, size
 from narrows.attacks.query import Query
 from narrows.types import Norm
 
@@ -129,7 +129,7 @@ class FAB(MinimalNorm):
             done += len(copies)
         if self.eps is None:
             return nearest.finish(query)
-        return self._inside(query, nearest, torch.arange(len(x), device=x.device), self.eps)
+        return nearest.inside(query, torch.arange(len(x), device=x.device), self.eps)
 
     def _ranks(self, query: Query, home: Tensor) -> list[int]:
         """Which other classes to head for, 1 being the likeliest; 0 stands for the nearest one."""
@@ -153,17 +153,8 @@ class FAB(MinimalNorm):
         if self.eps is None:
             return torch.zeros_like(rows, dtype=torch.bool)
         if query.stochastic:
-            return query.verdict(self._inside(query, nearest, rows, self.eps), rows).fooled
+            return query.verdict(nearest.inside(query, rows, self.eps), rows).fooled
         return nearest.distance[rows] <= self.eps
-
-    def _inside(self, query: Query, nearest: Nearest, rows: Tensor, eps: float) -> Tensor:
-        """The nearest successes inside the ball; on its surface if the model is stochastic."""
-        origin = nearest.origin[rows]
-        delta = nearest.x[rows] - origin
-        if query.stochastic:
-            grown = eps / size(delta, self.norm).clamp_min(torch.finfo(delta.dtype).tiny)
-            delta = delta * per_image(grown.clamp_min(1), delta)
-        return (origin + project(delta, self.norm, eps)).clamp_(0, 1)
 
     def _search(
         self,
