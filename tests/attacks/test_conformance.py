@@ -23,21 +23,25 @@ from narrows.attacks import (
     MinimalNorm,
 )
 from narrows.attacks import norms as geometry
+from narrows.types import Norm
 from scenarios_attacks import Counting, Lucky, NoisyInput, curved_case
 
+RADII = {"l2": 3, "l1": 8, "l0": 20}  # in the place of a radius of 1 in Linf
 
-def other_norm(attack: Attack) -> Attack:
-    """The attack in the norm that its example is not in, at a radius that does about as much."""
-    (norm,) = set(attack.supported_norms) - {attack.norm}
-    radius = {"eps": 3 * attack.eps} if isinstance(attack, FixedEps) else {}
+
+def in_norm(attack: Attack, norm: Norm) -> Attack:
+    """The attack in another norm than that of its example, at a radius that does about as much."""
+    radius = {"eps": round(RADII[norm] * attack.eps, 9)} if isinstance(attack, FixedEps) else {}
     return replace(attack, norm=norm, **radius)
 
 
 EXAMPLES = {name: kind.example() for name, kind in ATTACKS.items()}
 IN_OTHER_NORM = {
-    f"{name}-other-norm": other_norm(attack)
+    f"{name}-{norm}": in_norm(attack, norm)
     for name, attack in EXAMPLES.items()
-    if isinstance(attack, FixedEps | MinimalNorm) and len(attack.supported_norms) > 1
+    if isinstance(attack, FixedEps | MinimalNorm)
+    for norm in attack.supported_norms
+    if norm != attack.norm
 }
 # Further settings of some attacks; a new attack needs none.
 VARIANTS = {

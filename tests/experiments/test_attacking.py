@@ -45,7 +45,7 @@ def test_arguments_are_those_that_were_given():
         ("pgd", None, None, [], "pgd searches within a radius; give it with --eps, like --eps 0.1"),
         ("standard", None, None, [], "standard searches within a radius"),
         ("deepfool", 0.1, None, [], "unknown option of deepfool 'eps'"),
-        ("pgd", 0.1, "l1", [], "norm must be 'linf' or 'l2', got 'l1'"),
+        ("pgd", 0.1, "l3", [], "norm must be 'linf' or 'l2' or 'l1' or 'l0', got 'l3'"),
         ("pgd", 0.1, None, ["stepss=3"], "unknown option of pgd 'stepss'; did you mean 'steps'?"),
         ("pgd", 0.1, None, ["steps=many"], "steps must be a whole number, got 'many'"),
         ("pgd", 0.1, None, ["steps=0"], "steps"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from narrows.attacks._nearest import Nearest
-from narrows.attacks.norms import per_image, size
+from narrows.attacks.norms import ORDER, per_image, size
 from narrows.attacks.query import Query
 from narrows.types import Norm
 
@@ -150,8 +150,7 @@ class Decisions:
             self.spent[missing] += -(-len(pool) // len(missing))
             hit = said == self._query.labels[missing].unsqueeze(1)
             hit = hit if self._query.targeted else ~hit
-            order = math.inf if self._norm == "linf" else 2
-            apart = torch.cdist(x[missing].flatten(1), pool.flatten(1), p=order)
+            apart = torch.cdist(x[missing].flatten(1), pool.flatten(1), p=ORDER[self._norm])
             best, at = apart.masked_fill(~hit, math.inf).min(1)
             good = torch.isfinite(best)
             self.start[missing[good]] = pool[at[good]]

@@ -12,14 +12,12 @@ Such an image, and one without any success, moves along the mean of many gradien
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from narrows.attacks._base import Best
 from narrows.attacks.losses import margin
-from narrows.attacks.norms import per_image, project, size, steepest
+from narrows.attacks.norms import farthest, per_image, project, size, steepest
 from narrows.attacks.query import Query
 from narrows.types import Norm
 
@@ -127,7 +125,7 @@ class Nearest:
         rows = torch.cat([unconfirmed, (~successful).nonzero().squeeze(1)])
         if len(rows):
             direction = self._mean_direction(query, rows)
-            box = 1 if self._norm == "linf" else math.sqrt(direction[0].numel())
+            box = farthest(direction, self._norm)
             self.enlarge(query, rows, _FIRST_MOVE * box * direction)
 
     def enlarge(self, query: Query, rows: Tensor, delta: Tensor) -> Tensor:

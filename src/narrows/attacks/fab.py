@@ -14,7 +14,7 @@ from narrows.attacks._boundary import BoundarySearch
 from narrows.attacks._nearest import Nearest
 from narrows.attacks.entrance import check_eps
 from narrows.attacks.losses import aimed, lead, margin
-from narrows.attacks.norms import dual_size, per_image, random_start, size
+from narrows.attacks.norms import dual_size, farthest, per_image, random_start, size
 from narrows.attacks.query import Query
 from narrows.types import Norm
 
@@ -143,7 +143,7 @@ class FAB(MinimalNorm):
         origin = nearest.origin[rows]
         if restart == 0:
             return origin
-        box = _UNKNOWN * (1 if self.norm == "linf" else math.sqrt(origin[0].numel()))
+        box = _UNKNOWN * farthest(origin, self.norm)
         radius = nearest.distance[rows].clamp_max(self.eps or math.inf).nan_to_num(posinf=box)
         unit = random_start(origin, self.norm, 0.5, generator)
         return (origin + per_image(radius, origin) * unit).clamp_(0, 1)

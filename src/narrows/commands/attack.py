@@ -24,7 +24,7 @@ __all__ = ["command"]
     "backend is for Python only.",
 )
 @click.option("--eps", type=float, help="Radius, in units of the [0, 1] range, where there is one.")
-@click.option("--norm", help="linf or l2.  [default: the attack's own]")
+@click.option("--norm", help="linf, l2, l1 or l0.  [default: the attack's own]")
 @click.option(
     "--mode",
     type=click.Choice(["sample", "mean"]),
