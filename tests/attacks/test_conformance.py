@@ -51,6 +51,8 @@ VARIANTS = {
     "tgs-l2-iterative": TGS(norm="l2", eps=1.0, steps=5),
     "apgd-l2-dlr": APGD(norm="l2", eps=0.3, steps=10, restarts=2, loss="dlr"),
     "apgd-targeted": APGD(norm="l2", eps=0.3, steps=3, restarts=9, loss="targeted_dlr"),
+    "apgd-distance": APGD(eps=0.1, steps=3, restarts=3, loss="targeted_dlr", order="distance"),
+    "pgd-probability": PGD(eps=0.1, steps=5, restarts=3, loss="probability_margin"),
     "fab-targets": FAB(steps=5, restarts=1, targets=2),
     "carlini_wagner-fixed": CarliniWagner.fixed_c(10.0, steps=50),
     "adaptive-mean": Adaptive(norm="l2", eps=0.3, steps=5, restarts=3, mode="mean"),

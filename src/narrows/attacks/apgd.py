@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from narrows.attacks._base import Best, FixedEps
+from narrows.attacks._targets import check_order, rivals
 from narrows.attacks.losses import (
     LOSSES,
     AttackLoss,
@@ -81,9 +82,12 @@ class APGD(FixedEps):
         eps: radius, in units of the [0, 1] image range.
         steps: gradient steps of one run.
         restarts: runs from each image, the first from the image itself; with targets, for each.
-        loss: `"cross_entropy"`, `"margin"`, `"dlr"` or `"targeted_dlr"`. With fewer classes than it
-            needs (3, targeted 4) a DLR loss is the margin, which is logged as a warning.
+        loss: `"cross_entropy"`, `"margin"`, `"probability_margin"`, `"dlr"` or `"targeted_dlr"`.
+            With fewer classes than it needs (3, targeted 4) a DLR loss is the margin, which is
+            logged as a warning.
         targets: how many of the most likely other classes `"targeted_dlr"` runs towards.
+        order: `"likelihood"`, or `"distance"` for MALT's order, by the distance to the linearised
+            boundary of each class at the image.
 
     Example:
         >>> import torch
@@ -103,11 +107,13 @@ class APGD(FixedEps):
     restarts: int = 5
     loss: str = "cross_entropy"
     targets: int = 9
+    order: str = "likelihood"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.loss not in (valid := [*LOSSES, "targeted_dlr"]):
             raise unknown_name("attack loss", self.loss, valid)
+        check_order(self.order)
 
     @classmethod
     def example(cls) -> Self:
@@ -123,11 +129,11 @@ class APGD(FixedEps):
             generator: of the random starts.
         """
         best = Best(x)
-        loss, rivals = self._aim(query, x)
-        ways = 1 if rivals is None else rivals.shape[1]
+        loss, classes = self._aim(query, x)
+        ways = 1 if classes is None else classes.shape[1]
         for rows, attempt in best.attempts(self.restarts * ways, self.chunk):
             start = self.starts(x[rows], attempt // ways, generator)
-            targets = None if rivals is None else rivals[rows, attempt % ways]
+            targets = None if classes is None else classes[rows, attempt % ways]
             last = self
             if self.norm == "l1":
                 wide = min(round(_WIDER_SHARE * self.steps), (self.steps - 1) // 2)
@@ -166,7 +172,10 @@ class APGD(FixedEps):
             return resolve_loss(self.loss, query.classes), None
         warn_of_few_classes(self.loss, query.classes)
         everyone = torch.arange(len(x), device=x.device)
-        return targeted_dlr, query.rivals(x, everyone, min(self.targets, query.classes - 1))
+        return targeted_dlr, rivals(
+            *(query, x, everyone, query.logits(x, everyone)),
+            *(min(self.targets, query.classes - 1), self.order, self.norm),
+        )
 
     def _climb(
         self,

@@ -47,7 +47,7 @@ class PGD(FixedEps):
         restarts: attempts at each image, the first from the image itself.
         step_size: length of a step; `None` for 2.5 * eps / steps, enough to cross the ball. With L0
             it is the mean change of a value before the clip, 10 by default.
-        loss: `"cross_entropy"`, `"margin"` or `"dlr"`.
+        loss: `"cross_entropy"`, `"margin"`, `"probability_margin"` or `"dlr"`.
 
     Example:
         >>> import torch
