@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from narrows.attacks import APGD, FAB, MultiTargeted
-from narrows.attacks._targets import rivals
+from narrows.attacks._targets import rivals, target_classes
 from narrows.attacks.query import Query
-from narrows.errors import ConfigError
+from narrows.errors import ConfigError, NarrowsError
 from scenarios_attacks import Linear, curved_case, linear_case
 
 
@@ -83,3 +83,47 @@ def test_one_target_by_distance_is_the_one_that_a_linear_model_yields_to():
 def test_an_unknown_order_names_the_known(kind):
     with pytest.raises(ConfigError, match=r"order of targets 'distanse'.*distance"):
         kind(order="distanse")
+
+
+def test_classes_to_reach():
+    model, x, y = linear_case(5, count=200)
+    after = target_classes(model, x, y, "next")
+    assert torch.equal(after, (y + 1) % 5)
+    unlikely = target_classes(model, x, y, "least_likely")
+    assert torch.equal(unlikely, model(x).argmin(1))
+    worst = model(x).argmin(1)
+    second = model(x).topk(2, largest=False).indices[:, 1]
+    assert torch.equal(target_classes(model, x, worst, "least_likely"), second)
+    drawn = target_classes(model, x, y, "random")
+    assert (drawn != y).all()
+    assert (((drawn - y) % 5).bincount() > 30)[1:].all()
+    assert torch.equal(drawn, target_classes(model, x, y, "random"))
+    assert not torch.equal(drawn, target_classes(model, x, y, "random", seed=1))
+    rows = y != 3
+    assert (target_classes(model, x[rows], y[rows].numpy(), 3) == 3).all()
+
+
+def test_an_attack_takes_them():
+    model, x, y = curved_case()
+    target = target_classes(model, x, y, "least_likely")
+    result = APGD(eps=0.4, restarts=1)(model, x, y, target)
+    assert torch.equal(result.success, model.eval()(result.x_adv).argmax(1) == target)
+    assert result.success.sum() > 10
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("nxt", "unknown choice of targets 'nxt'; did you mean 'next'"),
+        ("3", "unknown choice of targets '3'"),
+        (5, "the classes 0 to 4, got target 5"),
+        (-1, "a target class"),
+        (1.5, "a target class"),
+        (True, "a target class"),
+        (0, "images are of class 0 already"),
+    ],
+)
+def test_classes_that_cannot_be_reached(choice, message):
+    model, x, y = linear_case(5, count=50)
+    with pytest.raises(NarrowsError, match=message):
+        target_classes(model, x, y, choice)

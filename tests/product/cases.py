@@ -113,6 +113,7 @@ COMMAND_CASES = [
                 "--set options.trades.steps=1 --quiet"),
     CommandCase(f"attack RUN --method vib --beta 0.1 --seed 1 --data digits --device cpu "
                 f"--attack pgd --norm linf --mode mean --set steps=3 --set restarts=1 {ATTACKED}"),
+    CommandCase(f"attack RUN --method vib --attack fgsm --target least_likely {ATTACKED}"),
     CommandCase(f"attack RUN/vib/models.safetensors --attack fgsm --mode sample {ATTACKED}"),
     CommandCase(f"attack FILE.py:net --data digits --attack fgsm {ATTACKED}"),
     CommandCase(f"audit RUN --method vib --beta 0.1 --seed 1 --data digits --device cpu "

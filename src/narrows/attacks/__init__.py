@@ -1,6 +1,7 @@
 """Attacks: `PGD(norm="linf", eps=0.1)(model, x, y) -> AttackResult`; `ATTACKS` has all of them."""
 
 from narrows.attacks._base import Attack, FixedEps, MinimalNorm
+from narrows.attacks._targets import target_classes
 from narrows.attacks.adaptive import Adaptive, Features, Heads, Rate
 from narrows.attacks.apgd import APGD
 from narrows.attacks.backend import (
@@ -61,6 +62,7 @@ __all__ = [
     "from_torchattacks",
     "reevaluation",
     "standard",
+    "target_classes",
 ]
 
 ATTACKS: dict[str, type[Attack]] = {

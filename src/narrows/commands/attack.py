@@ -26,6 +26,14 @@ __all__ = ["command"]
 @click.option("--eps", type=float, help="Radius, in units of the [0, 1] range, where there is one.")
 @click.option("--norm", help="linf, l2, l1 or l0.  [default: the attack's own]")
 @click.option(
+    "--target",
+    "towards",
+    default="",
+    metavar="CLASS",
+    help="A class to reach, 0, 1, ..., or next, random or least_likely; any other wrong class then "
+    "counts for nothing.  [default: any wrong class]",
+)
+@click.option(
     "--mode",
     type=click.Choice(["sample", "mean"]),
     default="sample",
@@ -61,6 +69,7 @@ def command(
     name: str,
     eps: float | None,
     norm: str | None,
+    towards: str,
     mode: Literal["mean", "sample"],
     images: int,
     overrides: tuple[str, ...],
@@ -83,6 +92,8 @@ def command(
     attack = build_attack(name, eps, norm, overrides)
     model = load_target(target, data, method, beta, seed).to(device)
     console = Console()
-    report, folder = attack_target(model, name, attack, mode, images, out, Progress(console))
+    report, folder = attack_target(
+        model, name, attack, mode, images, out, Progress(console), towards
+    )
     console.print(attack_table(report))
     click.echo(f"Ledger and record.json: {folder}")
