@@ -66,6 +66,27 @@ def exact_radius(model: Linear, x: Tensor, y: Tensor, norm: Norm) -> Tensor:
     return distance.amin(1)
 
 
+def sparse_radius(model: Linear, x: Tensor, norm: Norm) -> Tensor:
+    """Exact L1 or L0 distance to the boundary of a linear classifier of two classes, in [0, 1].
+
+    Pixels change in the order of what each unit of distance gains, until the lead is gone; with L1
+    that is its weight, with L0 its weight times its way to the end of [0, 1].
+    """
+    with torch.no_grad():
+        lead = model(x)[:, 0] - model(x)[:, 1]
+        weight = (model.layer.weight[1] - model.layer.weight[0]) * lead.sign()[:, None]
+    flat = x.flatten(1)
+    room = torch.where(weight > 0, 1 - flat, flat)
+    gain = weight.abs() * room
+    order = (weight.abs() if norm == "l1" else gain).argsort(1, descending=True)
+    gain, room, weight = (part.gather(1, order) for part in (gain, room, weight.abs()))
+    before = gain.cumsum(1) - gain
+    missing = (lead.abs()[:, None] - before).clamp_min(0)
+    if norm == "l1":
+        return (missing / weight).minimum(room).sum(1)
+    return (missing > 0).sum(1).to(x.dtype)
+
+
 def curved_case(
     count: int = 40, dtype: torch.dtype = torch.float32
 ) -> tuple[Curved, Tensor, Tensor]:
@@ -104,6 +125,19 @@ class Lucky(nn.Module):
         lucky = torch.rand(len(x)) < self.share
         score = 2.0 * lucky - 1 + 0 * x.flatten(1).sum(1)
         return torch.stack([-score, score], 1)
+
+
+class Labels(nn.Module):
+    """The label of another model as one-hot logits, without a gradient."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits = self.model(x)
+        return nn.functional.one_hot(logits.argmax(1), logits.shape[1]).to(x.dtype)
 
 
 class Counting(nn.Module):

@@ -26,7 +26,7 @@ __all__ = [
     "Term",
 ]
 
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "l1", "l0"]
 
 
 class Batch(NamedTuple):

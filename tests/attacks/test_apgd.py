@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from narrows.attacks import APGD, PGD
+from narrows.attacks import norms as geometry
 from narrows.attacks.apgd import checkpoints
 from narrows.attacks.losses import dlr, targeted_dlr
 from narrows.errors import ConfigError
-from scenarios_attacks import NoisyInput, curved_case, exact_radius, linear_case
+from scenarios_attacks import NoisyInput, curved_case, exact_radius, linear_case, sparse_radius
 
 BOTH = [("linf", 0.02), ("l2", 0.08)]
 
@@ -224,3 +225,31 @@ def test_a_promise_that_was_not_kept_rules_nothing_out():
     foot = APGD(eps=0.0845, steps=50, restarts=1, loss="margin")(_Cliff(), x, y)
     assert not foot.success.any()
     assert foot.backwards == 50
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
+def test_l1_succeeds_exactly_where_a_linear_model_can_be_fooled(loss):
+    model, x, _ = linear_case(2, count=60, dtype=torch.float64)
+    x = x + 0.3 * (x - 0.5)  # nearer to the ends of [0, 1]
+    y = model(x).argmax(1)
+    exact = sparse_radius(model, x, "l1")
+    for eps in exact.quantile(torch.tensor([0.3, 0.7]).double()).tolist():
+        result = APGD(norm="l1", eps=eps, steps=50, restarts=1, loss=loss)(model, x, y)
+        clear = (exact / eps - 1).abs() > 0.01
+        assert torch.equal(result.success[clear], (exact <= eps)[clear])
+        assert geometry.size(result.x_adv - x, "l1").max() <= eps * (1 + 1e-9)
+
+
+def test_l1_is_stronger_than_pgd_on_a_curved_model():
+    model, x, y = curved_case(count=100)
+    eps = 1.0
+    left = APGD(norm="l1", eps=eps, restarts=1)(model, x, y).robust_accuracy
+    assert left <= PGD(norm="l1", eps=eps, steps=100, restarts=1)(model, x, y).robust_accuracy
+    assert 0.05 < left < 0.8
+
+
+def test_few_steps_in_l1():
+    model, x, y = curved_case()
+    for steps in (1, 2, 3, 10):
+        result = APGD(norm="l1", eps=0.8, steps=steps, restarts=1)(model, x, y)
+        assert geometry.size(result.x_adv - x, "l1").max() <= 0.8 * (1 + 1e-5)

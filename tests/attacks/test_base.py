@@ -66,7 +66,7 @@ def test_refuses_targets_that_mean_nothing(target, says):
         ({"eps": -0.1}, "got -0.1"),
         ({"eps": math.nan}, "got nan"),
         ({"eps": math.inf, "norm": "l2"}, "must be finite, got inf"),
-        ({"norm": "l1"}, "'linf' or 'l2', got 'l1'"),
+        ({"norm": "l3"}, "one of linf, l2, l1, l0, got 'l3'"),
         ({"norm": 2}, "got 2"),
         ({"draws": 0}, "draws must be at least 1, got 0"),
         ({"verify_draws": 0}, "verify_draws must be at least 1"),

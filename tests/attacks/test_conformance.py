@@ -23,21 +23,25 @@ from narrows.attacks import (
     MinimalNorm,
 )
 from narrows.attacks import norms as geometry
+from narrows.types import Norm
 from scenarios_attacks import Counting, Lucky, NoisyInput, curved_case
 
+RADII = {"l2": 3, "l1": 8, "l0": 20}  # in the place of a radius of 1 in Linf
 
-def other_norm(attack: Attack) -> Attack:
-    """The attack in the norm that its example is not in, at a radius that does about as much."""
-    (norm,) = set(attack.supported_norms) - {attack.norm}
-    radius = {"eps": 3 * attack.eps} if isinstance(attack, FixedEps) else {}
+
+def in_norm(attack: Attack, norm: Norm) -> Attack:
+    """The attack in another norm than that of its example, at a radius that does about as much."""
+    radius = {"eps": round(RADII[norm] * attack.eps, 9)} if isinstance(attack, FixedEps) else {}
     return replace(attack, norm=norm, **radius)
 
 
 EXAMPLES = {name: kind.example() for name, kind in ATTACKS.items()}
 IN_OTHER_NORM = {
-    f"{name}-other-norm": other_norm(attack)
+    f"{name}-{norm}": in_norm(attack, norm)
     for name, attack in EXAMPLES.items()
-    if isinstance(attack, FixedEps | MinimalNorm) and len(attack.supported_norms) > 1
+    if isinstance(attack, FixedEps | MinimalNorm)
+    for norm in attack.supported_norms
+    if norm != attack.norm
 }
 # Further settings of some attacks; a new attack needs none.
 VARIANTS = {
@@ -47,6 +51,8 @@ VARIANTS = {
     "tgs-l2-iterative": TGS(norm="l2", eps=1.0, steps=5),
     "apgd-l2-dlr": APGD(norm="l2", eps=0.3, steps=10, restarts=2, loss="dlr"),
     "apgd-targeted": APGD(norm="l2", eps=0.3, steps=3, restarts=9, loss="targeted_dlr"),
+    "apgd-distance": APGD(eps=0.1, steps=3, restarts=3, loss="targeted_dlr", order="distance"),
+    "pgd-probability": PGD(eps=0.1, steps=5, restarts=3, loss="probability_margin"),
     "fab-targets": FAB(steps=5, restarts=1, targets=2),
     "carlini_wagner-fixed": CarliniWagner.fixed_c(10.0, steps=50),
     "adaptive-mean": Adaptive(norm="l2", eps=0.3, steps=5, restarts=3, mode="mean"),

@@ -12,6 +12,7 @@ from narrows.attacks.losses import (
     lead,
     log_odds,
     margin,
+    probability_margin,
     resolve_loss,
     targeted_dlr,
     toward,
@@ -68,6 +69,17 @@ def test_dlr_equals_the_papers_equation_6():
         ordered = np.sort(z)[::-1]
         expected = -(z[y] - np.delete(z, y).max()) / (ordered[0] - ordered[2])
         assert value.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_margin_of_probabilities_is_positive_exactly_on_success():
+    logits, labels, _ = numbers(7)
+    p = logits.softmax(1).numpy()
+    values = probability_margin(logits, labels)
+    for row, y, value in zip(p, labels.tolist(), values.tolist(), strict=True):
+        assert value == pytest.approx(np.delete(row, y).max() - row[y], rel=1e-12)
+    assert torch.equal(values > 0, logits.argmax(1) != labels)
+    reached = toward(probability_margin)(logits, labels)
+    assert torch.equal(reached > 0, logits.argmax(1) == labels)
 
 
 def test_targeted_dlr_equals_the_papers_equation_7():

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from narrows.attacks import FGSM, PGD
+from narrows.attacks import APGD, FGSM, PGD, MinimalEps
 from narrows.attacks.losses import cross_entropy
 from narrows.attacks.query import Query
 from narrows.errors import ConfigError
-from scenarios_attacks import NoisyInput, curved_case, exact_radius, linear_case
+from scenarios_attacks import NoisyInput, curved_case, exact_radius, linear_case, sparse_radius
 
 BOTH = [("linf", 0.02), ("l2", 0.08)]
 
@@ -149,3 +149,36 @@ def test_draws_are_averaged_for_stochastic_models_only():
 def test_refuses_what_means_nothing(wrong, says):
     with pytest.raises(ConfigError, match=says):
         PGD(**wrong)
+
+
+@pytest.mark.parametrize("norm", ["l1", "l0"])
+def test_sparse_attacks_succeed_exactly_where_a_linear_model_can_be_fooled(norm):
+    model, x, _ = linear_case(2, count=60, dtype=torch.float64)
+    x = x + 0.3 * (x - 0.5)  # nearer to the ends of [0, 1]
+    y = model(x).argmax(1)
+    exact = sparse_radius(model, x, norm)
+    for eps in (1.0,) if norm == "l0" else exact.quantile(torch.tensor([0.3, 0.7]).double()):
+        attack = PGD(norm=norm, eps=float(eps), steps=100, restarts=1)
+        result = attack(model, x, y)
+        clear = (exact - eps).abs() > (0.02 * eps if norm == "l1" else -1)
+        assert torch.equal(result.success[clear], (exact <= eps)[clear])
+        assert 5 < result.success.sum() < 60
+
+
+def test_the_fewest_pixels():
+    model, x, _ = linear_case(2, count=40, dtype=torch.float64)
+    model.layer.bias.data[0] += 3
+    x[::2] = 0.4 * x[::2]
+    y = model(x).argmax(1)
+    result = MinimalEps(attack=PGD(norm="l0", eps=16, restarts=1), levels=4)(model, x, y)
+    assert torch.equal(result.distance, sparse_radius(model, x, "l0"))
+    assert len(result.distance.unique()) > 2
+
+
+def test_l0_counts_whole_pixels():
+    with pytest.raises(ConfigError, match="whole number of pixels"):
+        PGD(norm="l0", eps=0.1)
+    with pytest.raises(ConfigError, match="at most 4 in L0"):
+        PGD(norm="l0", eps=5)(torch.nn.Linear(4, 2), torch.rand(3, 4), torch.tensor([0, 1, 0]))
+    with pytest.raises(ConfigError, match="takes norm linf or l2 or l1, got 'l0'"):
+        APGD(norm="l0", eps=1)

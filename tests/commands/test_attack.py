@@ -122,3 +122,37 @@ def test_an_edited_defence_is_another_one(defence, tmp_path, monkeypatch, capsys
     assert code == 0
     assert "net: 0.00% clean" in flat(out)
     assert len(list((tmp_path / "attacks").iterdir())) == 2
+
+
+@pytest.mark.parametrize("towards", ["next", "random", "least_likely", "3"])
+def test_towards_a_class_only_that_class_counts(towards, small_run, tmp_path, capsys):
+    words = ["attack", small_run.path, "--method", "vib", "--attack", "pgd", "--eps", "0.5"]
+    words += ["--images", 30, "--set", "steps=10", "--set", "restarts=1", "--mode", "mean"]
+    words += ["--target", towards, "--out", tmp_path / "result"]
+    code, out, _ = narrows(capsys, *words)
+    assert code == 0
+    assert f"towards {towards}" in flat(out)
+    record = report(tmp_path / "result")
+    assert record.request.towards == towards
+    assert record.clean_accuracy > 0.7
+    assert record.robust_accuracy < record.clean_accuracy
+    assert "targeted" in record.robustbench["footnote"]
+    if towards == "3":
+        assert record.request.images < 30
+    else:
+        assert record.request.images == 30
+    assert narrows(capsys, *words)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("towards", "message"),
+    [
+        ("nearest", "unknown choice of targets 'nearest'"),
+        ("10", "the classes 0 to 9, got target 10"),
+    ],
+)
+def test_a_class_that_cannot_be_reached_is_refused(towards, message, small_run, tmp_path, capsys):
+    words = ["attack", small_run.path, "--method", "vib", "--attack", "fgsm", "--eps", "0.1"]
+    words += ["--images", 10, "--target", towards, "--out", tmp_path / "result"]
+    assert message in refused(capsys, *words)
+    assert not (tmp_path / "result").exists()

@@ -56,7 +56,7 @@ def test_arguments_are_those_that_were_given():
         ("pgd", 0.1, None, ["loss=.nan"], "loss must be text, got nan"),
         ("pgd", 0.1, None, ["draws='3'"], "draws must be a whole number, got '3'"),
         ("pgd", 0.1, None, ["verify_draws=9223372036854775807"], "at most 1,000,000"),
-        ("pgd", 0.1, "l1", [], "norm must be 'linf' or 'l2', got 'l1'"),
+        ("pgd", 0.1, "l3", [], "norm must be 'linf' or 'l2' or 'l1' or 'l0', got 'l3'"),
         ("pgd", 0.1, None, ["stepss=3"], "unknown option of pgd 'stepss'; did you mean 'steps'?"),
         ("pgd", 0.1, None, ["steps=many"], "steps must be a whole number, got 'many'"),
         ("pgd", 0.1, None, ["steps=0"], "steps"),

@@ -67,14 +67,17 @@ class AttackCase(NamedTuple):
 
 
 BOTH = ("linf", "l2")
+SPARSE = ("l1", "l0")
 ATTACK_CASES = {
     "fgsm":           AttackCase(BOTH, "must", ""),
     "tgs":            AttackCase(BOTH, "must", "steps=3"),
-    "pgd":            AttackCase(BOTH, "must", "steps=3 restarts=2"),
+    "pgd":            AttackCase((*BOTH, *SPARSE), "must", "steps=3 restarts=2"),
     "nifgsm":         AttackCase(BOTH, "must", "steps=3"),
-    "apgd":           AttackCase(BOTH, "must", "steps=5 restarts=1"),
+    "apgd":           AttackCase((*BOTH, "l1"), "must", "steps=5 restarts=1"),
     "multi_targeted": AttackCase(BOTH, "must", "steps=2 restarts=1"),
     "square":         AttackCase(BOTH, "must", "queries=20"),
+    "boundary_attack": AttackCase(("l2",), "may", "queries=100"),
+    "hop_skip_jump":  AttackCase(BOTH, "may", "queries=100 probes=10"),
     "adaptive":       AttackCase(BOTH, "must", "steps=3 objective=rate"),
     "deepfool":       AttackCase(BOTH, "none", "steps=3"),
     "fab":            AttackCase(BOTH, "may", "steps=3 restarts=1"),
@@ -84,7 +87,7 @@ ATTACK_CASES = {
     "reevaluation":   AttackCase(BOTH, "must", ""),
 }  # fmt: skip
 NO_COMMAND = {"backend": "wraps a function, which no word of a command line can hold"}
-EPS = {"linf": "0.1", "l2": "0.5"}
+EPS = {"linf": "0.1", "l2": "0.5", "l1": "2", "l0": "3"}
 
 # ---------------------------------------------------------------------------------------------
 # Commands: words and the run they are said on. RUN is its folder, OUT an empty one, FILE.toml a
@@ -127,6 +130,7 @@ COMMAND_CASES = [
     CommandCase("runs RUN/.. --where state=unfinished --prune --yes"),
     CommandCase(f"attack RUN --method vib --beta 0.1 --seed 1 --data digits --device cpu "
                 f"--attack pgd --norm linf --mode mean --set steps=3 --set restarts=1 {ATTACKED}"),
+    CommandCase(f"attack RUN --method vib --attack fgsm --target least_likely {ATTACKED}"),
     CommandCase(f"attack RUN/vib/models.safetensors --attack fgsm --mode sample {ATTACKED}"),
     CommandCase(f"attack FILE.py:net --data digits --attack fgsm {ATTACKED}"),
     CommandCase(f"audit RUN --method vib --beta 0.1 --seed 1 --data digits --device cpu "

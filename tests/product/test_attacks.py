@@ -7,11 +7,12 @@ import torch
 
 from narrows import as_classifier, load, load_member
 from narrows.attacks import Backend
-from product.cases import ATTACK_CASES, BOTH, EPS, NO_COMMAND, AttackCase
+from product.cases import ATTACK_CASES, BOTH, EPS, NO_COMMAND, SPARSE, AttackCase
 from product.runs import RUNS
 from product.walk import ledger, read, refused, settings, succeed
 
 IMAGES = 20
+ORDER = {"linf": "inf", "l2": "2", "l1": "1", "l0": "0"}
 TRIED = [
     (name, norm, mode)
     for name, case in ATTACK_CASES.items()
@@ -42,8 +43,7 @@ def test_an_attack_keeps_to_its_ball_and_is_not_repeated(name, norm, mode, shelf
         assert x_adv.min() >= 0
         assert x_adv.max() <= 1
         if case.radius != "none":
-            size = (x_adv - x).flatten(1)
-            size = size.abs().amax(1) if norm == "linf" else size.norm(dim=1)
+            size = torch.linalg.vector_norm((x_adv - x).flatten(1), float(ORDER[norm]), 1)
             assert size.max() <= float(EPS[norm]) + 1e-5
     before = (tmp_path / "found" / "ledger.safetensors").stat().st_mtime_ns
     assert answer(succeed(*said)) == answer(first)
@@ -71,8 +71,9 @@ def test_an_attack_of_a_network_without_noise_and_of_one_that_is_all_noise(name,
 def test_a_norm_or_a_radius_that_an_attack_lacks(name, shelf, tmp_path):
     folder, case = shelf.get("finished", RUNS["finished"]), ATTACK_CASES[name]
     said = ["attack", folder, "--method", "vib", "--attack", name, "--out", tmp_path / "found"]
-    for norm in set(BOTH) - set(case.norms):
-        assert norm in refused(*said, "--norm", norm)
+    for norm in {*BOTH, *SPARSE} - set(case.norms):
+        radius = ["--eps", EPS[norm]] if case.radius == "must" else []
+        assert f"got {norm!r}" in refused(*said, "--norm", norm, *radius)
     if case.radius == "must":
         assert "--eps" in refused(*said)
     if case.radius == "none":

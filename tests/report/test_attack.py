@@ -41,6 +41,11 @@ def test_the_table_says_what_is_left_and_what_it_cost():
     ) in text
 
 
+def test_towards_a_target_the_table_says_so():
+    text = shown(replace(REPORT, request=replace(REQUEST, towards="next")))
+    assert "towards next, 90.00% off their target without an attack, 25.00% left" in text
+
+
 def test_without_a_radius_or_a_size_none_is_named():
     text = shown(replace(REPORT, eps=None, median_distance=None))
     assert "linf, no radius; a stochastic model" in text

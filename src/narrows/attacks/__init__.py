@@ -1,6 +1,7 @@
 """Attacks: `PGD(norm="linf", eps=0.1)(model, x, y) -> AttackResult`; `ATTACKS` has all of them."""
 
 from narrows.attacks._base import Attack, FixedEps, MinimalNorm
+from narrows.attacks._targets import target_classes
 from narrows.attacks.adaptive import Adaptive, Features, Heads, Rate, TrainingLoss
 from narrows.attacks.apgd import APGD
 from narrows.attacks.backend import (
@@ -10,12 +11,14 @@ from narrows.attacks.backend import (
     from_foolbox,
     from_torchattacks,
 )
+from narrows.attacks.boundary_attack import BoundaryAttack
 from narrows.attacks.carlini_wagner import CarliniWagner
 from narrows.attacks.ddn import DDN
 from narrows.attacks.deepfool import DeepFool
 from narrows.attacks.ensemble import Ensemble, reevaluation, standard
 from narrows.attacks.fab import FAB
 from narrows.attacks.fgsm import FGSM
+from narrows.attacks.hop_skip_jump import HopSkipJump
 from narrows.attacks.ledger import Ledger
 from narrows.attacks.many import attack_many
 from narrows.attacks.minimal_eps import MinimalEps, accuracy_curve
@@ -38,12 +41,14 @@ __all__ = [
     "Adaptive",
     "Attack",
     "Backend",
+    "BoundaryAttack",
     "CarliniWagner",
     "DeepFool",
     "Ensemble",
     "Features",
     "FixedEps",
     "Heads",
+    "HopSkipJump",
     "Ledger",
     "MinimalEps",
     "MinimalNorm",
@@ -60,6 +65,7 @@ __all__ = [
     "from_torchattacks",
     "reevaluation",
     "standard",
+    "target_classes",
 ]
 
 ATTACKS: dict[str, type[Attack]] = {
@@ -70,6 +76,8 @@ ATTACKS: dict[str, type[Attack]] = {
     "apgd": APGD,
     "multi_targeted": MultiTargeted,
     "square": Square,
+    "boundary_attack": BoundaryAttack,
+    "hop_skip_jump": HopSkipJump,
     "deepfool": DeepFool,
     "backend": Backend,
     "adaptive": Adaptive,

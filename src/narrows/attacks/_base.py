@@ -48,7 +48,8 @@ class Attack(ABC):
     """A search for misclassified images near given ones.
 
     Args:
-        norm: `"linf"` or `"l2"`: how the size of a perturbation is measured.
+        norm: `"linf"`, `"l2"`, `"l1"` or `"l0"`, where the attack takes it: how the size of a
+            perturbation is measured.
         draws: how many draws of a stochastic model's noise each gradient is averaged over (EOT).
         verify_draws: fresh draws on which success against a stochastic model is decided.
         common_noise: whether every pass of the attack through a stochastic model uses the same
@@ -91,12 +92,13 @@ class Attack(ABC):
         raise NotImplementedError(f"{cls.__name__} does not say how to make a small instance")
 
     def __post_init__(self) -> None:
-        if self.norm not in ("linf", "l2"):
-            raise ConfigError(f"norm must be 'linf' or 'l2', got {self.norm!r}")
+        if self.norm not in norms.NORMS:
+            listed = ", ".join(norms.NORMS)
+            raise ConfigError(f"norm must be one of {listed}, got {self.norm!r}")
         if self.norm not in self.supported_norms:
             raise ConfigError(
-                f"{type(self).__name__} is an {self.supported_norms[0].title()} attack, got norm "
-                f"{self.norm!r}; PGD, FAB and DeepFool take both norms"
+                f"{type(self).__name__} takes norm {' or '.join(self.supported_norms)}, got "
+                f"{self.norm!r}; PGD takes every norm"
             )
         for field in fields(self):
             written = getattr(field.type, "__name__", str(field.type))
@@ -239,7 +241,10 @@ class Attack(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class FixedEps(Attack):
-    """An attack inside the ball of radius `eps`, in units of the [0, 1] image range."""
+    """An attack inside the ball of radius `eps`, in units of the [0, 1] image range.
+
+    With L0 `eps` is a number of pixels.
+    """
 
     eps: float
 
@@ -249,7 +254,7 @@ class FixedEps(Attack):
 
     def clip(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Bring `x_adv` back into the ball around `x` and into [0, 1]."""
-        return (x + norms.project(x_adv - x, self.norm, self.eps)).clamp_(0, 1)
+        return norms.clip(x_adv, x, self.norm, self.eps)
 
     def starts(
         self, query: Query, x: Tensor, rows: Tensor, restart: Tensor, generator: torch.Generator

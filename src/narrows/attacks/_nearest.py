@@ -12,14 +12,12 @@ Such an image, and one without any success, moves along the mean of many gradien
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from narrows.attacks._best import Best
 from narrows.attacks.losses import margin
-from narrows.attacks.norms import per_image, size, steepest
+from narrows.attacks.norms import farthest, per_image, project, size, steepest
 from narrows.attacks.query import Query
 from narrows.types import Norm
 
@@ -86,6 +84,21 @@ class Nearest:
             self._tighten(query, rows)
         return self.x
 
+    def inside(self, query: Query, rows: Tensor, eps: float) -> Tensor:
+        """The nearest successes inside a ball; on its surface if the model is stochastic.
+
+        Args:
+            query: the model, and the labels of the images.
+            rows: `[b]`, the images.
+            eps: radius of the ball.
+        """
+        origin = self.origin[rows]
+        delta = self.x[rows] - origin
+        if query.stochastic:
+            grown = eps / size(delta, self._norm).clamp_min(torch.finfo(delta.dtype).tiny)
+            delta = delta * per_image(grown.clamp_min(1), delta)
+        return (origin + project(delta, self._norm, eps)).clamp_(0, 1)
+
     def _tighten(self, query: Query, rows: Tensor) -> None:
         """Move the successes at `rows` back to the boundary by secant steps."""
         origin, delta = self.origin[rows], self.x[rows] - self.origin[rows]
@@ -108,15 +121,21 @@ class Nearest:
         """Enlarge the successes until fresh draws confirm them; elsewhere follow the gradient."""
         delta, successful = self.x - self.origin, torch.isfinite(self.distance)
         rows = successful.nonzero().squeeze(1)
-        unconfirmed = self._enlarge(query, rows, delta[rows])
+        unconfirmed = self.enlarge(query, rows, delta[rows])
         rows = torch.cat([unconfirmed, (~successful).nonzero().squeeze(1)])
         if len(rows):
             direction = self._mean_direction(query, rows)
-            box = 1 if self._norm == "linf" else math.sqrt(direction[0].numel())
-            self._enlarge(query, rows, _FIRST_MOVE * box * direction)
+            box = farthest(direction, self._norm)
+            self.enlarge(query, rows, _FIRST_MOVE * box * direction)
 
-    def _enlarge(self, query: Query, rows: Tensor, delta: Tensor) -> Tensor:
-        """Enlarge `delta: [b, ...]` until fresh draws confirm it; return the rows where none do."""
+    def enlarge(self, query: Query, rows: Tensor, delta: Tensor) -> Tensor:
+        """Enlarge `delta: [b, ...]` until fresh draws confirm it; return the rows where none do.
+
+        Args:
+            query: the model, and the labels of the images.
+            rows: `[b]`, the images.
+            delta: their perturbations.
+        """
         # At the boundary a verdict is left to chance: go two standard errors past it.
         enough = min(0.5 + query.verify_draws**-0.5, 1)
         for factor in _FACTORS:

@@ -49,8 +49,8 @@ class Precision(NamedTuple):
     def rounded(self, x: Tensor, origin: Tensor | None = None) -> Tensor:
         """`x: [b, ...]` rounded to the type of the images, within the radius around `origin`.
 
-        A pixel that rounding moves out of the ball is rounded towards the origin instead. With L2
-        that holds for all pixels of an image that leaves the ball.
+        A pixel that rounding moves out of the ball is rounded towards the origin instead. With
+        another norm that holds for all pixels of an image that leaves the ball.
         """
         near = x.to(self.images)
         bits = _BITS.get(self.images)
@@ -61,7 +61,9 @@ class Precision(NamedTuple):
         if self.norm == "linf":
             out = delta.abs() > limit
         else:
-            out = per_image(size(delta, "l2") > limit, delta) & (delta.abs() > (x - origin).abs())
+            out = per_image(size(delta, self.norm) > limit, delta) & (
+                delta.abs() > (x - origin).abs()
+            )
         # Numbers that are not negative have the same order as their bits, read as integers.
         inward = ((near + 0).view(bits) - delta.sign().to(bits)).view(self.images)
         return torch.where(out, inward, near)

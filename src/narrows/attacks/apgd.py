@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from narrows.attacks._base import FixedEps
 from narrows.attacks._best import Best
+from narrows.attacks._targets import check_order, rivals
 from narrows.attacks.losses import (
     LOSSES,
     AttackLoss,
@@ -19,14 +20,19 @@ from narrows.attacks.losses import (
     targeted_dlr,
     warn_of_few_classes,
 )
-from narrows.attacks.norms import per_image, rise_left, steepest
+from narrows.attacks.norms import per_image, rise_left, sparse, steepest
 from narrows.attacks.query import Ascent, Query
 from narrows.errors import unknown_name
+from narrows.types import Norm
 
 __all__ = ["APGD", "checkpoints"]
 
 _MOMENTUM = 0.75  # share of the new step; the rest repeats the last one
 _RISES = 0.75  # share of steps that must raise the loss for the step size to stay
+_SPARSE_SHARE = 0.05  # of all values, which the first steps in L1 change
+_RESIZED_EVERY = 0.04  # of all steps, after which the steps in L1 are adapted
+_FEWER, _SHRINK = 0.95, 1.5
+_WIDER, _WIDER_SHARE = (3, 2), 0.3  # radii searched before, as multiples, with so many steps each
 _FACTOR = 4  # by which a gain may differ from its linear bound for the bound to be trusted
 
 
@@ -48,7 +54,15 @@ class APGD(FixedEps):
     p_(j+1) = p_j + max(p_j - p_(j-1) - .03, .06). `loss="targeted_dlr"` is the form of section 4.2:
     it runs once towards each of the most likely other classes, and any wrong class is a success.
 
-    Source: Croce & Hein (2020), arXiv 2003.01690, Algorithm 1 and section 4.2.
+    With `norm="l1"` a step is sparse: the signs of the k largest entries of the gradient, of L1
+    size eta, without momentum. After every 4 % of the steps k becomes 1/1.5 of the number of values
+    that the best point so far changes. Where that number fell by 5 % or more, eta is reset to eps
+    and the search continues from that point; elsewhere eta is divided by 1.5, down to eps / 10. The
+    first 30 % of the steps search in 3 eps, the next in 2 eps, and the rest in eps from where they
+    ended.
+
+    Source: Croce & Hein (2020), arXiv 2003.01690, Algorithm 1 and section 4.2; for L1 Croce & Hein
+    (2021), arXiv 2103.01208, Algorithm 1 and section 3.3.
 
     Deviations: as in `PGD` the first restart begins at the image itself, images leave at the step
     that fools the model, and restarts and targets run side by side where they fit a chunk. Towards
@@ -69,9 +83,12 @@ class APGD(FixedEps):
         eps: radius, in units of the [0, 1] image range.
         steps: gradient steps of one run.
         restarts: runs from each image, the first from the image itself; with targets, for each.
-        loss: `"cross_entropy"`, `"margin"`, `"dlr"` or `"targeted_dlr"`. With fewer classes than it
-            needs (3, targeted 4) a DLR loss is the margin, which is logged as a warning.
+        loss: `"cross_entropy"`, `"margin"`, `"probability_margin"`, `"dlr"` or `"targeted_dlr"`.
+            With fewer classes than it needs (3, targeted 4) a DLR loss is the margin, which is
+            logged as a warning.
         targets: how many of the most likely other classes `"targeted_dlr"` runs towards.
+        order: `"likelihood"`, or `"distance"` for MALT's order, by the distance to the linearised
+            boundary of each class at the image.
 
     Example:
         >>> import torch
@@ -85,17 +102,20 @@ class APGD(FixedEps):
     source: ClassVar[str] = "Croce & Hein 2020, arXiv 2003.01690"
     randomness: ClassVar[str] = "random starts"
     stackable: ClassVar[bool] = True
+    supported_norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2", "l1")
 
     eps: float = 8 / 255
     steps: int = 100
     restarts: int = 5
     loss: str = "cross_entropy"
     targets: int = 9
+    order: str = "likelihood"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.loss not in (valid := [*LOSSES, "targeted_dlr"]):
             raise unknown_name("attack loss", self.loss, valid)
+        check_order(self.order)
 
     @classmethod
     def example(cls) -> Self:
@@ -111,13 +131,38 @@ class APGD(FixedEps):
             generator: of the random starts.
         """
         best = query.best(x)
-        loss, rivals = self._aim(query, x)
-        ways = 1 if rivals is None else rivals.shape[1]
+        loss, classes = self._aim(query, x)
+        ways = 1 if classes is None else classes.shape[1]
         for rows, attempt in best.attempts(self.restarts * ways, self.chunk):
             start = self.starts(query, x[rows], rows, attempt // ways, generator)
-            targets = None if rivals is None else rivals[rows, attempt % ways]
-            self._climb(query, best, x[rows], rows, start, loss, targets)
+            targets = None if classes is None else classes[rows, attempt % ways]
+            last = self
+            if self.norm == "l1":
+                wide = min(round(_WIDER_SHARE * self.steps), (self.steps - 1) // 2)
+                start = self._approach(query, x[rows], rows, start, loss, targets, wide)
+                last = replace(self, steps=self.steps - len(_WIDER) * wide)
+            last._climb(query, best, x[rows], rows, start, loss, targets)
         return best.x
+
+    def _approach(
+        self,
+        query: Query,
+        origin: Tensor,
+        rows: Tensor,
+        start: Tensor,
+        loss: AttackLoss | TargetedLoss,
+        targets: Tensor | None,
+        steps: int,
+    ) -> Tensor:
+        """Where to begin in the ball: the ends of searches in balls three and two times as wide."""
+        everyone = torch.arange(len(rows), device=rows.device)
+        for factor in _WIDER if steps else ():
+            wider = replace(self, eps=factor * self.eps, steps=steps)
+            with query.only(rows):
+                best = Best(start)
+                wider._climb(query, best, origin, everyone, start, loss, targets)
+            start = best.x
+        return self.clip(start, origin)
 
     def _aim(self, query: Query, x: Tensor) -> tuple[AttackLoss | TargetedLoss, Tensor | None]:
         """The loss, and the classes `[b, k]` to climb towards, if there are any."""
@@ -129,7 +174,10 @@ class APGD(FixedEps):
             return resolve_loss(self.loss, query.classes), None
         warn_of_few_classes(self.loss, query.classes)
         everyone = torch.arange(len(x), device=x.device)
-        return targeted_dlr, query.rivals(x, everyone, min(self.targets, query.classes - 1))
+        return targeted_dlr, rivals(
+            *(query, x, everyone, query.logits(x, everyone)),
+            *(min(self.targets, query.classes - 1), self.order, self.norm),
+        )
 
     def _climb(
         self,
@@ -144,8 +192,9 @@ class APGD(FixedEps):
         """Climb from `start: [b, ...]`, offering to `best` what fools, and the highest point."""
         ascent = query.ascend(start, rows, aimed(loss, targets))
         bound = rise_left(ascent.gradient, start, origin, self.norm, self.eps)
-        state = _State.begin(ascent, rows, origin, start, targets, 2 * self.eps, bound)
-        last, marks = 0, set(checkpoints(self.steps))
+        step_size = self.eps if self.norm == "l1" else 2 * self.eps
+        state = _State.begin(ascent, rows, origin, start, targets, step_size, bound)
+        last, marks = 0, self._marks()
         for step in range(self.steps):
             if step:
                 ascent = query.ascend(state.x, state.rows, aimed(loss, state.targets))
@@ -156,7 +205,10 @@ class APGD(FixedEps):
                 if not len(state.rows):
                     return
             if step in marks:
-                state.halve(_RISES * (step - last))
+                if self.norm == "l1":
+                    state.resize(self.eps)
+                else:
+                    state.halve(_RISES * (step - last))
                 last = step
                 if not query.stochastic and self.loss != "cross_entropy":
                     self._stop_hopeless(best, state)
@@ -170,8 +222,18 @@ class APGD(FixedEps):
             best.offer(state.rows, state.peak_x, state.peak, torch.zeros_like(state.halved))
         self._judge(query, best, state, state.x, loss)
 
+    def _marks(self) -> set[int]:
+        if self.norm != "l1":
+            return set(checkpoints(self.steps))
+        every = max(1, round(_RESIZED_EVERY * self.steps))
+        return set(range(every, self.steps, every))
+
     def _step(self, state: _State, momentum: float) -> None:
         size = per_image(state.step_size, state.x)
+        if self.norm == "l1":
+            direction = sparse(state.gradient, state.x, state.changed)
+            state.x = self.clip(state.x + size * direction, state.origin)
+            return
         goal = self.clip(state.x + size * steepest(state.gradient, self.norm), state.origin)
         move = momentum * (goal - state.x) + (1 - momentum) * (state.x - state.previous)
         state.previous = state.x
@@ -217,6 +279,8 @@ class _State:
     checked_peak: Tensor  # the peak at the last checkpoint
     begun: Tensor  # the value where the run began
     bound: Tensor  # how much the linearisation there can rise in the ball
+    changed: Tensor  # values that a sparse step changes
+    support: Tensor  # values that the best point had changed at the last checkpoint
     targets: Tensor | None
 
     @classmethod
@@ -232,10 +296,13 @@ class _State:
     ) -> _State:
         value, gradient, _ = ascent
         sizes = x.new_full((len(x),), step_size)
+        inputs = x[0].numel()
+        changed = max(1, round(_SPARSE_SHARE * inputs))
         never = torch.zeros_like(rows, dtype=torch.bool)
         return cls(
             *(rows, origin, x, x, value, gradient, x.clone(), value.clone(), gradient.clone()),
-            *(sizes, torch.zeros_like(rows), never, value.clone(), value, bound, targets),
+            *(sizes, torch.zeros_like(rows), never, value.clone(), value, bound),
+            *(torch.full_like(rows, changed), torch.full_like(rows, inputs), targets),
         )
 
     def take(self, ascent: Ascent) -> None:
@@ -255,10 +322,23 @@ class _State:
         self.checked_peak = self.peak
         self.rises = torch.zeros_like(self.rises)
         self.step_size = torch.where(self.halved, self.step_size / 2, self.step_size)
-        wide = per_image(self.halved, self.x)
+        self._go_back(self.halved)
+
+    def resize(self, eps: float) -> None:
+        """Adapt the number of values that a step changes to the best point, and the step size."""
+        support = (self.peak_x != self.origin).flatten(1).sum(1)
+        fewer = support < _FEWER * self.support
+        self.changed = (support / _SHRINK).long().clamp_min(1)
+        self.step_size = torch.where(fewer, eps, self.step_size / _SHRINK).clamp_min(eps / 10)
+        self.support = support
+        self._go_back(fewer)
+
+    def _go_back(self, where: Tensor) -> None:
+        """Continue from the peak at the places `where: [b]`."""
+        wide = per_image(where, self.x)
         self.x = torch.where(wide, self.peak_x, self.x)
         self.gradient = torch.where(wide, self.peak_gradient, self.gradient)
-        self.value = torch.where(self.halved, self.peak, self.value)
+        self.value = torch.where(where, self.peak, self.value)
 
     def keep(self, left: Tensor) -> None:
         for field in fields(self):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from narrows.attacks._base import Limits, MinimalNorm
 from narrows.attacks._boundary import BoundarySearch
-from narrows.attacks.norms import per_image, steepest
+from narrows.attacks.norms import farthest, per_image, steepest
 from narrows.attacks.query import Query
 from narrows.types import Norm
 
@@ -101,5 +100,4 @@ class DeepFool(MinimalNorm):
 
     def _least_step(self, query: Query, x: Tensor) -> float:
         """The least length of a step, which half precision must be able to tell from 0."""
-        pixels = 1 if self.norm == "linf" else math.sqrt(x[0].numel())
-        return max(_LEAST_STEP, pixels * query.grain)
+        return max(_LEAST_STEP, farthest(x, self.norm) * query.grain)

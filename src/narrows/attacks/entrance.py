@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks._precision import Precision
-from narrows.attacks.norms import exact, random_start
+from narrows.attacks.norms import exact, farthest, random_start
 from narrows.attacks.query import named_errors
 from narrows.checks import ArrayLike, check_dense, check_images, check_labels, check_logits
 from narrows.errors import ConfigError, InputError
@@ -103,6 +103,8 @@ def check_eps(eps: float, norm: Norm) -> None:
     Raises:
         ConfigError: saying which radii do.
     """
+    if norm == "l0" and eps != int(eps):
+        raise ConfigError(f"with norm l0 eps is a whole number of pixels, got {eps}")
     limit = 1 if norm == "linf" else math.inf
     if not (0 <= eps <= limit and math.isfinite(eps)):
         allowed = "lie in [0, 1]" if norm == "linf" else "be finite and not negative"
@@ -113,7 +115,7 @@ def check_eps(eps: float, norm: Norm) -> None:
 
 
 def check_reach(eps: float, norm: Norm, x: Tensor) -> None:
-    """Refuse an L2 radius that is larger than the distance between any two images.
+    """Refuse a radius that is larger than the distance between any two images.
 
     Args:
         eps: the radius.
@@ -123,12 +125,12 @@ def check_reach(eps: float, norm: Norm, x: Tensor) -> None:
     Raises:
         ConfigError: saying how far apart two images can be.
     """
-    farthest = math.sqrt(x[0].numel())
-    if norm == "l2" and eps > farthest * (1 + 1e-6):
+    limit = farthest(x, norm)
+    if norm != "linf" and eps > limit * (1 + 1e-6):
         raise ConfigError(
-            f"eps must be at most {farthest:.4g} in L2, the largest distance between two images "
-            f"of {x[0].numel()} values in [0, 1], got {eps:g}; divide by 255 if it was meant for "
-            "0-255 images"
+            f"eps must be at most {limit:.4g} in {norm.title()}, the largest distance between two "
+            f"images of {x[0].numel()} values in [0, 1], got {eps:g}; divide by 255 if it was "
+            "meant for 0-255 images"
         )
 
 
@@ -178,7 +180,8 @@ def probes(x: Tensor, eps: float | None = None, norm: Norm = "linf") -> Tensor:
     places = torch.linspace(0, len(x) - 1, min(len(x), _PROBES), device=x.device).round().long()
     clean = x[order[places]]
     if not eps:
-        eps = _MOVED * (1 if norm == "linf" else math.sqrt(x[0].numel()))
+        part = _MOVED * farthest(x, norm)
+        eps = math.ceil(part) if norm == "l0" else part
     generator = torch.Generator(x.device).manual_seed(0)
     exactly = clean.to(exact(x.dtype))
     moved = exactly + random_start(exactly, norm, eps, generator)

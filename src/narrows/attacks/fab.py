@@ -12,9 +12,10 @@ from torch import Tensor
 from narrows.attacks._base import Limits, MinimalNorm
 from narrows.attacks._boundary import BoundarySearch
 from narrows.attacks._nearest import Nearest
+from narrows.attacks._targets import check_order, rivals
 from narrows.attacks.entrance import check_eps
 from narrows.attacks.losses import aimed, lead, margin
-from narrows.attacks.norms import dual_size, per_image, project, random_start, size
+from narrows.attacks.norms import dual_size, farthest, per_image, random_start, size
 from narrows.attacks.query import Query
 from narrows.types import Norm
 
@@ -63,7 +64,9 @@ class FAB(MinimalNorm):
         steps: projections of one restart.
         restarts: attempts at each image, the first from the image itself.
         targets: `None` to head for the nearest of all boundaries; a number to head for those of
-            that many most likely other classes, one after another.
+            that many other classes, one after another.
+        order: `"likelihood"`, or `"distance"` for MALT's order, by the distance to the linearised
+            boundary of each class at the image.
         alpha_max: greatest weight of the step that starts at the image.
         eta: factor by which a step goes past the boundary.
         beta: share of the perturbation that is kept after a success.
@@ -84,6 +87,7 @@ class FAB(MinimalNorm):
     steps: int = 100
     restarts: int = 5
     targets: int | None = None
+    order: str = "likelihood"
     alpha_max: float = 0.1
     eta: float = 1.05
     beta: float = 0.9
@@ -98,6 +102,7 @@ class FAB(MinimalNorm):
         super().__post_init__()
         if self.eps is not None:
             check_eps(self.eps, self.norm)
+        check_order(self.order)
 
     @classmethod
     def example(cls) -> Self:
@@ -119,20 +124,23 @@ class FAB(MinimalNorm):
         ranks = self._ranks(query, home)
         attempts = [(restart, rank) for restart in range(self.restarts) for rank in ranks]
         rows = torch.arange(len(x), device=x.device)
-        self._search(query, nearest, rows, x, home, rows.new_full((len(x),), ranks[0]))
+        goals = home.new_zeros(len(x), 0, dtype=torch.int64)
+        if ranks != [0]:
+            goals = rivals(query, x, rows, home, len(ranks), self.order, self.norm)
+        self._search(query, nearest, rows, x, home, goals, rows.new_full((len(x),), ranks[0]))
         done = 1
         while done < len(attempts) and len(rows := rows[~self._done(query, nearest, rows)]):
             copies = attempts[done : done + max(1, self.chunk // len(rows))]
             start = torch.cat([self._start(nearest, rows, at, generator) for at, _ in copies])
             rank = rows.new_tensor([rank for _, rank in copies]).repeat_interleave(len(rows))
-            self._search(query, nearest, rows.repeat(len(copies)), start, home, rank)
+            self._search(query, nearest, rows.repeat(len(copies)), start, home, goals, rank)
             done += len(copies)
         if self.eps is None:
             return nearest.finish(query)
-        return self._inside(query, nearest, torch.arange(len(x), device=x.device), self.eps)
+        return nearest.inside(query, torch.arange(len(x), device=x.device), self.eps)
 
     def _ranks(self, query: Query, home: Tensor) -> list[int]:
-        """Which other classes to head for, 1 being the likeliest; 0 stands for the nearest one."""
+        """Which other classes to head for, 1 being the first; 0 stands for the nearest one."""
         if self.targets is None or query.targeted:
             return [0]
         return list(range(1, min(self.targets, home.shape[1] - 1) + 1))
@@ -143,7 +151,7 @@ class FAB(MinimalNorm):
         origin = nearest.origin[rows]
         if restart == 0:
             return origin
-        box = _UNKNOWN * (1 if self.norm == "linf" else math.sqrt(origin[0].numel()))
+        box = _UNKNOWN * farthest(origin, self.norm)
         radius = nearest.distance[rows].clamp_max(self.eps or math.inf).nan_to_num(posinf=box)
         unit = random_start(origin, self.norm, 0.5, generator)
         return (origin + per_image(radius, origin) * unit).clamp_(0, 1)
@@ -153,17 +161,8 @@ class FAB(MinimalNorm):
         if self.eps is None:
             return torch.zeros_like(rows, dtype=torch.bool)
         if query.stochastic:
-            return query.verdict(self._inside(query, nearest, rows, self.eps), rows).fooled
+            return query.verdict(nearest.inside(query, rows, self.eps), rows).fooled
         return nearest.distance[rows] <= self.eps
-
-    def _inside(self, query: Query, nearest: Nearest, rows: Tensor, eps: float) -> Tensor:
-        """The nearest successes inside the ball; on its surface if the model is stochastic."""
-        origin = nearest.origin[rows]
-        delta = nearest.x[rows] - origin
-        if query.stochastic:
-            grown = eps / size(delta, self.norm).clamp_min(torch.finfo(delta.dtype).tiny)
-            delta = delta * per_image(grown.clamp_min(1), delta)
-        return (origin + project(delta, self.norm, eps)).clamp_(0, 1)
 
     def _search(
         self,
@@ -172,15 +171,14 @@ class FAB(MinimalNorm):
         rows: Tensor,
         x_adv: Tensor,
         home: Tensor,
+        goals: Tensor,
         rank: Tensor,
     ) -> None:
         """One attempt from `x_adv: [b, ...]`, towards the classes of `rank: [b]`."""
         if query.targeted:
             self._head_for(query, nearest, rows, x_adv, None)
         elif rank.any():
-            goal = home.scatter(1, query.labels.unsqueeze(1), math.inf).argsort(1, descending=True)
-            goal = goal[rows].gather(1, rank.unsqueeze(1)).squeeze(1)
-            self._head_for(query, nearest, rows, x_adv, goal)
+            self._head_for(query, nearest, rows, x_adv, goals[rows, rank - 1])
         else:
             self._head_anywhere(query, nearest, rows, x_adv, home)
 

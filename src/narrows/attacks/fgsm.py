@@ -33,7 +33,7 @@ class FGSM(FixedEps):
 
     Args:
         eps: radius, in units of the [0, 1] image range.
-        loss: `"cross_entropy"`, `"margin"` or `"dlr"`.
+        loss: `"cross_entropy"`, `"margin"`, `"probability_margin"` or `"dlr"`.
 
     Example:
         >>> import torch

@@ -3,6 +3,7 @@
     margin        max_{i != y} z_i - z_y
     log_odds      log sum_{i != y} exp z_i - z_y
     dlr           (max_{i != y} z_i - z_y) / (z_(1) - z_(3))
+    probability_margin  max_{i != y} p_i - p_y,   p = softmax(z)
     targeted_dlr  (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2)
 
 where z_(k) is the k-th largest logit. The last two do not change when the logits are shifted or
@@ -10,14 +11,15 @@ scaled, so that no temperature can hide their gradient.
 
 Towards classes t that the caller chose, an attack raises `toward(loss)`:
 
-    cross_entropy, margin, log_odds    -loss(z, t)
+    cross_entropy, margin, log_odds, probability_margin    -loss(z, t)
     dlr                                (z_t - max_{i != t} z_i) / (z_(1) - (z_(3) + z_(4)) / 2)
 
 The negative of `dlr` is constantly -1 where t ranks third, and so has no gradient there. The
 targeted form is eq. 7 with the best other class in the place of the label, since that is the class
 that t has to overtake. A loss towards other classes takes their `targets [n]` as a third argument.
 
-Source: Croce & Hein (2020), arXiv 2003.01690, eq. 6 and 7.
+Source: Croce & Hein (2020), arXiv 2003.01690, eq. 6 and 7; the margin of probabilities is that of
+Xie et al. (2024), arXiv 2411.15210.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ __all__ = [
     "lead",
     "log_odds",
     "margin",
+    "probability_margin",
     "resolve_loss",
     "targeted_dlr",
     "toward",
@@ -65,6 +68,18 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
     column = labels.unsqueeze(1)
     others = logits.scatter(1, column, float("-inf"))
     return others.amax(1) - logits.gather(1, column).squeeze(1)
+
+
+def probability_margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """Largest other probability minus the label's; its gradient vanishes where either saturates.
+
+    Source: Xie, Ma, Zhu & Tang (2024), arXiv 2411.15210.
+
+    Args:
+        logits: `[n, C]`.
+        labels: `[n]`.
+    """
+    return margin(logits.softmax(1), labels)
 
 
 def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
@@ -134,7 +149,12 @@ def _ratio(value: Tensor, spread: Tensor) -> Tensor:
     return value / spread.clamp_min(torch.finfo(spread.dtype).tiny ** 0.5)
 
 
-LOSSES: dict[str, AttackLoss] = {"cross_entropy": cross_entropy, "margin": margin, "dlr": dlr}
+LOSSES: dict[str, AttackLoss] = {
+    "cross_entropy": cross_entropy,
+    "margin": margin,
+    "probability_margin": probability_margin,
+    "dlr": dlr,
+}
 
 
 def resolve_loss(name: str, classes: int | None = None, *, targeted: bool = False) -> AttackLoss:

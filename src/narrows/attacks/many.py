@@ -25,6 +25,7 @@ __all__ = ["attack_many"]
 
 # Models are run in two groups above so many padded rows, and this share of all rows.
 _FREE_PADDING, _WASTE = 256, 0.3
+_STACKED_NORMS = ("linf", "l2")  # searches in the others run attacks of their own on the way
 
 
 def attack_many(
@@ -69,7 +70,8 @@ def attack_many(
     if not models:
         raise InputError("expected a model at least, got none")
     first = models[0]
-    if not attack.stackable or len(models) == 1 or not isinstance(first, nn.Module):
+    stackable = attack.stackable and attack.norm in _STACKED_NORMS
+    if not stackable or len(models) == 1 or not isinstance(first, nn.Module):
         return [attack(model, x, y, target) for model in models]
     with torch.inference_mode(False), torch.no_grad():
         images, labels, targets = check_case(x, y, target, first)

@@ -70,9 +70,10 @@ class MinimalEps:
 
     @property
     def grid(self) -> list[float]:
-        """The radii that are tried, smallest first."""
+        """The radii that are tried, smallest first; with L0 whole numbers of pixels."""
         count = 2**self.levels
-        return [self.attack.eps * k / count for k in range(1, count + 1)]
+        radii = [self.attack.eps * k / count for k in range(1, count + 1)]
+        return [float(math.floor(radius)) for radius in radii] if self.norm == "l0" else radii
 
     def __call__(
         self, model: nn.Module, x: ArrayLike, y: ArrayLike, target: ArrayLike | None = None

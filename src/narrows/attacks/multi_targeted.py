@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from narrows.attacks._base import FixedEps
+from narrows.attacks._targets import check_order, rivals
 from narrows.attacks.losses import lead, margin
 from narrows.attacks.pgd import climb
 from narrows.attacks.query import Query
@@ -28,7 +29,7 @@ class MultiTargeted(FixedEps):
     Source: Gowal et al. (2019), arXiv 1910.09338, Algorithm 1.
 
     Deviations: all steps have one length, along the sign (with `norm="l2"` along the normalised
-    gradient). Classes come in the order of their likelihood. As in `PGD` the first restart begins
+    gradient). Classes come in the given `order`. As in `PGD` the first restart begins
     at the image itself, images leave at the step that fools the model in any way, and runs go side
     by side where they fit a chunk.
 
@@ -37,6 +38,8 @@ class MultiTargeted(FixedEps):
         steps: gradient steps of one run.
         restarts: runs towards each class, the first from the image itself.
         step_size: length of a step; `None` for 2.5 * eps / steps, enough to cross the ball.
+        order: `"likelihood"`, or `"distance"` for MALT's order, by the distance to the linearised
+            boundary of each class at the image.
 
     Example:
         >>> import torch
@@ -54,6 +57,11 @@ class MultiTargeted(FixedEps):
     steps: int = 200
     restarts: int = 10
     step_size: float | None = None
+    order: str = "likelihood"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_order(self.order)
 
     @classmethod
     def example(cls) -> Self:
@@ -71,12 +79,12 @@ class MultiTargeted(FixedEps):
         best = query.best(x)
         step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
         everyone = torch.arange(len(x), device=x.device)
-        rivals = None if query.targeted else query.rivals(x, everyone, query.classes - 1)
-        ways = 1 if rivals is None else rivals.shape[1]
+        classes = None if query.targeted else self._classes(query, x, everyone)
+        ways = 1 if classes is None else classes.shape[1]
         for rows, attempt in best.attempts(self.restarts * ways, self.chunk):
             start = self.starts(query, x[rows], rows, attempt // ways, generator)
             loss, targets = (
-                (margin, None) if rivals is None else (lead, rivals[rows, attempt % ways])
+                (margin, None) if classes is None else (lead, classes[rows, attempt % ways])
             )
             climb(
                 *(self, query, best, x, rows, start, loss, targets),
@@ -84,3 +92,7 @@ class MultiTargeted(FixedEps):
                 step_size=step_size,
             )
         return best.x
+
+    def _classes(self, query: Query, x: Tensor, rows: Tensor) -> Tensor:
+        logits = query.logits(x, rows)
+        return rivals(query, x, rows, logits, query.classes - 1, self.order, self.norm)

@@ -42,7 +42,7 @@ class NIFGSM(FixedEps):
         steps: gradient steps.
         decay: share of the accumulated gradient that is kept at each step; 0 for none.
         step_size: length of a step; `None` for eps / steps.
-        loss: `"cross_entropy"`, `"margin"` or `"dlr"`.
+        loss: `"cross_entropy"`, `"margin"`, `"probability_margin"` or `"dlr"`.
 
     Example:
         >>> import torch

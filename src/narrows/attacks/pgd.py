@@ -12,10 +12,13 @@ from torch import Tensor
 from narrows.attacks._base import FixedEps
 from narrows.attacks._best import Best
 from narrows.attacks.losses import AttackLoss, TargetedLoss, aimed, resolve_loss
-from narrows.attacks.norms import steepest
+from narrows.attacks.norms import NORMS, ascent
 from narrows.attacks.query import Query
+from narrows.types import Norm
 
 __all__ = ["PGD", "Look", "climb"]
+
+_SPARSE_STEP = 10.0  # mean change of a value by a step in L0, before all but a few are undone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +27,12 @@ class PGD(FixedEps):
 
         x_adv <- clip(x_adv + step_size * sign(grad_x L(x_adv, y)))
 
-    With `norm="l2"` the sign becomes the normalised gradient. Where a target is given, the loss of
-    the target is descended.
+    With `norm="l2"` the sign becomes the normalised gradient, with `"l1"` the sign of its largest
+    1 % of entries, and with `"l0"` the gradient itself, so that the clip keeps the `eps` pixels
+    that matter most. Where a target is given, the loss of the target is descended.
 
-    Source: Madry et al. (2018), arXiv 1706.06083, section 2.1.
+    Source: Madry et al. (2018), arXiv 1706.06083, section 2.1. The L1 step is that of Tramer &
+    Boneh (2019), arXiv 1904.13000; the L0 attack is PGD-0 of Croce & Hein (2019), arXiv 1909.05040.
 
     Deviations: the first restart begins at the image itself, and only the later ones at a random
     point of the ball; this was measured to be no weaker, and makes a single restart deterministic.
@@ -38,11 +43,12 @@ class PGD(FixedEps):
     An image is spared further restarts only if fresh draws confirm that it fools the model.
 
     Args:
-        eps: radius, in units of the [0, 1] image range.
+        eps: radius, in units of the [0, 1] image range; with L0 a number of pixels.
         steps: gradient steps of one restart.
         restarts: attempts at each image, the first from the image itself.
-        step_size: length of a step; `None` for 2.5 * eps / steps, enough to cross the ball.
-        loss: `"cross_entropy"`, `"margin"` or `"dlr"`.
+        step_size: length of a step; `None` for 2.5 * eps / steps, enough to cross the ball. With L0
+            it is the mean change of a value before the clip, 10 by default.
+        loss: `"cross_entropy"`, `"margin"`, `"probability_margin"` or `"dlr"`.
 
     Example:
         >>> import torch
@@ -56,6 +62,7 @@ class PGD(FixedEps):
     source: ClassVar[str] = "Madry et al. 2018, arXiv 1706.06083"
     randomness: ClassVar[str] = "random starts"
     stackable: ClassVar[bool] = True
+    supported_norms: ClassVar[tuple[Norm, ...]] = NORMS
 
     eps: float = 8 / 255
     steps: int = 40
@@ -72,6 +79,9 @@ class PGD(FixedEps):
         """A small instance, for the tests of every attack."""
         return cls(eps=0.1, steps=5, restarts=3)
 
+    def _default_step(self) -> float:
+        return _SPARSE_STEP if self.norm == "l0" else 2.5 * self.eps / self.steps
+
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Climb from the images themselves, then from random starts those not fooled yet.
 
@@ -82,7 +92,7 @@ class PGD(FixedEps):
         """
         best = query.best(x)
         loss = resolve_loss(self.loss, query.classes, targeted=query.targeted)
-        step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
+        step_size = self._default_step() if self.step_size is None else self.step_size
         for rows, attempt in best.attempts(self.restarts, self.chunk):
             start = self.starts(query, x[rows], rows, attempt, generator)
             climb(self, query, best, x, rows, start, loss, steps=self.steps, step_size=step_size)
@@ -151,7 +161,7 @@ def climb(
                 targets = None if targets is None else targets[left]
                 if not len(rows):
                     return
-        x_adv = attack.clip(x_adv + step_size * steepest(gradient, attack.norm), x[rows])
+        x_adv = attack.clip(x_adv + step_size * ascent(gradient, x_adv, attack.norm), x[rows])
     verdict = query.verdict(x_adv, rows)
     value = query.objective(verdict.logits, rows, aimed(loss, targets))
     best.offer(rows, x_adv, value, verdict.fooled)

@@ -159,17 +159,6 @@ class Query:
         with forked_rng(x.device, self._common_noise):
             yield
 
-    def rivals(self, x: Tensor, rows: Tensor, count: int) -> Tensor:
-        """The most likely classes other than the label: `[b, count]`.
-
-        Args:
-            x: `[b, ...]` images.
-            rows: `[b]`, which labels of the chunk are theirs.
-            count: number of classes.
-        """
-        others = self.logits(x, rows).scatter(1, self.labels[rows].unsqueeze(1), float("-inf"))
-        return others.topk(count, dim=1).indices
-
     def fooled(self, logits: Tensor, rows: Tensor) -> Tensor:
         """Whether each of `logits: [b, C]` is a success of the attack: `[b]` bool."""
         hit = logits.argmax(1) == self.labels[rows]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks.entrance import first_look, refuse_overwriting
+from narrows.attacks.norms import ORDER
 from narrows.attacks.query import frozen
 from narrows.errors import InputError
 from narrows.models.noise import forked_rng
@@ -64,7 +65,7 @@ def too_far(x: Tensor, y: Tensor, eps: float, norm: Norm) -> float:
         norm: of the radius.
     """
     x, y = x[:_NEIGHBOURS].flatten(1).float(), y[:_NEIGHBOURS].to(x.device)
-    distance = torch.cdist(x, x, p=2.0 if norm == "l2" else torch.inf)
+    distance = torch.cdist(x, x, p=ORDER[norm])
     distance = distance.masked_fill(y[:, None] == y, torch.inf)
     return (distance.amin(1) <= eps).double().mean().item()
 

@@ -26,7 +26,15 @@ __all__ = ["command"]
 @click.option(
     "--eps", type=float, help="Radius in units of the [0, 1] range, for attacks that have one."
 )
-@click.option("--norm", help="linf or l2.  [default: the attack's own]")
+@click.option("--norm", help="linf, l2, l1 or l0.  [default: the attack's own]")
+@click.option(
+    "--target",
+    "towards",
+    default="",
+    metavar="CLASS",
+    help="A class to reach, 0, 1, ..., or next, random or least_likely; any other wrong class then "
+    "counts for nothing.  [default: any wrong class]",
+)
 @click.option(
     "--mode",
     type=click.Choice(["sample", "mean"]),
@@ -65,6 +73,7 @@ def command(
     name: str,
     eps: float | None,
     norm: str | None,
+    towards: str,
     mode: Literal["mean", "sample"],
     images: int,
     overrides: tuple[str, ...],
@@ -87,6 +96,8 @@ def command(
     attack = build_attack(name, eps, norm, overrides)
     model = load_target(target, data, method, beta, seed, normalisation(mean, std)).to(device)
     console = Console()
-    report, folder = attack_target(model, name, attack, mode, images, out, Progress(console))
+    report, folder = attack_target(
+        model, name, attack, mode, images, out, Progress(console), towards
+    )
     console.print(attack_table(report))
     click.echo(f"Ledger and record.json: {folder}")

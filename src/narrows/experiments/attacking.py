@@ -10,7 +10,17 @@ from typing import Literal, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks import ATTACKS, Adaptive, Ensemble, FixedEps, Ledger, reevaluation, standard
+from narrows.attacks import (
+    ATTACKS,
+    Adaptive,
+    Attack,
+    Ensemble,
+    FixedEps,
+    Ledger,
+    reevaluation,
+    standard,
+    target_classes,
+)
 from narrows.attacks.entrance import first_look
 from narrows.attacks.identity import digest as fingerprint
 from narrows.attacks.ledger import Entry, RobustBenchEntry
@@ -36,6 +46,7 @@ _REPORT = "record.json"
 LEDGER = "ledger.safetensors"
 """Name of the file of all attempts in the folder of an attack."""
 _FIRST_IMAGES = 8
+_FOOTNOTE = "targeted ({}): accuracies are shares of images that do not reach their target"
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,7 @@ class AttackRequest:
         device: where it was computed.
         source: SHA-256 of the file that a user's model came from.
         weights: SHA-256 of images, labels and weights.
+        towards: how the classes to reach were chosen; empty where any wrong class counts.
     """
 
     name: str
@@ -63,11 +75,15 @@ class AttackRequest:
     device: str
     source: str
     weights: str
+    towards: str = ""
 
 
 @dataclass(frozen=True)
 class AttackReport:
     """The worst case over the attacks of a request.
+
+    Towards target classes every accuracy is a share of images that do not have their target's
+    label: without an attack, or under the worst.
 
     Attributes:
         request: what was attacked, and how.
@@ -144,6 +160,7 @@ def attack_target(
     images: int,
     out: Path | None,
     progress: Progress,
+    towards: str = "",
 ) -> tuple[AttackReport, Path]:
     """Attack a model on its first test images; what a broken attempt has finished is kept.
 
@@ -155,11 +172,14 @@ def attack_target(
         images: number of test images, the first ones.
         out: folder of the result; `None` for one below `attacks/`.
         progress: where progress is shown.
+        towards: a class to reach, or how it is chosen; see `target_classes`. Images of the class
+            itself are left out. Empty where any wrong class counts.
 
     Returns:
         The report, and the folder that holds it and the ledger.
     """
     x, y = target.test.batch(slice(0, images))
+    x, y, goal = _with_targets(target, x, y, mode, towards, attack.attacks[0][1])
     request = AttackRequest(
         name=target.name,
         data=target.test.name,
@@ -169,7 +189,8 @@ def attack_target(
         images=len(x),
         device=str(x.device),
         source=target.source,
-        weights=fingerprint(x, y, target.model),
+        weights=fingerprint(x, y, target.model, goal),
+        towards=towards,
     )
     # An adaptive attack needs the latent, which a plain classifier does not return.
     adaptive = any(isinstance(part, Adaptive) for _, part in attack.attacks)
@@ -189,6 +210,7 @@ def attack_target(
                 model,
                 x,
                 y,
+                goal,
                 path=folder / LEDGER,
                 progress=lambda which, done, total: bar.show(done, which),
             )
@@ -198,6 +220,28 @@ def attack_target(
         report = _report(request, ledger, attack, eps, replayed)
         write_json(folder / _REPORT, "report of an attack", report)
     return report, folder
+
+
+def _with_targets(
+    target: Target,
+    x: Tensor,
+    y: Tensor,
+    mode: Literal["mean", "sample"],
+    towards: str,
+    first: Attack,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The images that can be attacked, their labels, and the classes to reach if there are any."""
+    if not towards:
+        return x, y, None
+    choice = int(towards) if towards.isdecimal() else towards
+    others = y != choice if isinstance(choice, int) else torch.ones_like(y, dtype=torch.bool)
+    if not others.any():
+        raise ConfigError(f"all {len(y)} images are of class {towards} already")
+    x, y = x[others], y[others]
+    model = as_classifier(target.model, mode=mode)
+    with latent_mode(target.model, mode):
+        goal = target_classes(model, x, y, choice, draws=first.verify_draws, seed=first.seed)
+    return x, y, goal
 
 
 def check_classifier(model: nn.Module, x: Tensor) -> None:
@@ -226,6 +270,7 @@ def _report(
         draws=first.draws,
         verify_draws=first.verify_draws,
         mode=request.mode,
+        footnote=_FOOTNOTE.format(request.towards) if request.towards else "",
     )
     return AttackReport(
         request=request,

@@ -17,10 +17,15 @@ def attack_table(report: AttackReport) -> Table:
     radius = "no radius" if report.eps is None else f"eps = {report.eps:g}"
     if report.median_distance is not None:
         radius += f", median size {report.median_distance:.4g}"
+    share = f"{report.clean_accuracy:.2%} clean, {report.robust_accuracy:.2%} left"
+    if report.request.towards:
+        share = (
+            f"towards {report.request.towards}, {report.clean_accuracy:.2%} off their target "
+            f"without an attack, {report.robust_accuracy:.2%} left"
+        )
     table = Table(
         title=Text(
-            f"{report.request.name}: {report.clean_accuracy:.2%} clean, "
-            f"{report.robust_accuracy:.2%} left (95 % interval {low:.2%} to {high:.2%}) on "
+            f"{report.request.name}: {share} (95 % interval {low:.2%} to {high:.2%}) on "
             f"{report.request.images} images"
         ),
         caption=Text(
