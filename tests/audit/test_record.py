@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from narrows.audit._record import Record, plain_json
+from narrows.audit._record import Record
 from narrows.errors import CheckpointError
 from narrows.types import Finding
 from scenarios_audit import case_of
 
-ABOUT = {"eps": 0.2}
+SETTINGS = {"eps": 0.2}
 
 
 def written(folder):
@@ -17,7 +17,7 @@ def written(folder):
     case.stateful = True
     case.subject.undefined[3] = True
     case.wavering[[1, 2]] = True
-    record = Record(case, ABOUT, folder)
+    record = Record(case, SETTINGS, folder)
     record.tried.append("margin")
     record.add(Finding("noise", False, "evidence", "remedy", {"cosine": 0.1}))
     return record
@@ -26,7 +26,7 @@ def written(folder):
 def test_everything_is_read_back(tmp_path):
     before = written(tmp_path)
     case = case_of()
-    record = Record(case, ABOUT, tmp_path)
+    record = Record(case, SETTINGS, tmp_path)
     assert record.findings == before.findings
     assert record.failed == ["noise"]
     assert record.tried == ["margin"]
@@ -59,7 +59,7 @@ def test_json_of_another_shape_is_damaged(change, tmp_path):
     path = tmp_path / "audit.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(CheckpointError, match="is damaged"):
-        Record(case_of(), ABOUT, tmp_path)
+        Record(case_of(), SETTINGS, tmp_path)
 
 
 def test_another_audit_is_refused(tmp_path):
@@ -67,8 +67,4 @@ def test_another_audit_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="other settings"):
         Record(case_of(), {"eps": 0.3}, tmp_path)
     with pytest.raises(CheckpointError, match="another twin"):
-        Record(case_of(twin=case_of().model), ABOUT, tmp_path)
-
-
-def test_json_has_no_infinity():
-    assert plain_json({1.5: [float("nan"), {"a": (1, True)}]}) == {"1.5": [None, {"a": [1, True]}]}
+        Record(case_of(twin=case_of().model), SETTINGS, tmp_path)

@@ -47,6 +47,7 @@ class Case(Claim):
         budget: one of `BUDGETS`, or one's own.
         twin: the same model without the defence, if there is one: attacks on it are transferred.
         siblings: the same model trained from other seeds.
+        training: images and labels to train other networks on; by default the audited ones.
         seed: of every attack.
 
     Attributes:
@@ -72,6 +73,7 @@ class Case(Claim):
         budget: str | Budget = "standard",
         twin: nn.Module | None = None,
         siblings: Sequence[nn.Module] = (),
+        training: tuple[ArrayLike, ArrayLike] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(
@@ -79,6 +81,7 @@ class Case(Claim):
             **{"eps": eps, "norm": norm, "budget": budget, "seed": seed},
             twin=twin,
             siblings=siblings,
+            training=training,
         )
         self.ledger = Ledger(self.x, self.y, self.model, norm)
         self.seen: dict[tuple[Attack, str], float] = {}
@@ -144,18 +147,22 @@ class Case(Claim):
             self._attack(attack, view, self.survivors)
         return before - len(self.survivors)
 
-    def offer(self, name: str, x_adv: Tensor, rows: Tensor) -> Tensor:
+    def offer(
+        self, name: str, x_adv: Tensor, rows: Tensor, forwards: int = 0, backwards: int = 0
+    ) -> Tensor:
         """Judge images that any search has made at those of `rows`; what fools counts for good.
 
         Args:
             name: of the search.
             x_adv: `[b, ...]`; brought back into the ball and the box first.
             rows: `[b]`, the image that each is at.
+            forwards: images that the search has sent forward.
+            backwards: images whose gradient it took.
 
         Returns:
             `[b]` bool, whether the model is fooled.
         """
-        return self._offer(name, None, x_adv, rows).success
+        return self._offer(name, None, x_adv, rows, spent=(forwards, backwards)).success
 
     def _attack(
         self, attack: Attack, view: str, rows: Tensor, key: str = ""
@@ -172,7 +179,8 @@ class Case(Claim):
             return result  # another radius: nothing that the claim is about
         if view == "plain" and isinstance(attack, FixedEps):
             return self._confirm(name, attack, result, rows, key)
-        return self._offer(name, attack, result.x_adv, rows, result, key)
+        spent = (result.forwards, result.backwards)
+        return self._offer(name, attack, result.x_adv, rows, spent, key)
 
     def _offer(
         self,
@@ -180,14 +188,14 @@ class Case(Claim):
         attack: Attack | None,
         x_adv: Tensor,
         rows: Tensor,
-        made: AttackResult | None = None,
+        spent: tuple[int, int] = (0, 0),
         key: str = "",
     ) -> AttackResult:
         x = self.x[rows]
         delta = geometry.project(x_adv.to(x.dtype) - x, self.norm, self.eps)
         x_adv = (x + delta).clamp(0, 1)
         judged = self.judge(x_adv, self.y[rows])
-        return self._enter(name, attack, x_adv, judged, rows, made, key)
+        return self._enter(name, attack, x_adv, judged, rows, spent, key)
 
     def _enter(
         self,
@@ -196,7 +204,7 @@ class Case(Claim):
         x_adv: Tensor,
         judged: Judged,
         rows: Tensor,
-        made: AttackResult | None = None,
+        spent: tuple[int, int] = (0, 0),
         key: str = "",
     ) -> AttackResult:
         success = judged.fooled | ~self.clean[rows]
@@ -206,8 +214,8 @@ class Case(Claim):
             x_adv,
             success,
             size.masked_fill(~self.clean[rows], 0),
-            len(rows) * draws + (made.forwards if made else 0),
-            made.backwards if made else 0,
+            len(rows) * draws + spent[0],
+            spent[1],
             judged.fooled_rate,
         )
         return self._confirm(name, attack or name, result, rows, key)

@@ -15,6 +15,8 @@ from dataclasses import replace
 
 from narrows.attacks import APGD, FAB, MultiTargeted, Square
 from narrows.audit._base import Case
+from narrows.audit._guided import climb_guide
+from narrows.audit.twins import TWINS
 
 __all__ = ["ALWAYS", "ANSWERS", "REMEDIES", "remedies_for", "unfit"]
 
@@ -106,10 +108,18 @@ def _square(case: Case) -> None:
 
 
 def _transfer(case: Case) -> None:
-    """Attack the twin, or a network taught to say the same, and try the images on the model."""
-    for view in ("twin", "surrogate", "labels"):
+    """Attack the twin, networks inside the model, and networks taught to say the same."""
+    for view in ("twin", "core", "surrogate", "labels", "probe"):
         for loss in ("cross_entropy", "margin"):
-            case.escalate(case.pgd(loss=loss), view)
+            climb_guide(case, view, loss=loss)
+
+
+def _twins(case: Case) -> None:
+    """Train networks plainly, on true labels and on the model's, and attack those."""
+    for view in (*TWINS, "together"):
+        for loss in ("cross_entropy", "margin"):
+            climb_guide(case, view, loss=loss)
+    climb_guide(case, "together", start="random")
 
 
 def _through(case: Case, first: str = "", last: str = "", noise: str = "fixed_noise") -> str:
@@ -164,12 +174,15 @@ REMEDIES: dict[str, Remedy] = {
     "draws": _draws,
     "restarts": _restarts,
     "transfer": _transfer,
+    "twins": _twins,
     "square": _square,
     "finite_differences": _differences,
     "targets": _targets,
 }
 
 ALWAYS = ("ensemble",)
+
+WHERE_ODD = ("twins",)
 
 _HIDDEN = ("margin", "float64", "straight_through", "transfer", "finite_differences", "square")
 
@@ -196,19 +209,26 @@ ANSWERS: dict[str, tuple[str, ...]] = {
 
 
 def remedies_for(
-    failed: Iterable[str], *, thorough: bool = False, without: Collection[str] = ()
+    failed: Iterable[str],
+    *,
+    thorough: bool = False,
+    twins: bool = False,
+    without: Collection[str] = (),
 ) -> list[str]:
     """Names of the remedies to try, from cheap to dear.
 
     Args:
         failed: names of checks that failed.
         thorough: whether to try all of them.
+        twins: whether to train twins also where no check failed.
         without: remedies that mean nothing for this model.
 
     >>> remedies_for(["saturation"])
-    ['ensemble', 'margin', 'float64']
+    ['ensemble', 'margin', 'float64', 'twins']
     """
-    wanted = {*ALWAYS, *(name for check in failed for name in ANSWERS[check])}
+    wanted = {*ALWAYS, *(name for check in failed for name in (*ANSWERS[check], *WHERE_ODD))}
+    if twins:
+        wanted |= set(WHERE_ODD)
     return [name for name in REMEDIES if (thorough or name in wanted) and name not in without]
 
 

@@ -37,6 +37,7 @@ class Target:
         model: as it was trained or built.
         name: for readers.
         test: its test set.
+        train: its training set.
         run: the run that it was trained in; `None` for a model from a user's file.
         member: which of the run's models it is.
         source: SHA-256 of the file that a model was built by: another file, another model.
@@ -45,6 +46,7 @@ class Target:
     model: nn.Module
     name: str
     test: Dataset
+    train: Dataset
     run: Run | None = None
     member: Member | None = None
     source: str = ""
@@ -52,7 +54,12 @@ class Target:
     def to(self, device: str) -> Target:
         """The same on another device."""
         check_device(device)
-        return replace(self, model=self.model.to(device), test=self.test.to(device))
+        return replace(
+            self,
+            model=self.model.to(device),
+            test=self.test.to(device),
+            train=self.train.to(device),
+        )
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,9 @@ def load_target(
         )
     run = Run.open(path)
     member = run.member(method, beta, seed)
-    test = load(data).test if data is not None and data != run.config.data else run.splits.test
-    return Target(run.model(member), f"{member}, of {path.name}", _images(test), run, member)
+    splits = load(data) if data is not None and data != run.config.data else run.splits
+    name = f"{member}, of {path.name}"
+    return Target(run.model(member), name, _images(splits.test), splits.train, run, member)
 
 
 def load_relatives(target: Target, twin: str | None = None) -> Relatives:
@@ -140,7 +148,8 @@ def _load_function(target: str, data: str | None) -> Target:
         source = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    return Target(_call(path, function), target, _images(load(data).test), source=source)
+    splits = load(data)
+    return Target(_call(path, function), target, _images(splits.test), splits.train, source=source)
 
 
 def _images(test: Dataset) -> Dataset:

@@ -43,7 +43,8 @@ def write_audit(path: Path, record: AuditRecord, surfaces: Sequence[SurfacePoint
             "What was tried",
             [
                 "Share of images that nothing so far has fooled, attack after attack; only those "
-                "that fooled a new one are drawn."
+                "that fooled a new one are drawn.",
+                *_training(record),
             ],
             descent(record.attacks, verdict.clean),
         ),
@@ -63,11 +64,19 @@ def write_audit(path: Path, record: AuditRecord, surfaces: Sequence[SurfacePoint
     sections.append(Section("Every attack", table=_attacks(record.attacks)))
     lead = (
         f"{request.name}. {verdict.images} images, {request.norm}, eps = {request.eps:g}, "
-        f"seed {record.about.get('seed', 0)}; "
+        f"seed {record.settings.get('seed', 0)}; "
         f"{sum(entry.forwards for entry in record.attacks):,} images forward, "
         f"{sum(entry.backwards for entry in record.attacks):,} backward."
     )
     return write_page(path, "Is this robustness real?", lead, sections)
+
+
+def _training(record: AuditRecord) -> list[str]:
+    """On what the audit's own networks were trained, where it trained any."""
+    source = record.settings.get("twins_from")
+    if source is None or "twins" not in record.remedies:
+        return []
+    return [f"The networks that attacks were transferred from were trained on {source}."]
 
 
 def descent(attacks: Sequence[Entry], clean: float) -> Any:
