@@ -24,6 +24,7 @@ from narrows.attacks import Attack, FixedEps, Ledger
 from narrows.attacks import norms as geometry
 from narrows.audit._budget import Budget
 from narrows.audit._claim import Claim, Judged
+from narrows.audit._door import spread_rows
 from narrows.audit.views import build_view
 from narrows.checks import ArrayLike
 from narrows.errors import InputError
@@ -33,6 +34,8 @@ __all__ = ["Case", "attack_name"]
 
 # Fields of an attack that say where and in what it works, not how.
 _SETTING = ("norm", "eps", "draws", "verify_draws", "common_noise", "chunk", "seed")
+
+_LOOKED_AT = 1024  # attempts at which noise is looked for
 
 
 class Case(Claim):
@@ -55,6 +58,7 @@ class Case(Claim):
         seen: share of the images at which an attack on a view fooled that view.
         wavering: `[n]` bool, images at which a deterministic model was fooled at one look and not
             at the next.
+        late_noise: whether noise was seen only where attacks had led.
 
     Raises:
         ConfigError: for an unknown budget or norm, or an eps that means 0-255 images.
@@ -87,15 +91,43 @@ class Case(Claim):
         self.seen: dict[tuple[Attack, str], float] = {}
         self.entered: set[str] = set()
         self.wavering = torch.zeros_like(self.clean)
+        self.late_noise = False
         self._views: dict[str, nn.Module | None] = {}
         self._results: dict[tuple[Attack, str], AttackResult] = {}
-        everyone = torch.arange(len(self.x), device=self.x.device)
-        self._enter("no attack", None, self.x, self.verdict, everyone)
+        self._enter("no attack", None, self.x, self.verdict, self._everyone())
+
+    def _everyone(self) -> Tensor:
+        return torch.arange(len(self.x), device=self.x.device)
+
+    def settle_noise(self) -> bool:
+        """Whether a model taken for deterministic turns out to draw noise where attacks have led.
+
+        It is then judged by votes from here on, and the attempts so far are judged anew.
+        """
+        if self.stochastic:
+            return False
+        rows = spread_rows(len(self.x), _LOOKED_AT, self.x.device)
+        if not self._varies([self.ledger.x_adv[rows]]):
+            return False
+        self._become_stochastic()
+        return True
+
+    def _become_stochastic(self) -> None:
+        earlier = self.ledger.x_adv
+        self.stochastic = self.late_noise = True
+        self.verdict = self.judge(self.x, self.y)
+        self.logits, self.clean = self.verdict.logits, ~self.verdict.fooled
+        self.ledger = Ledger(self.x, self.y, self.model, self.norm)
+        for cache in (self._views, self._results, self.seen, self.entered):
+            cache.clear()
+        self._enter("no attack", None, self.x, self.verdict, self._everyone())
+        self.offer("attacks before noise was seen", earlier, self._everyone())
 
     def witnessed(self) -> dict[str, Any]:
         """What was seen of the model by the way, for an audit that goes on later."""
         return {
             "stateful": self.stateful,
+            "late_noise": self.late_noise,
             "undefined": self.subject.undefined.tolist(),
             "wavering": self.wavering.tolist(),
         }
@@ -103,6 +135,8 @@ class Case(Claim):
     def witness(self, seen: Mapping[str, Any]) -> None:
         """Take over what another session has seen; see `witnessed`."""
         self.stateful = bool(seen["stateful"])
+        if seen["late_noise"]:
+            self._become_stochastic()
         for name, images in (("undefined", self.subject.undefined), ("wavering", self.wavering)):
             images |= torch.tensor(seen[name], device=images.device).view_as(images)
 
@@ -126,8 +160,7 @@ class Case(Claim):
             the radius.
         """
         if (attack, view) not in self._results:
-            rows = torch.arange(len(self.x), device=self.x.device)
-            result = self._attack(attack, view, rows, f"{attack!r} on {view}")
+            result = self._attack(attack, view, self._everyone(), f"{attack!r} on {view}")
             if result is None:
                 return None
             self._results[attack, view] = result

@@ -39,7 +39,7 @@ from narrows.types import Norm
 __all__ = ["Claim", "Judged", "gray_radius"]
 
 _BLOCK = 1024
-_PROBE = 64  # images at which noise is looked for, and that are looked at again at the end
+_PROBE = 256  # images at which noise is looked for, and that are looked at again at the end
 _COMPANIONS = 16
 _NAMED = 10
 

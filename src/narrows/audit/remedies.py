@@ -16,9 +16,10 @@ from dataclasses import replace
 from narrows.attacks import APGD, FAB, MultiTargeted, Square
 from narrows.audit._base import Case
 from narrows.audit._guided import climb_guide
+from narrows.audit.trials import helpful_views
 from narrows.audit.twins import TWINS
 
-__all__ = ["ALWAYS", "ANSWERS", "REMEDIES", "remedies_for", "unfit"]
+__all__ = ["ALWAYS", "ANSWERS", "REMEDIES", "WHERE_ODD", "remedies_for", "unfit"]
 
 _RIVALS = 3  # classes towards which FAB goes
 
@@ -114,6 +115,13 @@ def _transfer(case: Case) -> None:
             climb_guide(case, view, loss=loss)
 
 
+def _views(case: Case) -> None:
+    """The views that help most on a few images, whatever the model is made of."""
+    for view in helpful_views(case, _through(case)):
+        for loss in ("margin", "cross_entropy"):
+            case.escalate(case.pgd(loss=loss, chunk=128), view)
+
+
 def _twins(case: Case) -> None:
     """Train networks plainly, on true labels and on the model's, and attack those."""
     for view in (*TWINS, "together"):
@@ -175,6 +183,7 @@ REMEDIES: dict[str, Remedy] = {
     "restarts": _restarts,
     "transfer": _transfer,
     "twins": _twins,
+    "views": _views,
     "square": _square,
     "finite_differences": _differences,
     "targets": _targets,
@@ -182,7 +191,7 @@ REMEDIES: dict[str, Remedy] = {
 
 ALWAYS = ("ensemble",)
 
-WHERE_ODD = ("twins",)
+WHERE_ODD = ("twins", "views")
 
 _HIDDEN = ("margin", "float64", "straight_through", "transfer", "finite_differences", "square")
 
@@ -205,6 +214,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "seeds": ("restarts", "targets"),
     "finite": ("square", "transfer"),
     "state": ("transfer", "square"),
+    "confidence": ("transfer", "finite_differences", "square"),
+    "dead_units": ("margin", "transfer", "finite_differences"),
 }
 
 
@@ -224,11 +235,11 @@ def remedies_for(
         without: remedies that mean nothing for this model.
 
     >>> remedies_for(["saturation"])
-    ['ensemble', 'margin', 'float64', 'twins']
+    ['ensemble', 'margin', 'float64', 'twins', 'views']
     """
     wanted = {*ALWAYS, *(name for check in failed for name in (*ANSWERS[check], *WHERE_ODD))}
     if twins:
-        wanted |= set(WHERE_ODD)
+        wanted.add("twins")
     return [name for name in REMEDIES if (thorough or name in wanted) and name not in without]
 
 

@@ -27,6 +27,7 @@ from narrows.audit._budget import Budget
 from narrows.audit._claim import gray_radius
 from narrows.audit._record import Record
 from narrows.audit._statistics import more_than
+from narrows.audit.certified import certify
 from narrows.audit.checks import CHECKS, Check
 from narrows.audit.remedies import REMEDIES, remedies_for, unfit
 from narrows.audit.verdict import Verdict, judge
@@ -149,9 +150,24 @@ def audit(
         tell(name, done, len(CHECKS))
         if name not in record.findings:
             record.add(_examine(name, check, case))
-    objected = record.failed
+    _settle_noise(case, record)
+    _remedy(case, record, tell)
+    if _settle_noise(case, record):
+        _remedy(case, record, tell)
+    tell("verdict", 1, 1)
+    for name in _AT_THE_END:
+        if record.findings[name].passed:
+            record.add(_examine(name, CHECKS[name], case))
+    findings = tuple(record.findings[name] for name in CHECKS)
+    unseen = blind(case) if record.failed else 0.0
+    verdict = judge(case, findings, claimed, unseen, certify(case))
+    return Audit(findings, case.ledger, verdict, tuple(record.tried), settings, case)
+
+
+def _remedy(case: Case, record: Record, tell: Progress) -> None:
+    """Try every remedy that is asked for and was not tried before."""
     wanted = remedies_for(
-        objected,
+        [*record.failed, *(["noise"] if case.late_noise else [])],
         thorough=case.budget.thorough,
         twins=case.budget.twins,
         without=unfit(case),
@@ -162,13 +178,14 @@ def audit(
             _try(name, case)
             record.tried.append(name)
             record.save()
-    tell("verdict", len(wanted), len(wanted))
-    for name in _AT_THE_END:
-        if record.findings[name].passed:
-            record.add(_examine(name, CHECKS[name], case))
-    findings = tuple(record.findings[name] for name in CHECKS)
-    verdict = judge(case, findings, claimed, blind(case) if objected else 0.0)
-    return Audit(findings, case.ledger, verdict, tuple(record.tried), settings, case)
+
+
+def _settle_noise(case: Case, record: Record) -> bool:
+    """Look for noise where attacks have led; what was found is examined as noise."""
+    if not case.settle_noise():
+        return False
+    record.add(_examine("noise", CHECKS["noise"], case))
+    return True
 
 
 def _silent(name: str, done: int, total: int) -> None:

@@ -11,7 +11,11 @@
 | log                | the logarithm of what the model returns, for probabilities              |
 | rescaled           | logits in units of their typical gap                                    |
 | finite_differences | the same values; gradients from differences as wide as eps / 4          |
-| wide_differences   | the same, as wide as eps                                                |
+| wide_, narrow_     | the same, as wide as eps, or as eps / 16                                |
+| votes, wide_votes  | gradients of how often noise of eps, or of 3 eps, changes the class     |
+| smoothed, wide_    | the mean gradient over noise of eps / 4, or of eps                      |
+| leaky              | inactive units pass a fifth of the gradient on                          |
+| borrowed           | the gradient of `together`                                              |
 | surrogate          | a network taught to say what the model says                             |
 | labels             | a network taught the classes only that the model says                   |
 | twin               | the model without its defence, where one was given                      |
@@ -40,9 +44,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from narrows.audit._backward import Backward, Gradient, borrowed, differences, smoothed, votes
 from narrows.audit._claim import Claim
 from narrows.audit._guarded import Guarded
 from narrows.audit._inside import Core, PassThrough, core_of, fit_probe
+from narrows.audit._leaky import Leaky
 from narrows.audit._subject import Subject, held
 from narrows.audit.blocking import blocking_modules
 from narrows.audit.still import Still
@@ -55,6 +61,7 @@ from narrows.models.outputs import average_logits, logits_of
 
 __all__ = ["VIEWS", "build_view"]
 
+View = Callable[[nn.Module, Claim], nn.Module | None]
 _PROBED = 2048  # images that a linear readout is fitted to
 
 
@@ -191,45 +198,20 @@ def _rescaled(model: nn.Module, claim: Claim) -> nn.Module:
     return _Rescaled(model, gap if gap > 0 else 1.0)
 
 
-class _Differences(torch.autograd.Function):
-    """Gradient of `v . f(x)` as the mean of `u v . (f(x + s u) - f(x - s u)) / 2 s`."""
+def _estimated(kind: Callable[[int, float], Gradient], share: float) -> View:
+    """A view whose gradient is estimated from points as far away as a share of the radius."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, view: _FiniteDifferences) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.view = view
-        return logits_of(view.model, x)
+    def view(model: nn.Module, claim: Claim) -> nn.Module:
+        # In L2 one pixel moves by eps / sqrt(d) when all of them do.
+        per_pixel = claim.eps if claim.norm == "linf" else claim.eps / claim.x[0].numel() ** 0.5
+        return Backward(model, kind(claim.budget.directions, share * per_pixel))
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        view: _FiniteDifferences = ctx.view
-        total = torch.zeros_like(x)
-        with torch.no_grad():
-            for _ in range(view.directions):
-                u = torch.randint(0, 2, x.shape, device=x.device).to(x.dtype).mul_(2).sub_(1)
-                both = torch.cat([x + view.width * u, x - view.width * u])
-                ahead, behind = logits_of(view.model, both).chunk(2)
-                rise = ((ahead - behind) * gradients[0]).sum(1) / (2 * view.width)
-                total += u * rise.view(-1, *(1,) * (x.dim() - 1))
-        return total / view.directions, None
+    return view
 
 
-class _FiniteDifferences(nn.Module):
-    def __init__(self, model: nn.Module, directions: int, width: float) -> None:
-        super().__init__()
-        self.model = model
-        self.directions = directions
-        self.width = width
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _Differences.apply(x, self)
-
-
-def _finite_differences(model: nn.Module, claim: Claim, share: float = 0.25) -> nn.Module:
-    # In L2 one pixel moves by eps / sqrt(d) when all of them do.
-    per_pixel = claim.eps if claim.norm == "linf" else claim.eps / claim.x[0].numel() ** 0.5
-    return _FiniteDifferences(model, claim.budget.directions, share * per_pixel)
+def _borrowed(model: nn.Module, claim: Claim) -> nn.Module | None:
+    other = claim.view("together")
+    return None if other is None else Backward(model, borrowed(other))
 
 
 def _core(model: nn.Module, claim: Claim) -> nn.Module | None:
@@ -240,9 +222,7 @@ def _core(model: nn.Module, claim: Claim) -> nn.Module | None:
             return None  # nothing lies around it
     except Exception:  # whatever a third-party model raises: there is no such view
         return None
-    return (
-        None if core is None else claim.subject.around(Core(claim.model, core), claim.subject.takes)
-    )
+    return claim.subject.around(Core(claim.model, core), claim.subject.takes)
 
 
 def _same(model: nn.Module, core: nn.Module, x: Tensor) -> bool:
@@ -275,7 +255,7 @@ def _together(model: nn.Module, claim: Claim) -> nn.Module | None:
     return Together(networks, claim.x) if networks else None
 
 
-VIEWS: dict[str, Callable[[nn.Module, Claim], nn.Module | None]] = {
+VIEWS: dict[str, View] = {
     "plain": _plain,
     "float64": _float64,
     "straight_through": _straight_through,
@@ -284,8 +264,15 @@ VIEWS: dict[str, Callable[[nn.Module, Claim], nn.Module | None]] = {
     "mean": _mean,
     "log": lambda model, claim: _Log(model),
     "rescaled": _rescaled,
-    "finite_differences": _finite_differences,
-    "wide_differences": lambda model, claim: _finite_differences(model, claim, share=1.0),
+    "leaky": lambda model, claim: Leaky(model),
+    "narrow_differences": _estimated(differences, 1 / 16),
+    "finite_differences": _estimated(differences, 1 / 4),
+    "wide_differences": _estimated(differences, 1.0),
+    "votes": _estimated(votes, 1.0),
+    "wide_votes": _estimated(votes, 3.0),
+    "smoothed": _estimated(smoothed, 1 / 4),
+    "wide_smoothed": _estimated(smoothed, 1.0),
+    "borrowed": _borrowed,
     "surrogate": lambda model, claim: distil(claim),
     "labels": lambda model, claim: distil(claim, labels_only=True),
     "twin": lambda model, claim: claim.twin,

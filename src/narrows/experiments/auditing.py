@@ -74,6 +74,8 @@ class VerdictRecord:
     clean: float
     sentence: str
     attack: str | None = None
+    certified: float | None = None
+    certified_by: str = ""
 
 
 @dataclass(frozen=True)

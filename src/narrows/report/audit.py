@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from narrows.attacks.ledger import Entry
-from narrows.experiments.auditing import AuditRecord, FindingRecord, SurfacePoint
+from narrows.experiments.auditing import AuditRecord, FindingRecord, SurfacePoint, VerdictRecord
 from narrows.report.page import Section, write_page
 from narrows.report.tables import ResultTable
 
@@ -33,6 +33,7 @@ def write_audit(path: Path, record: AuditRecord, surfaces: Sequence[SurfacePoint
     chance = next((f.data for f in record.findings if f.check == "chance"), {})
     sections = [
         Section("", [verdict.sentence], verdict=True),
+        Section("What is known", [_bounds(verdict)], table=_known(verdict)),
         Section(
             "What the checks found",
             ["A check that objects says that an attack may have failed, not that the model has."],
@@ -159,6 +160,26 @@ def loss_surfaces(points: Sequence[SurfacePoint]) -> Any:
         column=alt.Column("image:O", title="image (white grid: misclassified)")
     )
     return chart.resolve_scale(color="independent")
+
+
+def _bounds(verdict: VerdictRecord) -> str:
+    """What the certified number means, or that there is none."""
+    if verdict.certified is None:
+        return (
+            "Nothing is certified: no bound is cheap to have for this model, and the next attack "
+            "may get below what these have left."
+        )
+    return (
+        "The true robust accuracy on these images lies between what is certified "
+        f"({verdict.certified_by}) and what was left."
+    )
+
+
+def _known(verdict: VerdictRecord) -> ResultTable:
+    """Claimed, left and certified, side by side."""
+    certain = "none" if verdict.certified is None else f"{verdict.certified:.1%}"
+    row = [f"{verdict.claimed:.1%}", f"{verdict.reached:.1%}", certain]
+    return ResultTable(["claimed", "left by all attacks", "certified"], [row])
 
 
 def _findings(findings: Sequence[FindingRecord]) -> ResultTable:
