@@ -9,6 +9,8 @@ from narrows.audit._intervals import UnboundedError, interval_logits
 from narrows.audit.certified import certify
 from narrows.audit.planted import Detached, JPEGLike, Stopped
 from narrows.data import load
+from narrows.models.bottleneck import as_classifier
+from narrows.models.networks import NetworkConfig, build_network
 from scenarios_attacks import NoisyInput, exact_radius, linear_case
 from scenarios_audit import SMALL, Around, BatchStatistics, case_of, undefended
 
@@ -83,6 +85,32 @@ def test_linear_bounds_are_nearly_what_attacks_leave():
     assert found.verdict.sentence.endswith(
         f"certified: {found.verdict.certified:.1%} (linear bounds)."
     )
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet18"])
+def test_networks_of_this_library_are_understood(name):
+    torch.manual_seed(0)
+    config = (
+        NetworkConfig(name, channel_share=0.0625) if name == "resnet18" else NetworkConfig(name)
+    )
+    model = as_classifier(build_network(config, (1, 28, 28), 10)).eval()
+    x = torch.rand(4, 1, 28, 28)
+    case = Case(model, x, model(x).argmax(1), eps=1e-8, budget=BUDGET)
+    certificate = certify(case)
+    assert certificate.method == ("intervals" if name == "cnn" else "linear bounds")
+    assert certificate.accuracy > 0 or name == "resnet18"  # whose bounds are loose
+
+
+def test_a_rectifier_in_place_is_certified_as_what_it_is():
+    class InPlace(Around):
+        def forward(self, x):
+            hidden = self.model[:2](x)
+            torch.relu_(hidden)
+            return self.model[3:](hidden)
+
+    case, plain = case_of(InPlace, eps=0.03), certify(case_of(eps=0.03))
+    certificate = certify(case)
+    assert certificate is None or torch.equal(certificate.safe, plain.safe)
 
 
 def test_intervals_hold_every_value_of_the_box():

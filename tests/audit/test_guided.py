@@ -29,7 +29,10 @@ def test_points_stay_in_the_ball_and_are_the_first_that_fool():
         assert apart <= reach * EPS + 1e-6
         assert x_adv.min() >= 0
         assert x_adv.max() <= 1
-    assert case.wrong(guided_points(case, case.view("core"), rows), rows).all()
+    x_adv = guided_points(case, case.view("core"), rows)
+    assert case.wrong(x_adv, rows).all()
+    sizes = (x_adv - case.x[:10]).abs().flatten(1).amax(1)
+    assert sizes.min() < 0.8 * EPS  # ten steps of a quarter of the radius each
 
 
 def test_a_stochastic_model_is_not_fooled_by_one_look():

@@ -23,6 +23,13 @@ class Rule(nn.Module):
         return self.rule(self, x).flatten(1)
 
 
+def changed(hidden, x):
+    """In place, and the tensor is used again afterwards."""
+    hidden.mul_(-2).sub_(0.1)
+    hidden += x
+    return hidden + 0 * x
+
+
 RULES = {
     "conv": lambda model, x: model.conv(x),
     "batch norm": lambda model, x: model.norm(x),
@@ -37,6 +44,7 @@ RULES = {
     "relu": lambda model, x: torch.relu(model.conv(x)),
     "monotone": lambda model, x: F.leaky_relu(torch.tanh(model.conv(x)), 0.1).clamp(-0.2, 0.3),
     "rows and columns": lambda model, x: x.permute(0, 2, 3, 1)[:, 1:].reshape(len(x), -1),
+    "changed in place": lambda model, x: changed(model.conv(x), x),
     "dropout that is off": lambda model, x: F.dropout(x, 0.5, training=False),
 }
 
@@ -73,6 +81,7 @@ def test_only_rectifiers_and_affine_layers_are_straight(rule, straight):
     ("rule", "reason"),
     [
         (lambda model, x: x * x, "product of two"),
+        (lambda model, x: x[:, 1:].mul_(2), "part of a tensor"),
         (lambda model, x: x.sin(), "nothing is known of sin"),
         (lambda model, x: torch.add(x, x, alpha=2), "sum with a factor"),
         (lambda model, x: torch.div(x, 3, rounding_mode="floor"), "quotient that is rounded"),

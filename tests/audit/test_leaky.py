@@ -43,6 +43,8 @@ def test_every_rectifier_leaks(function):
     (gradient,) = torch.autograd.grad(made.sum(), x)
     (own,) = torch.autograd.grad(Model()(x).sum(), x)
     torch.testing.assert_close(gradient, own + 0.2)
+    with torch.no_grad():
+        assert torch.equal(Leaky(Model())(x), made)
 
 
 def test_minus_infinity_stays_what_it_is():

@@ -30,7 +30,8 @@ class Interval(Tensor):
     """The centre of an interval, with its radius and what was met on the way."""
 
     radius: Tensor
-    trace: _Trace
+    met: _Met
+    shares: bool  # memory with another interval
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -39,14 +40,16 @@ class Interval(Tensor):
         if name in _ASKED or (name == "__get__" and _asked_property(func)):
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
-        rule = _RULES.get(name)
+        rule = _RULES.get(_IN_PLACE.get(name, name))
         if rule is None or not isinstance(args[0], Interval):
             raise UnboundedError(f"nothing is known of {name or func}")
         with torch._C.DisableTorchFunctionSubclass():
+            if name in _IN_PLACE:
+                return _in_place(_IN_PLACE[name], rule, args[0], args[1:], kwargs)
             return rule(func, args[0], args[1:], kwargs)
 
 
-class _Trace:
+class _Met:
     """What intervals have met: the inputs of rectifiers, and whether all else was affine."""
 
     def __init__(self) -> None:
@@ -65,9 +68,9 @@ def interval_logits(model: nn.Module, low: Tensor, high: Tensor) -> tuple[Layer,
     Raises:
         UnboundedError: for a model in which anything is unknown.
     """
-    trace = _Trace()
+    met = _Met()
     try:
-        result = logits_of(model, _interval((low + high) / 2, (high - low) / 2, trace))
+        result = logits_of(model, _interval((low + high) / 2, (high - low) / 2, met))
     except UnboundedError:
         raise
     except Exception as error:  # whatever a third-party model raises for an unusual tensor
@@ -76,13 +79,23 @@ def interval_logits(model: nn.Module, low: Tensor, high: Tensor) -> tuple[Layer,
         raise UnboundedError("the intervals are lost on the way")
     with torch._C.DisableTorchFunctionSubclass():
         centre, radius = result.as_subclass(Tensor), result.radius
-        return Layer(centre - radius, centre + radius), trace.layers, trace.straight
+        return Layer(centre - radius, centre + radius), met.layers, met.straight
 
 
-def _interval(centre: Tensor, radius: Tensor, trace: _Trace) -> Interval:
+def _interval(centre: Tensor, radius: Tensor, met: _Met, shares: bool = False) -> Interval:
     made = centre.as_subclass(Interval)
-    made.radius, made.trace = radius, trace
+    made.radius, made.met, made.shares = radius, met, shares
     return made
+
+
+def _in_place(name: str, rule: _Rule, x: Interval, rest: Any, kwargs: Any) -> Interval:
+    """What `rule` makes of `x`, written into it: the model may use it again."""
+    if x.shares:
+        raise UnboundedError("a part of a tensor is changed in place")
+    made = rule(getattr(torch, name), x, rest, kwargs)
+    x.as_subclass(Tensor).copy_(made.as_subclass(Tensor))
+    x.radius = made.radius
+    return x
 
 
 def _parts(x: Interval) -> tuple[Tensor, Tensor]:
@@ -102,7 +115,7 @@ def _weighted(func: Any, x: Interval, rest: Any, kwargs: Any) -> Interval:
     more = rest[2:]
     weight, bias = given.pop("weight"), given.pop("bias", None)
     wide = func(radius, weight.abs(), None, *more, **given)
-    return _interval(func(centre, weight, bias, *more, **given), wide, x.trace)
+    return _interval(func(centre, weight, bias, *more, **given), wide, x.met)
 
 
 def _batch_norm(func: Any, x: Interval, rest: Any, kwargs: Any) -> Interval:
@@ -113,14 +126,15 @@ def _batch_norm(func: Any, x: Interval, rest: Any, kwargs: Any) -> Interval:
     with torch.no_grad():
         zero = func(torch.zeros_like(centre), *rest, **kwargs)
         wide = (func(radius, *rest, **kwargs) - zero).abs()
-    return _interval(moved, wide, x.trace)
+    return _interval(moved, wide, x.met)
 
 
 def _spread(func: Any, x: Interval, rest: Any, kwargs: Any) -> Interval:
     """What moves values about, or averages them."""
     _plain((*rest, *kwargs.values()))
     centre, radius = _parts(x)
-    return _interval(func(centre, *rest, **kwargs), func(radius, *rest, **kwargs), x.trace)
+    moved, wide = func(centre, *rest, **kwargs), func(radius, *rest, **kwargs)
+    return _interval(moved, wide, x.met, shares=True)
 
 
 def _shift(func: Any, x: Interval, rest: Any, kwargs: Any) -> Interval:
@@ -130,9 +144,9 @@ def _shift(func: Any, x: Interval, rest: Any, kwargs: Any) -> Interval:
     other = rest[0]
     if isinstance(other, Interval):
         apart, wide = _parts(other)
-        return _interval(func(centre, apart), radius + wide, x.trace)
+        return _interval(func(centre, apart), radius + wide, x.met)
     moved = func(centre, other)
-    return _interval(moved, radius.expand_as(moved), x.trace)
+    return _interval(moved, radius.expand_as(moved), x.met)
 
 
 def _scale(func: Any, x: Interval, rest: Any, kwargs: Any) -> Interval:
@@ -140,7 +154,7 @@ def _scale(func: Any, x: Interval, rest: Any, kwargs: Any) -> Interval:
         raise UnboundedError("a quotient that is rounded")
     _plain(rest)
     centre, radius = _parts(x)
-    return _interval(func(centre, *rest), func(radius, *rest).abs(), x.trace)
+    return _interval(func(centre, *rest), func(radius, *rest).abs(), x.met)
 
 
 def _monotone(func: Any, x: Interval, rest: Any, kwargs: Any) -> Interval:
@@ -148,15 +162,20 @@ def _monotone(func: Any, x: Interval, rest: Any, kwargs: Any) -> Interval:
     centre, radius = _parts(x)
     low, high = centre - radius, centre + radius
     if func in RECTIFIERS:
-        x.trace.layers.append(Layer(low, high))
+        x.met.layers.append(Layer(low, high))
         low, high = low.clamp_min(0), high.clamp_min(0)
     else:
-        x.trace.straight = False
+        x.met.straight = False
         low, high = func(low, *rest, **kwargs), func(high, *rest, **kwargs)
-    return _interval((low + high) / 2, (high - low) / 2, x.trace)
+    return _interval((low + high) / 2, (high - low) / 2, x.met)
 
 
 _Rule = Callable[[Any, Interval, Any, Any], Interval]
+
+_IN_PLACE = {
+    **{f"{name}_": name for name in ("add", "sub", "mul", "div", "relu")},
+    **{f"__i{name}__": name for name in ("add", "sub", "mul")},
+}
 
 _RULES: dict[str, _Rule] = {
     **dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d"), _weighted),
@@ -173,7 +192,7 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(("mul", "div", "__mul__", "__truediv__", "true_divide"), _scale),
     **dict.fromkeys(
         (
-            *("relu", "relu_", "max_pool2d", "sigmoid", "tanh", "leaky_relu", "hardtanh"),
+            *("relu", "max_pool2d", "sigmoid", "tanh", "leaky_relu", "hardtanh"),
             *("softplus", "elu", "relu6", "clamp", "clamp_min", "clamp_max"),
         ),
         _monotone,

@@ -8,8 +8,8 @@ networks of affine layers and rectifiers with each rectifier between a line belo
     alpha z <= max(z, 0) <= u (z - l) / (u - l)   for l < 0 < u,   alpha = 1 if u > -l else 0
 
 going backward from the logits. The bounds l, u of each unit come from intervals that go forward,
-and where a layer is small from the same linear bounds again. With other monotone layers there are
-intervals only. A model with anything else in it has no certificate: it may be robust all the same.
+and where network and layer are small from the same linear bounds again. With other monotone layers
+there are intervals only. A model with anything else in it has no certificate: it may be robust all the same.
 
 Source: Zhang et al. (2018), arXiv 1811.00866 (CROWN); Gowal et al. (2018), arXiv 1810.12715
 (intervals). Deviation: the backward pass is autograd's own, with the lines in the place of the
@@ -33,6 +33,7 @@ from narrows.models.outputs import logits_of
 __all__ = ["Certificate", "certify"]
 
 _REFINED = 512  # units of a layer whose bounds are computed one by one
+_DEEPEST = 6  # rectifiers of a network in which that is done
 _BLOCK = 256  # images at once
 _SLACK = 1e-4  # of the logits' spread, for rounding
 
@@ -136,6 +137,8 @@ def _margins(model: nn.Module, ball: _Ball, layers: list[Layer], y: Tensor) -> T
     at = ball.x.clone().requires_grad_()
     with Lines(layers) as lines:
         logits = logits_of(model, at)
+    if not torch.allclose(logits, logits_of(model, ball.x), rtol=1e-3, atol=1e-4):
+        raise UnboundedError("lines in the place of rectifiers change what the model says")
     columns = []
     for k in range(logits.shape[1]):
         lead = logits.gather(1, y[:, None]).squeeze(1) - logits[:, k]
@@ -152,6 +155,8 @@ def _least(value: Tensor, at: Tensor, ball: _Ball, lines: Lines) -> Tensor:
 
 def _refine(model: nn.Module, ball: _Ball, layers: list[Layer]) -> None:
     """Replace the intervals of small layers by linear bounds where those are tighter."""
+    if len(layers) > _DEEPEST:
+        return
     for number, layer in enumerate(layers):
         if layer.low[0].numel() > _REFINED:
             continue
