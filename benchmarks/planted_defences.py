@@ -148,20 +148,20 @@ def row(name: str, found: Audit, seconds: float) -> dict[str, Any]:
     return line
 
 
-def examine(name: str, model: nn.Module, x: Tensor, y: Tensor, **about: Any) -> dict[str, Any]:
+def examine(name: str, model: nn.Module, x: Tensor, y: Tensor, **claim: Any) -> dict[str, Any]:
     started = time.perf_counter()
-    found = audit(model, x, y, **about)
+    found = audit(model, x, y, **claim)
     return row(name, found, time.perf_counter() - started)
 
 
 def loaded(spec: str) -> Callable[[nn.Module], nn.Module]:
     """The function that `file.py:name` names."""
     path, _, name = spec.partition(":")
-    about = importlib.util.spec_from_file_location("defence", path)
-    if about is None or about.loader is None:
+    claim = importlib.util.spec_from_file_location("defence", path)
+    if claim is None or claim.loader is None:
         raise click.BadParameter(f"cannot read {path}; expected file.py:function")
-    module = importlib.util.module_from_spec(about)
-    about.loader.exec_module(module)
+    module = importlib.util.module_from_spec(claim)
+    claim.loader.exec_module(module)
     return getattr(module, name)
 
 
@@ -207,10 +207,10 @@ def main(
     ]
     honest = []
     if not skip_honest:
-        for name, (model, about) in honest_models(splits, epochs, eps).items():
-            line = examine(name, model, x, y, **about, **settings)
+        for name, (model, claim) in honest_models(splits, epochs, eps).items():
+            line = examine(name, model, x, y, **claim, **settings)
             if name.startswith("certified"):
-                line["certified"] = certified(model, x, y, about["eps"])
+                line["certified"] = certified(model, x, y, claim["eps"])
                 click.echo(f"{'':26}certified: {100 * line['certified']:.1f}")
             honest.append(line)
     found = [line for line in planted if line["outcome"] in ACCUSED]

@@ -12,7 +12,7 @@ from narrows.audit._claim import gray_radius
 from narrows.audit.planted import NoisyInput, ScaledLogits
 from narrows.errors import ConfigError, InputError, NarrowsError
 from scenarios_attacks import Lucky
-from scenarios_audit import EPS, SMALL, Drifting, Overwriting, case_of, undefended
+from scenarios_audit import EPS, SMALL, Drifting, LateNoise, Overwriting, case_of, undefended
 
 
 class Broken(nn.Module):
@@ -151,3 +151,22 @@ def test_a_case_without_right_answers_is_examined_all_the_same():
     assert PGD(eps=0.1).eps == 0.1
     with pytest.raises(InputError, match="claimed"):
         audit(model, x, y, eps=0.1, claimed=-1)
+
+
+def test_noise_that_is_seen_late_makes_the_case_stochastic():
+    case = case_of(LateNoise)
+    case.stochastic = False  # as if no probe had met it
+    case.plain(case.pgd(loss="margin"))
+    before = case.ledger.x_adv.clone()
+    assert case.settle_noise()
+    assert case.stochastic
+    assert case.late_noise
+    names = [entry.name for entry in case.ledger.entries]
+    assert names == ["no attack", "attacks before noise was seen"]
+    assert not case.settle_noise()  # it is known now
+    again = case_of(LateNoise)
+    again.stochastic = False
+    again.witness(case.witnessed())
+    assert again.stochastic
+    assert (case.ledger.x_adv - before).abs().max() < 1e-6
+    assert not case_of().settle_noise()

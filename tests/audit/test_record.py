@@ -5,13 +5,13 @@ import json
 
 import pytest
 
-from narrows.audit._record import Record, plain_json
+from narrows.audit._record import Record
 from narrows.errors import CheckpointError
 from narrows.storage import json_bytes
 from narrows.types import Finding
 from scenarios_audit import case_of
 
-ABOUT = {"eps": 0.2}
+SETTINGS = {"eps": 0.2}
 
 
 def written(folder):
@@ -19,7 +19,7 @@ def written(folder):
     case.stateful = True
     case.subject.undefined[3] = True
     case.wavering[[1, 2]] = True
-    record = Record(case, ABOUT, folder)
+    record = Record(case, SETTINGS, folder)
     record.tried.append("margin")
     record.add(Finding("noise", False, "evidence", "remedy", {"cosine": 0.1}))
     return record
@@ -36,7 +36,7 @@ def signed(state):
 def test_everything_is_read_back(tmp_path):
     before = written(tmp_path)
     case = case_of()
-    record = Record(case, ABOUT, tmp_path)
+    record = Record(case, SETTINGS, tmp_path)
     assert record.findings == before.findings
     assert record.failed == ["noise"]
     assert record.tried == ["margin"]
@@ -69,7 +69,7 @@ def test_json_of_another_shape_is_damaged(change, tmp_path):
     path = tmp_path / "audit.json"
     path.write_text(json.dumps(signed(change(json.loads(path.read_text())))))
     with pytest.raises(CheckpointError, match="is damaged") as raised:
-        Record(case_of(), ABOUT, tmp_path)
+        Record(case_of(), SETTINGS, tmp_path)
     assert "changed since" not in str(raised.value)
 
 
@@ -81,7 +81,7 @@ def test_a_changed_value_is_damaged(old, new, tmp_path):
     assert old in text
     path.write_text(text.replace(old, new))
     with pytest.raises(CheckpointError, match="changed since they were written"):
-        Record(case_of(), ABOUT, tmp_path)
+        Record(case_of(), SETTINGS, tmp_path)
 
 
 def test_another_audit_is_refused(tmp_path):
@@ -89,8 +89,4 @@ def test_another_audit_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="other settings"):
         Record(case_of(), {"eps": 0.3}, tmp_path)
     with pytest.raises(CheckpointError, match="another twin"):
-        Record(case_of(twin=case_of().model), ABOUT, tmp_path)
-
-
-def test_json_has_no_infinity():
-    assert plain_json({1.5: [float("nan"), {"a": (1, True)}]}) == {"1.5": [None, {"a": [1, True]}]}
+        Record(case_of(twin=case_of().model), SETTINGS, tmp_path)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from narrows.audit.planted import NoisyWeights, Probabilities, Quantised
+from narrows.audit.planted import Detached, NoisyWeights, Probabilities, Quantised
 from narrows.audit.remedies import ALWAYS, ANSWERS, REMEDIES, _through, remedies_for, unfit
-from scenarios_audit import Around, MonteCarloDropout, case_of
+from scenarios_audit import Around, Misleading, MonteCarloDropout, case_of
 
 
 class NoisyProbabilities(Around):
@@ -43,7 +43,8 @@ def test_noise_is_held_and_a_softmax_undone_where_there_is_one(wrap, plain, arou
 
 def test_remedies_come_from_cheap_to_dear():
     assert remedies_for([]) == list(ALWAYS) == ["ensemble"]
-    assert remedies_for(["saturation"]) == ["ensemble", "margin", "float64"]
+    assert remedies_for(["saturation"]) == ["ensemble", "margin", "float64", "twins", "views"]
+    assert remedies_for([], twins=True) == ["ensemble", "twins"]
     assert remedies_for([], thorough=True) == list(REMEDIES)
     assert "log" not in remedies_for([], thorough=True, without=["log"])
 
@@ -68,6 +69,8 @@ def test_logarithms_of_logits_and_draws_without_noise_are_not_tried():
         ("finite_differences", Quantised),
         ("log", Probabilities),
         ("draws", NoisyWeights),
+        ("transfer", Misleading),
+        ("twins", Detached),
     ],
 )
 def test_a_remedy_breaks_what_it_is_for(name, wrap):

@@ -85,7 +85,7 @@ def test_same_seed_same_audit_and_plain_json():
     assert torch.equal(first.ledger.x_adv, again.ledger.x_adv)
     record = json.loads(json.dumps(first.to_json(), allow_nan=False))
     assert record["verdict"]["outcome"] == "overestimated by weaker attacks"
-    assert record["about"]["eps"] == EPS
+    assert record["settings"]["eps"] == EPS
     assert [finding["check"] for finding in record["findings"]] == list(CHECKS)
 
 
@@ -93,7 +93,7 @@ class StopError(Exception):
     """Breaks an audit off."""
 
 
-def broken_off_after_every_part(tmp_path, *given, **about):
+def broken_off_after_every_part(tmp_path, *given, **settings):
     """The audit, and its parts; a new attempt for each of them."""
     done = []
     while True:
@@ -105,7 +105,7 @@ def broken_off_after_every_part(tmp_path, *given, **about):
                 raise StopError
 
         try:
-            return audit(*given, **about, folder=tmp_path, progress=stop), done
+            return audit(*given, **settings, folder=tmp_path, progress=stop), done
         except StopError:
             done.append(next(name for name in begun if name not in done))
 
@@ -119,9 +119,9 @@ def very_noisy(model):
 def test_an_audit_broken_off_at_every_part_equals_an_unbroken_one(wrap, tmp_path):
     model, x, y = undefended()
     small = replace(SMALL, images=12, steps=4, queries=20, directions=2, draws=2, verify_draws=3)
-    about = {"eps": EPS, "budget": small}
-    whole = audit(wrap(model), x, y, **about, folder=tmp_path / "whole")
-    broken, parts = broken_off_after_every_part(tmp_path / "broken", wrap(model), x, y, **about)
+    settings = {"eps": EPS, "budget": small}
+    whole = audit(wrap(model), x, y, **settings, folder=tmp_path / "whole")
+    broken, parts = broken_off_after_every_part(tmp_path / "broken", wrap(model), x, y, **settings)
     assert len(parts) > len(whole.findings)  # in the remedies too
     assert broken.to_json() == whole.to_json()
     for name in ("x_adv", "fooled", "by", "distance", "fooled_rate"):
@@ -130,8 +130,8 @@ def test_an_audit_broken_off_at_every_part_equals_an_unbroken_one(wrap, tmp_path
 
 def test_a_ledger_that_ran_ahead_is_not_taken(tmp_path, monkeypatch):
     model, x, y = undefended()
-    about = {"eps": EPS, "budget": SMALL.with_images(8)}
-    whole = audit(ScaledLogits(model), x, y, **about)
+    settings = {"eps": EPS, "budget": SMALL.with_images(8)}
+    whole = audit(ScaledLogits(model), x, y, **settings)
     write, calls = _record.write_atomically, []
 
     def die(path, content):
@@ -142,8 +142,8 @@ def test_a_ledger_that_ran_ahead_is_not_taken(tmp_path, monkeypatch):
 
     monkeypatch.setattr(_record, "write_atomically", die)
     with pytest.raises(StopError):
-        audit(ScaledLogits(model), x, y, **about, folder=tmp_path)
-    again = audit(ScaledLogits(model), x, y, **about, folder=tmp_path)
+        audit(ScaledLogits(model), x, y, **settings, folder=tmp_path)
+    again = audit(ScaledLogits(model), x, y, **settings, folder=tmp_path)
     assert again.to_json() == whole.to_json()
 
 
@@ -155,26 +155,26 @@ def test_a_broken_audit_goes_on_where_it_was(tmp_path):
             raise StopError
 
     parts = []
-    about = {"eps": EPS, "budget": SMALL.with_images(10), "twin": model}
+    settings = {"eps": EPS, "budget": SMALL.with_images(10), "twin": model}
     whole = audit(
-        ScaledLogits(model), x, y, **about, progress=lambda name, done, of: parts.append(name)
+        ScaledLogits(model), x, y, **settings, progress=lambda name, done, of: parts.append(name)
     )
     assert parts[0] == "probabilities"
     assert parts[-1] == "verdict"
     assert len(parts) >= 17
     with pytest.raises(StopError):
-        audit(ScaledLogits(model), x, y, **about, folder=tmp_path / "a", progress=stop)
-    resumed = audit(ScaledLogits(model), x, y, **about, folder=tmp_path / "a")
+        audit(ScaledLogits(model), x, y, **settings, folder=tmp_path / "a", progress=stop)
+    resumed = audit(ScaledLogits(model), x, y, **settings, folder=tmp_path / "a")
     assert resumed.to_json()["findings"] == whole.to_json()["findings"]
     assert resumed.verdict.reached == whole.verdict.reached
     assert len(list((tmp_path / "a").glob("*.safetensors"))) == 1
     with pytest.raises(CheckpointError, match="other settings"):
         audit(ScaledLogits(model), x, y, eps=0.1, budget=SMALL, twin=model, folder=tmp_path / "a")
     with pytest.raises(CheckpointError, match="another twin"):
-        audit(ScaledLogits(model), x, y, **{**about, "twin": None}, folder=tmp_path / "a")
+        audit(ScaledLogits(model), x, y, **{**settings, "twin": None}, folder=tmp_path / "a")
     (tmp_path / "a" / "audit.json").write_text("{")
     with pytest.raises(CheckpointError, match="damaged"):
-        audit(ScaledLogits(model), x, y, **about, folder=tmp_path / "a")
+        audit(ScaledLogits(model), x, y, **settings, folder=tmp_path / "a")
 
 
 def test_a_check_that_the_model_refuses_is_a_finding(monkeypatch):
@@ -224,9 +224,9 @@ def test_only_what_survives_counts_as_blind(monkeypatch):
 
 def test_a_folder_may_be_text(tmp_path):
     model, x, y = undefended()
-    about = {"eps": 0.05, "budget": replace(SMALL, steps=2, queries=5, directions=1)}
-    first = audit(model, x[:6], y[:6], **about, folder=str(tmp_path / "a"))
-    again = audit(model, x[:6], y[:6], **about, folder=tmp_path / "a")
+    settings = {"eps": 0.05, "budget": replace(SMALL, steps=2, queries=5, directions=1)}
+    first = audit(model, x[:6], y[:6], **settings, folder=str(tmp_path / "a"))
+    again = audit(model, x[:6], y[:6], **settings, folder=tmp_path / "a")
     assert again.to_json() == first.to_json()
 
 

@@ -140,7 +140,7 @@ def test_methods_that_are_not_finished_are_no_relatives(small_run, tmp_path):
 
 def test_a_device_that_cannot_be_used_is_named(small_run):
     run = Run.open(small_run.path)
-    target = Target(torch.nn.Linear(2, 2), "it", run.splits.test)
+    target = Target(torch.nn.Linear(2, 2), "it", run.splits.test, run.splits.train)
     assert target.to("cpu").name == "it"
     with pytest.raises(ConfigError, match="device 'cuda:99' cannot be used here"):
         target.to("cuda:99")

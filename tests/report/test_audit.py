@@ -35,7 +35,7 @@ RECORD = AuditRecord(
     ],
     attacks=[entry("fgsm", 0.6), entry("pgd", 0.6, 0), entry("pgd", 0.4)],
     remedies=["logits"],
-    about={"seed": 7},
+    settings={"seed": 7},
 )
 
 
@@ -48,7 +48,7 @@ def test_the_page_has_verdict_findings_and_every_attack(tmp_path):
     assert "<h2>Larger radii</h2>" in page
     assert "<h2>Loss surfaces</h2>" not in page
     assert page.count('class="chart"') == 2
-    no_curve = replace(RECORD, findings=RECORD.findings[1:], about={})
+    no_curve = replace(RECORD, findings=RECORD.findings[1:], settings={})
     page = write_audit(tmp_path / "audit.html", no_curve).read_text().rpartition("<body>")[2]
     assert "<h2>Larger radii</h2>" not in page
     assert "seed 0;" in page

@@ -23,6 +23,7 @@ _CLOSE = 0.1  # share of them that may have a neighbour of another class within 
 _SMALLEST = 1e-3  # standard deviation of a channel that is divided by
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation, of most networks
 _GAIN = 0.2  # in accuracy on 0-255 images, that is more than chance
+_FEWEST = 10  # images on which two shares are compared
 
 
 def are_probabilities(rows: Tensor) -> bool:
@@ -114,6 +115,8 @@ def _suspicions_of(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
             "the model seems to return probabilities, not logits: their gradients vanish where "
             "they saturate, and the model wrongly looks robust; return the logits, or run the audit"
         )
+    if len(y) < _FEWEST:  # on so few images another share says nothing
+        return sentences
     right, right_of_wide = (_share(logits, y) for logits in (rows, wide))
     if right_of_wide > right + _GAIN:
         sentences.append(

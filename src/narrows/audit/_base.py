@@ -24,6 +24,7 @@ from narrows.attacks import Attack, FixedEps, Ledger
 from narrows.attacks import norms as geometry
 from narrows.audit._budget import Budget
 from narrows.audit._claim import Claim, Judged
+from narrows.audit._door import spread_rows
 from narrows.audit.views import build_view
 from narrows.checks import ArrayLike
 from narrows.errors import InputError
@@ -33,6 +34,8 @@ __all__ = ["Case", "attack_name"]
 
 # Fields of an attack that say where and in what it works, not how.
 _SETTING = ("norm", "eps", "draws", "verify_draws", "common_noise", "chunk", "seed")
+
+_LOOKED_AT = 1024  # attempts at which noise is looked for
 
 
 class Case(Claim):
@@ -47,6 +50,7 @@ class Case(Claim):
         budget: one of `BUDGETS`, or one's own.
         twin: the same model without the defence, if there is one: attacks on it are transferred.
         siblings: the same model trained from other seeds.
+        training: images and labels to train other networks on; by default the audited ones.
         seed: of every attack.
 
     Attributes:
@@ -54,6 +58,7 @@ class Case(Claim):
         seen: share of the images at which an attack on a view fooled that view.
         wavering: `[n]` bool, images at which a deterministic model was fooled at one look and not
             at the next.
+        late_noise: whether noise was seen only where attacks had led.
 
     Raises:
         ConfigError: for an unknown budget or norm, or an eps that means 0-255 images.
@@ -72,6 +77,7 @@ class Case(Claim):
         budget: str | Budget = "standard",
         twin: nn.Module | None = None,
         siblings: Sequence[nn.Module] = (),
+        training: tuple[ArrayLike, ArrayLike] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(
@@ -79,20 +85,49 @@ class Case(Claim):
             **{"eps": eps, "norm": norm, "budget": budget, "seed": seed},
             twin=twin,
             siblings=siblings,
+            training=training,
         )
         self.ledger = Ledger(self.x, self.y, self.model, norm)
         self.seen: dict[tuple[Attack, str], float] = {}
         self.entered: set[str] = set()
         self.wavering = torch.zeros_like(self.clean)
+        self.late_noise = False
         self._views: dict[str, nn.Module | None] = {}
         self._results: dict[tuple[Attack, str], AttackResult] = {}
-        everyone = torch.arange(len(self.x), device=self.x.device)
-        self._enter("no attack", None, self.x, self.verdict, everyone)
+        self._enter("no attack", None, self.x, self.verdict, self._everyone())
+
+    def _everyone(self) -> Tensor:
+        return torch.arange(len(self.x), device=self.x.device)
+
+    def settle_noise(self) -> bool:
+        """Whether a model taken for deterministic turns out to draw noise where attacks have led.
+
+        It is then judged by votes from here on, and the attempts so far are judged anew.
+        """
+        if self.stochastic:
+            return False
+        rows = spread_rows(len(self.x), _LOOKED_AT, self.x.device)
+        if not self._varies([self.ledger.x_adv[rows]]):
+            return False
+        self._become_stochastic()
+        return True
+
+    def _become_stochastic(self) -> None:
+        earlier = self.ledger.x_adv
+        self.stochastic = self.late_noise = True
+        self.verdict = self.judge(self.x, self.y)
+        self.logits, self.clean = self.verdict.logits, ~self.verdict.fooled
+        self.ledger = Ledger(self.x, self.y, self.model, self.norm)
+        for cache in (self._views, self._results, self.seen, self.entered):
+            cache.clear()
+        self._enter("no attack", None, self.x, self.verdict, self._everyone())
+        self.offer("attacks before noise was seen", earlier, self._everyone())
 
     def witnessed(self) -> dict[str, Any]:
         """What was seen of the model by the way, for an audit that goes on later."""
         return {
             "stateful": self.stateful,
+            "late_noise": self.late_noise,
             "undefined": self.subject.undefined.tolist(),
             "wavering": self.wavering.tolist(),
         }
@@ -100,6 +135,8 @@ class Case(Claim):
     def witness(self, seen: Mapping[str, Any]) -> None:
         """Take over what another session has seen; see `witnessed`."""
         self.stateful = bool(seen["stateful"])
+        if seen["late_noise"]:
+            self._become_stochastic()
         for name, images in (("undefined", self.subject.undefined), ("wavering", self.wavering)):
             images |= torch.tensor(seen[name], device=images.device).view_as(images)
 
@@ -123,8 +160,7 @@ class Case(Claim):
             the radius.
         """
         if (attack, view) not in self._results:
-            rows = torch.arange(len(self.x), device=self.x.device)
-            result = self._attack(attack, view, rows, f"{attack!r} on {view}")
+            result = self._attack(attack, view, self._everyone(), f"{attack!r} on {view}")
             if result is None:
                 return None
             self._results[attack, view] = result
@@ -144,18 +180,22 @@ class Case(Claim):
             self._attack(attack, view, self.survivors)
         return before - len(self.survivors)
 
-    def offer(self, name: str, x_adv: Tensor, rows: Tensor) -> Tensor:
+    def offer(
+        self, name: str, x_adv: Tensor, rows: Tensor, forwards: int = 0, backwards: int = 0
+    ) -> Tensor:
         """Judge images that any search has made at those of `rows`; what fools counts for good.
 
         Args:
             name: of the search.
             x_adv: `[b, ...]`; brought back into the ball and the box first.
             rows: `[b]`, the image that each is at.
+            forwards: images that the search has sent forward.
+            backwards: images whose gradient it took.
 
         Returns:
             `[b]` bool, whether the model is fooled.
         """
-        return self._offer(name, None, x_adv, rows).success
+        return self._offer(name, None, x_adv, rows, spent=(forwards, backwards)).success
 
     def _attack(
         self, attack: Attack, view: str, rows: Tensor, key: str = ""
@@ -172,7 +212,8 @@ class Case(Claim):
             return result  # another radius: nothing that the claim is about
         if view == "plain" and isinstance(attack, FixedEps):
             return self._confirm(name, attack, result, rows, key)
-        return self._offer(name, attack, result.x_adv, rows, result, key)
+        spent = (result.forwards, result.backwards)
+        return self._offer(name, attack, result.x_adv, rows, spent, key)
 
     def _offer(
         self,
@@ -180,14 +221,14 @@ class Case(Claim):
         attack: Attack | None,
         x_adv: Tensor,
         rows: Tensor,
-        made: AttackResult | None = None,
+        spent: tuple[int, int] = (0, 0),
         key: str = "",
     ) -> AttackResult:
         x = self.x[rows]
         delta = geometry.project(x_adv.to(x.dtype) - x, self.norm, self.eps)
         x_adv = (x + delta).clamp(0, 1)
         judged = self.judge(x_adv, self.y[rows])
-        return self._enter(name, attack, x_adv, judged, rows, made, key)
+        return self._enter(name, attack, x_adv, judged, rows, spent, key)
 
     def _enter(
         self,
@@ -196,7 +237,7 @@ class Case(Claim):
         x_adv: Tensor,
         judged: Judged,
         rows: Tensor,
-        made: AttackResult | None = None,
+        spent: tuple[int, int] = (0, 0),
         key: str = "",
     ) -> AttackResult:
         success = judged.fooled | ~self.clean[rows]
@@ -206,8 +247,8 @@ class Case(Claim):
             x_adv,
             success,
             size.masked_fill(~self.clean[rows], 0),
-            len(rows) * draws + (made.forwards if made else 0),
-            made.backwards if made else 0,
+            len(rows) * draws + spent[0],
+            spent[1],
             judged.fooled_rate,
         )
         return self._confirm(name, attack or name, result, rows, key)

@@ -22,6 +22,7 @@ class Budget:
         draws: of a stochastic model's noise, per gradient.
         verify_draws: fresh ones on which success is judged.
         directions: in which finite differences are taken, per step.
+        twins: whether networks are trained to transfer from also where no check failed.
         thorough: whether every remedy is tried, also where no check failed.
 
     Raises:
@@ -39,11 +40,12 @@ class Budget:
     draws: int
     verify_draws: int
     directions: int
+    twins: bool = False
     thorough: bool = False
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name != "thorough":
+            if not isinstance(value, bool):
                 object.__setattr__(self, name, check_count(value, f"a budget's {name}"))
 
     def with_images(self, images: int) -> Budget:
@@ -53,8 +55,8 @@ class Budget:
 
 BUDGETS: dict[str, Budget] = {
     "fast": Budget(100, 20, 3, 500, 8, 50, 32),
-    "standard": Budget(1000, 40, 5, 2000, 16, 100, 64),
-    "full": Budget(10_000, 100, 20, 5000, 32, 200, 128, thorough=True),
+    "standard": Budget(1000, 40, 5, 2000, 16, 100, 64, twins=True),
+    "full": Budget(10_000, 100, 20, 5000, 32, 200, 128, twins=True, thorough=True),
 }
 
 

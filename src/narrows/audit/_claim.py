@@ -46,7 +46,7 @@ from narrows.types import Norm
 __all__ = ["Claim", "Judged", "gray_radius"]
 
 _BLOCK = 1024
-_PROBE = 64  # images at which noise is looked for, and that are looked at again at the end
+_PROBE = 256  # images at which noise is looked for, and that are looked at again at the end
 _COMPANIONS = 16
 _NAMED = 10
 
@@ -82,6 +82,7 @@ class Claim:
         verdict: of the model, on the images as they are.
         clean: `[n]` bool, whether they are classified correctly.
         probabilities: whether the model returns probabilities, not logits.
+        training: images and labels to train other networks on; None without any.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Claim:
         budget: str | Budget,
         twin: nn.Module | None,
         siblings: Sequence[nn.Module],
+        training: tuple[ArrayLike, ArrayLike] | None,
         seed: int,
     ) -> None:
         self.budget = resolve_budget(budget)
@@ -121,6 +123,7 @@ class Claim:
             self.y = labels[: self.budget.images].clone()
             self.x = images.to(torch.promote_types(images.dtype, torch.float32))
             self._state = State(self.model)
+        self.training = None if training is None else self._training(*training)
         self._takes = images.dtype
         self._first: Tensor | None = None
         self.stateful = False
@@ -135,6 +138,22 @@ class Claim:
         self.twin = None if twin is None else self._relative("twin", twin)
         self.siblings = tuple(self._relative("sibling", sibling) for sibling in siblings)
 
+    def _training(self, x: ArrayLike, y: ArrayLike) -> tuple[Tensor, Tensor]:
+        """Training data of the same shape as the images, on their device, in their precision."""
+        images = check_images(x, like=self.x).to(self.x)
+        if images.shape[1:] != self.x.shape[1:]:
+            raise InputError(
+                f"training images must have the shape {list(self.x.shape[1:])} of the audited "
+                f"ones, got {list(images.shape[1:])}"
+            )
+        return images, check_labels(y, count=len(images)).to(self.x.device)
+
+    def describe_training(self) -> str:
+        """What the audit's own networks are trained on."""
+        if self.training is None:
+            return f"the {len(self.x)} audited images themselves, as no training data was given"
+        return f"{len(self.training[0]):,} training images"
+
     def _meet(self) -> None:
         """Find out what kind of model this is; leave out the images that it cannot judge."""
         self.subject = Subject(self.model, self._takes, self.x, self.y)
@@ -143,6 +162,8 @@ class Claim:
             self.drift = self._state.changed_tensors()
             self.memories = [name for name in self._state.changed() if name not in self.drift]
         check_labels(self.y, classes=self.classes)
+        if self.training is not None:
+            check_labels(self.training[1], classes=self.classes)
         self._leave_out()
         rows = self._probe = spread_rows(len(self.x), _PROBE, self.x.device)
         x, y = self.x[rows], self.y[rows]
@@ -241,6 +262,10 @@ class Claim:
         with self.quiet():
             self.stateful = self.stateful or self._answers_anew()
         return self.stateful
+
+    def view(self, name: str) -> nn.Module | None:
+        """The model as a view shows it; a claim alone has none, a `Case` has those of `VIEWS`."""
+        return None
 
     def pgd(self, **changes: object) -> PGD:
         """The attack of the usual report, which checks compare others with, and changes to it.

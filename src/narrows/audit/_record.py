@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,10 +13,10 @@ from narrows.attacks import Ledger
 from narrows.attacks.identity import digest
 from narrows.audit._base import Case
 from narrows.errors import CheckpointError
-from narrows.storage import json_bytes, write_atomically
+from narrows.storage import json_bytes, json_finite, write_atomically
 from narrows.types import Finding
 
-__all__ = ["Record", "plain_json"]
+__all__ = ["Record"]
 
 _DIGEST = "sha256"
 
@@ -27,17 +26,19 @@ class Record:
 
     Args:
         case: whose ledger is kept too.
-        about: settings, which a folder must have been made with.
+        settings: of the audit, which a folder must have been made with.
         folder: where to keep it; nowhere if there is none.
 
     Raises:
         CheckpointError: for a folder that is damaged or belongs to another audit.
     """
 
-    def __init__(self, case: Case, about: Mapping[str, Any], folder: Path | None) -> None:
-        self.case, self.about, self.folder = case, dict(about), folder
+    def __init__(self, case: Case, settings: Mapping[str, Any], folder: Path | None) -> None:
+        self.case, self.settings, self.folder = case, dict(settings), folder
         others = () if folder is None else (case.twin, *case.siblings)
         self.relatives = [other and digest(case.x, case.y, other.model) for other in others]
+        if folder is not None and case.training is not None:
+            self.relatives.append(digest(*case.training, None))
         self.findings: dict[str, Finding] = {}
         self.tried: list[str] = []
         if folder is not None and (folder / "audit.json").exists():
@@ -62,7 +63,7 @@ class Record:
         ledger = self.folder / f"ledger-{len(self.case.ledger.entries)}.safetensors"
         self.case.ledger.save(ledger)
         state = {
-            "about": self.about,
+            "settings": self.settings,
             "relatives": self.relatives,
             "findings": [asdict(finding) for finding in self.findings.values()],
             "tried": self.tried,
@@ -70,7 +71,7 @@ class Record:
             "witnessed": self.case.witnessed(),
             "ledger": ledger.name,
         }
-        plain = plain_json(state)
+        plain = json_finite(state)
         signed = {**plain, _DIGEST: _digest(plain)}
         write_atomically(self.folder / "audit.json", json.dumps(signed).encode())
         for old in self.folder.glob("ledger-*.safetensors"):
@@ -82,16 +83,17 @@ class Record:
             state = json.loads((folder / "audit.json").read_text())
             if state.pop(_DIGEST) != _digest(state):
                 raise ValueError("its contents have changed since they were written")
-            about, relatives = state["about"], state["relatives"]
+            settings, relatives = state["settings"], state["relatives"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(folder, error) from error
-        if about != plain_json(self.about):
+        if settings != json_finite(self.settings):
             raise CheckpointError(
-                f"{folder} holds an audit with other settings ({about}); use another folder"
+                f"{folder} holds an audit with other settings ({settings}); use another folder"
             )
         if relatives != self.relatives:
             raise CheckpointError(
-                f"{folder} holds an audit with another twin or other siblings; use another folder"
+                f"{folder} holds an audit with another twin, other siblings or other training "
+                "data; use another folder"
             )
         case = self.case
         try:
@@ -124,19 +126,3 @@ def _damaged(folder: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"{folder / 'audit.json'} is damaged ({error}); delete the folder to start over"
     )
-
-
-def plain_json(value: Any) -> Any:
-    """For JSON, which has no infinity, no NaN, and only text as keys.
-
-    >>> plain_json({0.5: (1, float("inf"))})
-    {'0.5': [1, None]}
-    """
-    if isinstance(value, Mapping):
-        return {
-            key if isinstance(key, str) else f"{key:g}": plain_json(inner)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [plain_json(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

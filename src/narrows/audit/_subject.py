@@ -10,7 +10,8 @@
 | raises an error or ends the program            | an `InputError` of one line                     |
 
 A perturbed image at which the model returns no number is never counted as fooled, so that no
-accusation rests on it; `undefined` says at which images that happened.
+accusation rests on it; `undefined` says at which images that happened, and `impossible` where a
+probability was exactly zero.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Subject(nn.Module):
         self._images, self._labels = images, labels
         self.companions = companions
         self.doubled = doubled
+        self.impossible = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         self.undefined = torch.zeros(len(images), dtype=torch.bool, device=images.device)
 
     @property
@@ -124,15 +126,22 @@ class Subject(nn.Module):
         lowest = logits.detach().where(finite, torch.inf).amin(-1, keepdim=True)
         bad = ~defined(logits)
         logits = torch.where(logits == -torch.inf, lowest - _BELOW, logits)
+        zero = ~finite.all(-1) & ~bad
+        if zero.any():
+            self.impossible[self._nearest(x, zero)[1]] = True
         if not bad.any():
             return logits
-        rows = bad.reshape(-1, len(x)).any(0).nonzero().squeeze(1)
-        apart = torch.cdist(x[rows].detach().flatten(1).float(), self._images.flatten(1).float())
-        nearest = apart.argmin(1)
+        rows, nearest = self._nearest(x, bad)
         self.undefined[nearest] = True
         sure = torch.zeros(len(x), logits.shape[-1], dtype=logits.dtype, device=x.device)
         sure[rows, self._labels[nearest]] = _SURE
         return torch.where(bad.unsqueeze(-1), sure, logits)
+
+    def _nearest(self, x: Tensor, marked: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of `x: [n, ...]` that `marked: [..., n]` has anywhere, and their nearest images."""
+        rows = marked.reshape(-1, len(x)).any(0).nonzero().squeeze(1)
+        apart = torch.cdist(x[rows].detach().flatten(1).float(), self._images.flatten(1).float())
+        return rows, apart.argmin(1)
 
 
 def defined(logits: Tensor) -> Tensor:

@@ -15,8 +15,11 @@ from dataclasses import replace
 
 from narrows.attacks import APGD, FAB, MultiTargeted, Square
 from narrows.audit._base import Case
+from narrows.audit._guided import climb_guide
+from narrows.audit.trials import helpful_views
+from narrows.audit.twins import TWINS
 
-__all__ = ["ALWAYS", "ANSWERS", "REMEDIES", "remedies_for", "unfit"]
+__all__ = ["ALWAYS", "ANSWERS", "REMEDIES", "WHERE_ODD", "remedies_for", "unfit"]
 
 _RIVALS = 3  # classes towards which FAB goes
 
@@ -106,10 +109,25 @@ def _square(case: Case) -> None:
 
 
 def _transfer(case: Case) -> None:
-    """Attack the twin, or a network taught to say the same, and try the images on the model."""
-    for view in ("twin", "surrogate", "labels"):
+    """Attack the twin, networks inside the model, and networks taught to say the same."""
+    for view in ("twin", "core", "surrogate", "labels", "probe"):
         for loss in ("cross_entropy", "margin"):
-            case.escalate(case.pgd(loss=loss), view)
+            climb_guide(case, view, loss=loss)
+
+
+def _views(case: Case) -> None:
+    """The views that help most on a few images, whatever the model is made of."""
+    for view in helpful_views(case, _through(case)):
+        for loss in ("margin", "cross_entropy"):
+            case.escalate(case.pgd(loss=loss, chunk=128), view)
+
+
+def _twins(case: Case) -> None:
+    """Train networks plainly, on true labels and on the model's, and attack those."""
+    for view in (*TWINS, "together"):
+        for loss in ("cross_entropy", "margin"):
+            climb_guide(case, view, loss=loss)
+    climb_guide(case, "together", start="random")
 
 
 def _through(case: Case, first: str = "", last: str = "", noise: str = "fixed_noise") -> str:
@@ -164,12 +182,16 @@ REMEDIES: dict[str, Remedy] = {
     "draws": _draws,
     "restarts": _restarts,
     "transfer": _transfer,
+    "twins": _twins,
+    "views": _views,
     "square": _square,
     "finite_differences": _differences,
     "targets": _targets,
 }
 
 ALWAYS = ("ensemble",)
+
+WHERE_ODD = ("twins", "views")
 
 _HIDDEN = ("margin", "float64", "straight_through", "transfer", "finite_differences", "square")
 
@@ -192,23 +214,32 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "seeds": ("restarts", "targets"),
     "finite": ("square", "transfer"),
     "state": ("transfer", "square"),
+    "confidence": ("transfer", "finite_differences", "square"),
+    "dead_units": ("margin", "transfer", "finite_differences"),
 }
 
 
 def remedies_for(
-    failed: Iterable[str], *, thorough: bool = False, without: Collection[str] = ()
+    failed: Iterable[str],
+    *,
+    thorough: bool = False,
+    twins: bool = False,
+    without: Collection[str] = (),
 ) -> list[str]:
     """Names of the remedies to try, from cheap to dear.
 
     Args:
         failed: names of checks that failed.
         thorough: whether to try all of them.
+        twins: whether to train twins also where no check failed.
         without: remedies that mean nothing for this model.
 
     >>> remedies_for(["saturation"])
-    ['ensemble', 'margin', 'float64']
+    ['ensemble', 'margin', 'float64', 'twins', 'views']
     """
-    wanted = {*ALWAYS, *(name for check in failed for name in ANSWERS[check])}
+    wanted = {*ALWAYS, *(name for check in failed for name in (*ANSWERS[check], *WHERE_ODD))}
+    if twins:
+        wanted.add("twins")
     return [name for name in REMEDIES if (thorough or name in wanted) and name not in without]
 
 

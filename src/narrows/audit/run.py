@@ -25,13 +25,15 @@ from narrows.attacks.suspicions import warn_of_suspicions
 from narrows.audit._base import Case
 from narrows.audit._budget import Budget
 from narrows.audit._claim import gray_radius
-from narrows.audit._record import Record, plain_json
+from narrows.audit._record import Record
 from narrows.audit._statistics import more_than
+from narrows.audit.certified import certify
 from narrows.audit.checks import CHECKS, Check
 from narrows.audit.remedies import REMEDIES, remedies_for, unfit
 from narrows.audit.verdict import Verdict, judge
 from narrows.checks import ArrayLike, check_number, check_path
 from narrows.errors import InputError
+from narrows.storage import json_finite
 from narrows.types import Finding, Norm
 
 __all__ = ["Audit", "audit"]
@@ -52,7 +54,7 @@ class Audit:
         ledger: the worst attempt at each image, and every attack.
         verdict: what may be claimed.
         tried: names of the remedies that were tried.
-        about: radius, norm, budget and seed.
+        settings: radius, norm, budget and seed.
         case: what was examined, for a closer look.
     """
 
@@ -60,7 +62,7 @@ class Audit:
     ledger: Ledger
     verdict: Verdict
     tried: tuple[str, ...]
-    about: Mapping[str, Any]
+    settings: Mapping[str, Any]
     case: Case = field(repr=False)
 
     @property
@@ -70,13 +72,13 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """What `json.dumps` takes; numbers that are not finite are null."""
-        return plain_json(
+        return json_finite(
             {
                 "verdict": asdict(self.verdict),
                 "findings": [asdict(finding) for finding in self.findings],
                 "attacks": [asdict(entry) for entry in self.ledger.entries],
                 "remedies": list(self.tried),
-                "about": dict(self.about),
+                "settings": dict(self.settings),
             }
         )
 
@@ -91,6 +93,7 @@ def audit(
     budget: str | Budget = "standard",
     twin: nn.Module | None = None,
     siblings: Sequence[nn.Module] = (),
+    training: tuple[ArrayLike, ArrayLike] | None = None,
     claimed: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -107,6 +110,8 @@ def audit(
         budget: `"fast"`, `"standard"`, `"full"`, or one of your own.
         twin: the same model without its defence: attacks on it are transferred.
         siblings: the same model trained from other seeds.
+        training: images and labels that networks of the audit's own are trained on, for attacks
+            to transfer; by default the audited images, which makes weaker twins.
         claimed: the robust accuracy somebody claims; by default what PGD reports.
         seed: of every attack: the same seed gives the same audit.
         progress: called before each part and at the end.
@@ -129,33 +134,58 @@ def audit(
         raise InputError(f"claimed must be a share in [0, 1], got {claimed}; divide percent by 100")
     place = None if folder is None else check_path(folder, "folder")
     case = Case(
-        model, x, y, eps=eps, norm=norm, budget=budget, twin=twin, siblings=siblings, seed=seed
+        *(model, x, y),
+        **{"eps": eps, "norm": norm, "budget": budget, "seed": seed},
+        twin=twin,
+        siblings=siblings,
+        training=training,
     )
     with case.restored():
         warn_of_suspicions(case.subject, case.x, case.y, eps, norm)
-    about = {"eps": case.eps, "norm": norm, "seed": seed, **asdict(case.budget)}
-    about["left_out"] = case.left_out
-    record = Record(case, about, place)
+    settings = {"eps": case.eps, "norm": norm, "seed": seed, **asdict(case.budget)}
+    settings |= {"left_out": case.left_out, "twins_from": case.describe_training()}
+    record = Record(case, settings, place)
     tell = progress or _silent
     for done, (name, check) in enumerate(CHECKS.items()):
         tell(name, done, len(CHECKS))
         if name not in record.findings:
             record.add(_examine(name, check, case))
-    objected = record.failed
-    wanted = remedies_for(objected, thorough=case.budget.thorough, without=unfit(case))
+    _settle_noise(case, record)
+    _remedy(case, record, tell)
+    if _settle_noise(case, record):
+        _remedy(case, record, tell)
+    tell("verdict", 1, 1)
+    for name in _AT_THE_END:
+        if record.findings[name].passed:
+            record.add(_examine(name, CHECKS[name], case))
+    findings = tuple(record.findings[name] for name in CHECKS)
+    unseen = blind(case) if record.failed else 0.0
+    verdict = judge(case, findings, claimed, unseen, certify(case))
+    return Audit(findings, case.ledger, verdict, tuple(record.tried), settings, case)
+
+
+def _remedy(case: Case, record: Record, tell: Progress) -> None:
+    """Try every remedy that is asked for and was not tried before."""
+    wanted = remedies_for(
+        [*record.failed, *(["noise"] if case.late_noise else [])],
+        thorough=case.budget.thorough,
+        twins=case.budget.twins,
+        without=unfit(case),
+    )
     for done, name in enumerate(wanted):
         tell(name, done, len(wanted))
         if name not in record.tried and len(case.survivors):
             _try(name, case)
             record.tried.append(name)
             record.save()
-    tell("verdict", len(wanted), len(wanted))
-    for name in _AT_THE_END:
-        if record.findings[name].passed:
-            record.add(_examine(name, CHECKS[name], case))
-    findings = tuple(record.findings[name] for name in CHECKS)
-    verdict = judge(case, findings, claimed, blind(case) if objected else 0.0)
-    return Audit(findings, case.ledger, verdict, tuple(record.tried), about, case)
+
+
+def _settle_noise(case: Case, record: Record) -> bool:
+    """Look for noise where attacks have led; what was found is examined as noise."""
+    if not case.settle_noise():
+        return False
+    record.add(_examine("noise", CHECKS["noise"], case))
+    return True
 
 
 def _silent(name: str, done: int, total: int) -> None:

@@ -26,6 +26,9 @@ Where nobody claimed anything and no check objects, or only those that ask for m
 stronger attack that gets further than PGD is no accusation: the accuracy reached is the claim, and
 the sentence says what PGD alone left.
 
+Where a bound can be had cheaply, what no attack can ever get below is named too: the truth lies
+between what is certified and what is left.
+
 An attack that fools less at the gray radius than chance allows has failed, whatever it reports: the
 ones that got furthest are tried there on the images that are left.
 """
@@ -38,6 +41,7 @@ from enum import StrEnum
 
 from narrows.audit._base import Case
 from narrows.audit._statistics import interval, more_than
+from narrows.audit.certified import Certificate
 from narrows.types import Finding
 
 __all__ = ["Outcome", "Verdict", "judge"]
@@ -71,6 +75,8 @@ class Verdict:
         attack: the attack that fools most images alone.
         images: how many were attacked.
         clean: accuracy without an attack.
+        certified: accuracy that no attack can ever get below; None where there is no bound.
+        certified_by: how it was bounded.
         sentence: all of that.
     """
 
@@ -83,10 +89,16 @@ class Verdict:
     images: int
     clean: float
     sentence: str
+    certified: float | None = None
+    certified_by: str = ""
 
 
 def judge(
-    case: Case, findings: Iterable[Finding], claimed: float | None = None, blind: float = 0.0
+    case: Case,
+    findings: Iterable[Finding],
+    claimed: float | None = None,
+    blind: float = 0.0,
+    certificate: Certificate | None = None,
 ) -> Verdict:
     """Weigh what was found.
 
@@ -95,6 +107,7 @@ def judge(
         findings: of all checks.
         claimed: the accuracy to be examined; by default what PGD reports.
         blind: share of all images at which every attack tried fails at the gray radius too.
+        certificate: a lower bound of the accuracy, where there is one.
     """
     failed = _objections(findings)
     standing, n = len(case.survivors), len(case.x)
@@ -111,8 +124,13 @@ def judge(
     sentence = _sentence(case, outcome, claim, standing / n, kept / n, blind)
     if count:
         sentence[1:1] = [f"strongest attack: {attack}, minus {100 * count / n:.1f} points"]
+    certain, method = (None, "")
+    if certificate is not None:
+        certain, method = certificate.accuracy, certificate.method
+        sentence.append(f"certified: {certain:.1%} ({method})")
     text = "; ".join(sentence) + "."
-    return Verdict(outcome, claim, standing / n, low, high, attack, n, clean, text)
+    known = (outcome, claim, standing / n, low, high, attack, n, clean, text)
+    return Verdict(*known, certified=certain, certified_by=method)
 
 
 def _objections(findings: Iterable[Finding]) -> set[str]:

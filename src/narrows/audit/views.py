@@ -11,13 +11,23 @@
 | log                | the logarithm of what the model returns, for probabilities              |
 | rescaled           | logits in units of their typical gap                                    |
 | finite_differences | the same values; gradients from differences as wide as eps / 4          |
-| wide_differences   | the same, as wide as eps                                                |
+| wide_, narrow_     | the same, as wide as eps, or as eps / 16                                |
+| votes, wide_votes  | gradients of how often noise of eps, or of 3 eps, changes the class     |
+| smoothed, wide_    | the mean gradient over noise of eps / 4, or of eps                      |
+| leaky              | inactive units pass a fifth of the gradient on                          |
+| borrowed           | the gradient of `together`                                              |
 | surrogate          | a network taught to say what the model says                             |
 | labels             | a network taught the classes only that the model says                   |
 | twin               | the model without its defence, where one was given                      |
+| core               | the classifier inside the model, for what the model gives it            |
+| probe              | a linear readout of the model's last features                           |
+| retrained          | its architecture, trained anew on true labels, or on its own (_labels)  |
+| small              | a small network, trained on true labels, or on the model's (_labels)    |
+| together           | all trained networks at once                                            |
 
 Names joined by "+" are applied in that order: "float64+log". Every view keeps what the model says,
-except the last three, whose attacks transfer or don't. All attacks are judged on the model itself.
+except those from `surrogate` on, whose attacks transfer or don't. All attacks are judged on the
+model itself.
 
 Source: Athalye, Carlini & Wagner (2018), arXiv 1802.00420 (BPDA: a backward pass that approximates
 what has none; EOT: the mean over draws).
@@ -34,18 +44,25 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from narrows.audit._backward import Backward, Gradient, borrowed, differences, smoothed, votes
 from narrows.audit._claim import Claim
 from narrows.audit._guarded import Guarded
+from narrows.audit._inside import Core, PassThrough, core_of, fit_probe
+from narrows.audit._leaky import Leaky
 from narrows.audit._subject import Subject, held
 from narrows.audit.blocking import blocking_modules
 from narrows.audit.still import Still
 from narrows.audit.surrogate import distil
+from narrows.audit.twins import TWINS, Together, train_twin
 from narrows.errors import unknown_name
 from narrows.models.bottleneck import draw_logits
 from narrows.models.noise import forked_rng
 from narrows.models.outputs import average_logits, logits_of
 
 __all__ = ["VIEWS", "build_view"]
+
+View = Callable[[nn.Module, Claim], nn.Module | None]
+_PROBED = 2048  # images that a linear readout is fitted to
 
 
 def build_view(name: str, claim: Claim) -> nn.Module | None:
@@ -81,18 +98,6 @@ def _float64(model: nn.Module, claim: Claim) -> nn.Module | None:
     return claim.subject.around(double.eval(), torch.float64)
 
 
-class _PassThrough(torch.autograd.Function):
-    """`value` forward, the identity of `x` backward."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Any, None]:
-        return gradients[0], None
-
-
 _STEPS = {
     function
     for name in ("round", "floor", "ceil", "trunc", "sign")
@@ -106,7 +111,7 @@ class _Differentiable(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in _STEPS and isinstance(args[0], Tensor):
-            return _PassThrough.apply(args[0], func(*args, **kwargs))
+            return PassThrough.apply(args[0], func(*args, **kwargs))
         if func == torch.Tensor.detach or func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
             return args[0]
         if func is torch._C._set_grad_enabled and args[0] is False:
@@ -124,7 +129,7 @@ class _StraightThrough(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         def skip(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-            return _PassThrough.apply(inputs[0], output)
+            return PassThrough.apply(inputs[0], output)
 
         with ExitStack() as stack:
             for module in self.blocking:
@@ -193,48 +198,64 @@ def _rescaled(model: nn.Module, claim: Claim) -> nn.Module:
     return _Rescaled(model, gap if gap > 0 else 1.0)
 
 
-class _Differences(torch.autograd.Function):
-    """Gradient of `v . f(x)` as the mean of `u v . (f(x + s u) - f(x - s u)) / 2 s`."""
+def _estimated(kind: Callable[[int, float], Gradient], share: float) -> View:
+    """A view whose gradient is estimated from points as far away as a share of the radius."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, view: _FiniteDifferences) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.view = view
-        return logits_of(view.model, x)
+    def view(model: nn.Module, claim: Claim) -> nn.Module:
+        # In L2 one pixel moves by eps / sqrt(d) when all of them do.
+        per_pixel = claim.eps if claim.norm == "linf" else claim.eps / claim.x[0].numel() ** 0.5
+        return Backward(model, kind(claim.budget.directions, share * per_pixel))
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        view: _FiniteDifferences = ctx.view
-        total = torch.zeros_like(x)
-        with torch.no_grad():
-            for _ in range(view.directions):
-                u = torch.randint(0, 2, x.shape, device=x.device).to(x.dtype).mul_(2).sub_(1)
-                both = torch.cat([x + view.width * u, x - view.width * u])
-                ahead, behind = logits_of(view.model, both).chunk(2)
-                rise = ((ahead - behind) * gradients[0]).sum(1) / (2 * view.width)
-                total += u * rise.view(-1, *(1,) * (x.dim() - 1))
-        return total / view.directions, None
+    return view
 
 
-class _FiniteDifferences(nn.Module):
-    def __init__(self, model: nn.Module, directions: int, width: float) -> None:
-        super().__init__()
-        self.model = model
-        self.directions = directions
-        self.width = width
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _Differences.apply(x, self)
+def _borrowed(model: nn.Module, claim: Claim) -> nn.Module | None:
+    other = claim.view("together")
+    return None if other is None else Backward(model, borrowed(other))
 
 
-def _finite_differences(model: nn.Module, claim: Claim, share: float = 0.25) -> nn.Module:
-    # In L2 one pixel moves by eps / sqrt(d) when all of them do.
-    per_pixel = claim.eps if claim.norm == "linf" else claim.eps / claim.x[0].numel() ** 0.5
-    return _FiniteDifferences(model, claim.budget.directions, share * per_pixel)
+def _core(model: nn.Module, claim: Claim) -> nn.Module | None:
+    sample = claim.x[:4].to(claim.subject.takes)
+    try:
+        core = core_of(claim.model, sample, claim.classes)
+        if core is None or _same(claim.model, core, sample):
+            return None  # nothing lies around it
+    except Exception:  # whatever a third-party model raises: there is no such view
+        return None
+    return claim.subject.around(Core(claim.model, core), claim.subject.takes)
 
 
-VIEWS: dict[str, Callable[[nn.Module, Claim], nn.Module | None]] = {
+def _same(model: nn.Module, core: nn.Module, x: Tensor) -> bool:
+    """Whether two networks have the same logits and the same gradients at `x: [n, ...]`."""
+    looks = []
+    for network in (model, core):
+        with torch.enable_grad():
+            at = x.clone().requires_grad_()
+            logits = logits_of(network, at)
+            score = logits.square().sum()
+            if not score.requires_grad:
+                return False
+            looks += [logits.detach(), *torch.autograd.grad(score, at, materialize_grads=True)]
+    return torch.allclose(looks[0], looks[2]) and torch.allclose(looks[1], looks[3])
+
+
+def _probe(model: nn.Module, claim: Claim) -> nn.Module | None:
+    x, y = claim.training or (claim.x, claim.y)
+    x, y = x[:_PROBED].to(claim.subject.takes), y[:_PROBED]
+    try:
+        return fit_probe(claim.model, x, y, claim.classes)
+    except Exception:  # whatever a third-party model raises: there is no such view
+        return None
+
+
+def _together(model: nn.Module, claim: Claim) -> nn.Module | None:
+    """All networks that there are to transfer from; those that were trained before are recalled."""
+    built = {name: claim.view(name) for name in ("twin", *TWINS, "labels")}
+    networks = [network for network in built.values() if network is not None]
+    return Together(networks, claim.x) if networks else None
+
+
+VIEWS: dict[str, View] = {
     "plain": _plain,
     "float64": _float64,
     "straight_through": _straight_through,
@@ -243,9 +264,23 @@ VIEWS: dict[str, Callable[[nn.Module, Claim], nn.Module | None]] = {
     "mean": _mean,
     "log": lambda model, claim: _Log(model),
     "rescaled": _rescaled,
-    "finite_differences": _finite_differences,
-    "wide_differences": lambda model, claim: _finite_differences(model, claim, share=1.0),
+    "leaky": lambda model, claim: Leaky(model),
+    "narrow_differences": _estimated(differences, 1 / 16),
+    "finite_differences": _estimated(differences, 1 / 4),
+    "wide_differences": _estimated(differences, 1.0),
+    "votes": _estimated(votes, 1.0),
+    "wide_votes": _estimated(votes, 3.0),
+    "smoothed": _estimated(smoothed, 1 / 4),
+    "wide_smoothed": _estimated(smoothed, 1.0),
+    "borrowed": _borrowed,
     "surrogate": lambda model, claim: distil(claim),
     "labels": lambda model, claim: distil(claim, labels_only=True),
     "twin": lambda model, claim: claim.twin,
+    "core": _core,
+    "probe": _probe,
+    "retrained": lambda model, claim: train_twin(claim, same=True, model_labels=False),
+    "retrained_labels": lambda model, claim: train_twin(claim, same=True, model_labels=True),
+    "small": lambda model, claim: train_twin(claim, same=False, model_labels=False),
+    "small_labels": lambda model, claim: train_twin(claim, same=False, model_labels=True),
+    "together": _together,
 }

@@ -87,4 +87,10 @@ def command(
             text = f"{finding.check}: {finding.evidence}"
             console.print(text, highlight=False, markup=False)
     console.print(record.verdict.sentence, highlight=False, markup=False, style="bold")
+    verdict = record.verdict
+    certain = "none" if verdict.certified is None else f"{verdict.certified:.1%}"
+    console.print(
+        f"claimed {verdict.claimed:.1%}, left {verdict.reached:.1%}, certified {certain}",
+        highlight=False,
+    )
     click.echo(f"Report: {page}")

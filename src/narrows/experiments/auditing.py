@@ -28,6 +28,7 @@ __all__ = [
     "read_audit",
 ]
 
+_TRAINING = 20_000  # images, at most, that networks are trained on to transfer from
 _SURFACES = 3  # images whose loss surface is drawn
 _PARTS = len(CHECKS) + len(REMEDIES)  # of the remedies, only those that a check asks for
 _RECORD, _KIND = "record.json", "record of an audit"
@@ -73,6 +74,8 @@ class VerdictRecord:
     clean: float
     sentence: str
     attack: str | None = None
+    certified: float | None = None
+    certified_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class AuditRecord:
         findings: one for each check.
         attacks: one entry for each attack, in the order in which they were run.
         remedies: names of those that were applied.
-        about: the settings of the audit.
+        settings: those of the audit.
     """
 
     request: AuditRequest
@@ -105,7 +108,7 @@ class AuditRecord:
     findings: list[FindingRecord]
     attacks: list[Entry]
     remedies: list[str]
-    about: dict[str, Any]
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,7 @@ def audit_target(
                 claimed=claimed,
                 twin=None if relatives.twin is None else as_classifier(relatives.twin),
                 siblings=[as_classifier(sibling) for sibling in relatives.siblings],
+                training=target.train.batch(slice(0, _TRAINING)),
                 folder=folder / "state",
                 progress=lambda name, done, total: bar.show(_place(name, done), name),
             )

@@ -22,7 +22,7 @@ from narrows.runs import Member, Run
 from narrows.runs.engine import check_device
 from narrows.user_code import UserFunction, is_user_function
 
-__all__ = ["Relatives", "Target", "load_relatives", "load_target"]
+__all__ = ["Relatives", "Target", "load_relatives", "load_target", "member_target"]
 
 _TWIN = "cross_entropy"
 Normalisation = tuple[Sequence[float], Sequence[float]]
@@ -37,6 +37,7 @@ class Target:
         model: as it was trained or built.
         name: for readers.
         test: its test set.
+        train: its training set.
         run: the run that it was trained in; `None` for a model from a user's file.
         member: which of the run's models it is.
         source: SHA-256 of the file that a model was built by: another file, another model.
@@ -47,6 +48,7 @@ class Target:
     model: nn.Module
     name: str
     test: Dataset
+    train: Dataset
     run: Run | None = None
     member: Member | None = None
     source: str = ""
@@ -56,7 +58,12 @@ class Target:
     def to(self, device: str) -> Target:
         """The same on another device."""
         check_device(device)
-        return replace(self, model=self.model.to(device), test=self.test.to(device))
+        return replace(
+            self,
+            model=self.model.to(device),
+            test=self.test.to(device),
+            train=self.train.to(device),
+        )
 
 
 @dataclass(frozen=True)
@@ -115,10 +122,19 @@ def load_target(
         )
     run = Run.open(path)
     member = run.member(method, beta, seed)
+    return member_target(run, member, data)
+
+
+def member_target(run: Run, member: Member, data: str | None = None) -> Target:
+    """A trained model of a run, with the images of the run or of another data set.
+
+    Raises:
+        ConfigError: for data without images.
+    """
     data = run.config.data if data is None else absolute_name(data)
-    test = run.splits.test if data == run.config.data else load(data).test
-    name = f"{member}, of {path.name}"
-    return Target(run.model(member), name, _images(test), run, member, data=data)
+    splits = run.splits if data == run.config.data else load(data)
+    name, model = f"{member}, of {run.path.name}", run.model(member)
+    return Target(model, name, _images(splits.test), splits.train, run, member, data=data)
 
 
 def load_relatives(target: Target, twin: str | None = None) -> Relatives:
@@ -151,14 +167,17 @@ def _load_function(target: str, data: str | None, normalisation: Normalisation |
         raise ConfigError(f"{target} does not say on which images; name a data set with --data")
     function = UserFunction.parse(target, "TARGET")
     source = function.source
-    test = _images(load(data).test)
+    splits = load(data)
+    test = _images(splits.test)
     model = function()
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{target} returned {type(model).__name__}, expected a torch.nn.Module")
     if normalisation is not None:
         mean, std = normalisation
         model = adapt(model, mean=mean, std=std)
-    return Target(model, target, test, source=source, data=data, normalisation=normalisation)
+    return Target(
+        model, target, test, splits.train, source=source, data=data, normalisation=normalisation
+    )
 
 
 def _images(test: Dataset) -> Dataset:

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from narrows.attacks.ledger import Entry
-from narrows.experiments.auditing import AuditRecord, FindingRecord, SurfacePoint
+from narrows.experiments.auditing import AuditRecord, FindingRecord, SurfacePoint, VerdictRecord
 from narrows.report.page import Section, write_page
 from narrows.report.tables import ResultTable
 
@@ -33,6 +33,7 @@ def write_audit(path: Path, record: AuditRecord, surfaces: Sequence[SurfacePoint
     chance = next((f.data for f in record.findings if f.check == "chance"), {})
     sections = [
         Section("", [verdict.sentence], verdict=True),
+        Section("What is known", [_bounds(verdict)], table=_known(verdict)),
         Section(
             "Checks",
             ["A failed check means that attacks may not have worked, not that the model is weak."],
@@ -43,7 +44,8 @@ def write_audit(path: Path, record: AuditRecord, surfaces: Sequence[SurfacePoint
             "Accuracy after each attack",
             [
                 "Share of images that no attack so far has fooled. Only attacks that fooled "
-                "another image are drawn."
+                "another image are drawn.",
+                *_training(record),
             ],
             descent(record.attacks, verdict.clean),
         ),
@@ -63,11 +65,19 @@ def write_audit(path: Path, record: AuditRecord, surfaces: Sequence[SurfacePoint
     sections.append(Section("All attacks", table=_attacks(record.attacks)))
     lead = (
         f"{request.name}. {verdict.images} images, {request.norm}, eps = {request.eps:g}, "
-        f"seed {record.about.get('seed', 0)}; "
+        f"seed {record.settings.get('seed', 0)}; "
         f"{sum(entry.forwards for entry in record.attacks):,} images forward, "
         f"{sum(entry.backwards for entry in record.attacks):,} backward."
     )
     return write_page(path, "Audit of robustness", lead, sections)
+
+
+def _training(record: AuditRecord) -> list[str]:
+    """On what the audit's own networks were trained, where it trained any."""
+    source = record.settings.get("twins_from")
+    if source is None or "twins" not in record.remedies:
+        return []
+    return [f"The networks that attacks were transferred from were trained on {source}."]
 
 
 def descent(attacks: Sequence[Entry], clean: float) -> Any:
@@ -150,6 +160,26 @@ def loss_surfaces(points: Sequence[SurfacePoint]) -> Any:
         column=alt.Column("image:O", title="image (white grid: misclassified)")
     )
     return chart.resolve_scale(color="independent")
+
+
+def _bounds(verdict: VerdictRecord) -> str:
+    """What the certified number means, or that there is none."""
+    if verdict.certified is None:
+        return (
+            "Nothing is certified: no bound is cheap to have for this model, and the next attack "
+            "may get below what these have left."
+        )
+    return (
+        "The true robust accuracy on these images lies between what is certified "
+        f"({verdict.certified_by}) and what was left."
+    )
+
+
+def _known(verdict: VerdictRecord) -> ResultTable:
+    """Claimed, left and certified, side by side."""
+    certain = "none" if verdict.certified is None else f"{verdict.certified:.1%}"
+    row = [f"{verdict.claimed:.1%}", f"{verdict.reached:.1%}", certain]
+    return ResultTable(["claimed", "left by all attacks", "certified"], [row])
 
 
 def _findings(findings: Sequence[FindingRecord]) -> ResultTable:

@@ -17,7 +17,7 @@ import msgspec
 
 from narrows.errors import CheckpointError, ConfigError, NarrowsError, StoreError
 from narrows.experiments.auditing import audit_target
-from narrows.experiments.targets import Target, load_relatives
+from narrows.experiments.targets import load_relatives, member_target
 from narrows.methods import METHODS
 from narrows.reproduction.experiments import EXPERIMENTS, IMAGES, Numbers
 from narrows.reproduction.measures import MEASURES, Source, check_columns
@@ -202,9 +202,7 @@ class _Reproduction:
 
     def _audited(self, row: PaperRow, source: Source) -> AuditOutcome:
         run, member = source.run, row_members(row, source.run)[0]
-        target = Target(
-            run.model(member), f"{member}, of {run.path.name}", run.splits.test, run, member
-        ).to(self.device)
+        target = member_target(run, member).to(self.device)
         images = _AUDITED[self.scale]
         record, _, _ = audit_target(
             target,

@@ -23,7 +23,7 @@ from narrows.experiments.attacking import (
     build_attack,
 )
 from narrows.experiments.reevaluation import Reevaluation, reevaluate_run
-from narrows.experiments.targets import Target
+from narrows.experiments.targets import member_target
 from narrows.models.bottleneck import as_classifier
 from narrows.papers.ib_rar_figures import attacked_classes
 from narrows.papers.vib import shot_errors
@@ -202,11 +202,8 @@ def _attacked(source: Source, member: Member, column: Column) -> tuple[AttackRep
     attack = build_attack(column.attack, column.eps, column.norm or None, settings)
     count = column.images or len(run.splits.test)
     images = min(count, source.images or count)
-    target = Target(
-        run.model(member), f"{member}, of {run.path.name}", run.splits.test, run, member
-    )
     return attack_target(
-        target.to(source.device),
+        member_target(run, member).to(source.device),
         column.attack,
         attack,
         column.mode,

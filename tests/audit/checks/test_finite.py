@@ -37,6 +37,8 @@ def test_minus_infinity_is_a_probability_of_zero():
             return logits.masked_fill(logits < logits.median(1, keepdim=True).values, -math.inf)
 
     case = case_of(Certain)
-    assert finite(case).passed
+    finding = finite(case)
+    assert finding.passed
+    assert finding.evidence == "every answer was a number, or minus infinity near 40 of 40 images"
     assert case.plain(case.pgd()).success.all()
     assert finite(case).passed

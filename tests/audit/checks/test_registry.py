@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from narrows.audit.checks import CHECKS
-from narrows.audit.remedies import ALWAYS, ANSWERS, REMEDIES
+from narrows.audit.remedies import ALWAYS, ANSWERS, REMEDIES, WHERE_ODD
 from narrows.types import Finding
 from scenarios_audit import case_of, undefended
 
@@ -14,7 +14,7 @@ def test_every_check_has_a_test_and_an_answer():
     tested = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
     assert set(CHECKS) == set(ANSWERS) == tested - {"registry"}
     answers = {name for names in ANSWERS.values() for name in names}
-    assert answers | set(ALWAYS) == set(REMEDIES)
+    assert answers | {*ALWAYS, *WHERE_ODD} == set(REMEDIES)
 
 
 @pytest.fixture(scope="module")

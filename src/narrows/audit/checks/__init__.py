@@ -7,7 +7,9 @@ from collections.abc import Callable
 from narrows.audit._base import Case
 from narrows.audit.checks.batch import batch
 from narrows.audit.checks.chance import chance
+from narrows.audit.checks.confidence import confidence
 from narrows.audit.checks.convergence import convergence
+from narrows.audit.checks.dead_units import dead_units
 from narrows.audit.checks.differentiable import differentiable
 from narrows.audit.checks.finite import finite
 from narrows.audit.checks.gradient_free import gradient_free
@@ -34,8 +36,10 @@ CHECKS: dict[str, Check] = {
     "batch": batch,
     "gradients": gradients,
     "differentiable": differentiable,
+    "dead_units": dead_units,
     "linearity": linearity,
     "unstable": unstable,
+    "confidence": confidence,
     "silent_success": silent_success,
     "one_step": one_step,
     "saturation": saturation,
