@@ -8,10 +8,12 @@ from torch import nn
 from narrows.attacks import ATTACKS, FGSM, PGD, Adaptive, DeepFool, FixedEps
 from narrows.errors import ConfigError, InputError, NarrowsError, StoreError
 from narrows.experiments.attacking import AttackReport, attack_target, build_attack
-from narrows.experiments.targets import load_target
+from narrows.experiments.targets import load_target, member_target
 from narrows.models import as_classifier
 from narrows.runs import Progress
 from narrows.runs.files import read_json
+
+PROGRESS = Progress()
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name != "backend"])
@@ -149,3 +151,18 @@ def test_a_smallest_perturbation_has_no_radius(target, tmp_path):
 def test_the_errors_are_of_one_family():
     with pytest.raises(ConfigError):
         build_attack("nothing", 0.1, None)
+
+
+def test_the_training_loss_of_a_run_is_an_objective(small_run, tmp_path):
+    member = small_run.member("vib", 0.1, 0)
+    attack = build_attack("adaptive", 0.1, None, ["objective=method", "steps=2", "restarts=1"])
+    target = member_target(small_run, member)
+    report, _ = attack_target(target, "adaptive", attack, "mean", 5, tmp_path / "a", PROGRESS)
+    assert "objective=TrainingLoss(method=VIB(beta=0.1" in report.request.settings[0]
+
+
+def test_the_training_loss_of_another_model_is_unknown(small_run):
+    target = replace(member_target(small_run, small_run.member("vib", 0.1, 0)), run=None)
+    attack = build_attack("adaptive", 0.1, None, ["objective=method"])
+    with pytest.raises(ConfigError, match="objective=method is the training loss of a model in a"):
+        attack_target(target, "adaptive", attack, "mean", 5, None, PROGRESS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from narrows import load_member
+from narrows import VIB, load_member
 from narrows.errors import CheckpointError, ConfigError, DivergedError, StoreError
 from narrows.runs import Member, Run, files, load_config
 from narrows.runs.evaluate import evaluate_model
@@ -296,3 +296,11 @@ def test_methods_that_are_lost_as_a_whole_are_said_together(small_run, tmp_path,
     run = tiny_run(tmp_path, **quick, train={"epochs": 1})
     with pytest.raises(DivergedError, match=r"^vib: every model diverged, the loss of member 0"):
         run.check_diverged()
+
+
+def test_the_method_of_a_model_is_the_one_that_trained_it(small_run):
+    method = small_run.method(Member("vib", 0.1, 1))
+    assert isinstance(method, VIB)
+    assert method.beta == pytest.approx(0.1)
+    with pytest.raises(ConfigError, match="is not among the trained models"):
+        small_run.method(Member("vib", 0.2, 0))

@@ -172,7 +172,18 @@ def _plain(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return cross_entropy(average_logits(as_output(model(x)).logits), y)
 
 
-OBJECTIVES: dict[str, Objective] = {"cross_entropy": _plain, "rate": Rate()}
+def _of_a_run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    raise ConfigError(
+        'objective="method" is the training loss of a model in a run (narrows attack RUN); for '
+        "another model pass TrainingLoss(method)"
+    )
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "cross_entropy": _plain,
+    "rate": Rate(),
+    "method": _of_a_run,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,8 +214,8 @@ class Adaptive(FixedEps):
 
     Args:
         eps: radius, in units of the [0, 1] image range.
-        objective: `(model, x, y) -> [b]` or a scalar, such as a `Method`; or `"cross_entropy"` or
-            `"rate"`.
+        objective: `(model, x, y) -> [b]` or a scalar, such as a `Method`; or `"cross_entropy"`,
+            `"rate"`, or, for a model of a run, `"method"`: the loss that it was trained with.
         mode: `"mean"` takes the gradient through the posterior mean of every bottleneck, without
             noise; success is still judged on the model as it was passed.
         steps: gradient steps of one restart.

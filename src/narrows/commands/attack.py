@@ -20,8 +20,8 @@ __all__ = ["command"]
     default="standard",
     show_default=True,
     help="standard or reevaluation (ensembles), or one attack: "
-    f"{listed('narrows.attacks', 'ATTACKS')}. adaptive takes --set objective=rate, for example; "
-    "backend is for Python only.",
+    f"{listed('narrows.attacks', 'ATTACKS')}. adaptive takes --set objective=rate, or "
+    "objective=method for the loss of the training; backend is for Python only.",
 )
 @click.option(
     "--eps", type=float, help="Radius in units of the [0, 1] range, for attacks that have one."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, get_type_hints
 
@@ -17,6 +17,7 @@ from narrows.attacks import (
     Ensemble,
     FixedEps,
     Ledger,
+    TrainingLoss,
     reevaluation,
     standard,
     target_classes,
@@ -46,6 +47,7 @@ _REPORT = "record.json"
 LEDGER = "ledger.safetensors"
 """Name of the file of all attempts in the folder of an attack."""
 _FIRST_IMAGES = 8
+_METHOD = "method"
 _FOOTNOTE = "targeted ({}): accuracies are shares of images that do not reach their target"
 
 
@@ -178,6 +180,7 @@ def attack_target(
     Returns:
         The report, and the folder that holds it and the ledger.
     """
+    attack = _with_training_loss(attack, target)
     x, y = target.test.batch(slice(0, images))
     x, y, goal = _with_targets(target, x, y, mode, towards, attack.attacks[0][1])
     request = AttackRequest(
@@ -242,6 +245,24 @@ def _with_targets(
     with latent_mode(target.model, mode):
         goal = target_classes(model, x, y, choice, draws=first.verify_draws, seed=first.seed)
     return x, y, goal
+
+
+def _with_training_loss(attack: Ensemble, target: Target) -> Ensemble:
+    """Give adaptive attacks on the training loss the method that the model was trained with."""
+    if not any(getattr(part, "objective", None) == _METHOD for _, part in attack.attacks):
+        return attack
+    if target.run is None or target.member is None:
+        raise ConfigError(
+            "objective=method is the training loss of a model in a run, and this one is not"
+        )
+    loss = TrainingLoss(target.run.method(target.member).to(target.test.x.device))
+    parts = [
+        (name, replace(part, objective=loss))
+        if isinstance(part, Adaptive) and part.objective == _METHOD
+        else (name, part)
+        for name, part in attack.attacks
+    ]
+    return replace(attack, attacks=parts)
 
 
 def check_classifier(model: nn.Module, x: Tensor) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -210,12 +210,13 @@ def _attacked(source: Source, member: Member, column: Column) -> tuple[AttackRep
         images,
         attack_folder(run, member, column, images),
         source.progress,
+        column.towards,
     )
 
 
 def attack_folder(run: Run, member: Member, column: Column, images: int) -> Path:
     """Where an attack of a column on a model is stored."""
-    settings = repr((column.attack, column.eps, column.norm, column.set, column.mode, images))
+    settings = repr(replace(column, name="", unit="", tolerance=0.0, images=images))
     digest = hashlib.sha256(settings.encode()).hexdigest()[:_DIGEST]
     return run.path / "attacks" / f"{member.key}-{column.attack}-{digest}"
 

@@ -91,6 +91,7 @@ class Column:
         attack: name of the attack, for `measure = "attack"` and `"distance"`.
         norm: of that attack; empty for its own.
         set: further arguments of the attack or the measure, as `key=value`.
+        towards: a class to reach, `next`, `random` or `least_likely`; empty for any wrong class.
         images: how many test images are attacked; 0 for all.
         mode: whether a stochastic code is drawn or decoded at its mean.
         unit: of the number.
@@ -104,6 +105,7 @@ class Column:
     attack: str = ""
     norm: str = ""
     set: list[str] = field(default_factory=list)
+    towards: str = ""
     images: int = 1000
     mode: Literal["mean", "sample"] = "mean"
     unit: str = "%"

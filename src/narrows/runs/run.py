@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from narrows.checks import check_path
 from narrows.data import Splits
 from narrows.errors import CheckpointError, ConfigError, DivergedError, StoreError
+from narrows.methods import Method
+from narrows.methods.adversarial import Adversarial
 from narrows.runs.building import build_objective
 from narrows.runs.config import ResolvedConfig
 from narrows.runs.data import load_run_splits, read_data_record
@@ -28,7 +30,7 @@ from narrows.runs.pictures import check_pictures
 from narrows.runs.records import LostMember, Member, MemberRecord
 from narrows.runs.summary import MethodSummary, chosen_beta, summarise
 from narrows.storage import convert_header, load_tensors
-from narrows.training import EpochRecord, Solo
+from narrows.training import EpochRecord, Objective, Solo
 
 __all__ = ["Run", "load_member"]
 
@@ -196,6 +198,22 @@ class Run:
             StoreError, ConfigError: as `member`.
             CheckpointError: for weights that are damaged or do not fit the configuration.
         """
+        return self._objective(member).model.eval()
+
+    def method(self, member: Member) -> Method:
+        """The method that a model was trained with, its critic included.
+
+        Returns:
+            The method alone, without adversarial training around it: `method(model, x, y)` is its
+            loss.
+
+        Raises:
+            StoreError, ConfigError, CheckpointError: as `model`.
+        """
+        method = self._objective(member).method
+        return method.method if isinstance(method, Adversarial) else method
+
+    def _objective(self, member: Member) -> Objective:
         stored = self._stored(member.method)
         if member not in stored:
             raise ConfigError(f"{member} is not among the trained models of {self.path}")
@@ -203,7 +221,7 @@ class Run:
         objective = build_objective(self.config, member, header.shape, header.classes)
         index = stored.index(member)
         Solo(objective, member.seed).load({k: v[index : index + 1] for k, v in tensors.items()})
-        return objective.model.eval()
+        return objective
 
     def records(self, methods: Sequence[str] | None = None) -> list[MemberRecord]:
         """What was measured on each trained model, of the given methods or of all.
