@@ -119,7 +119,10 @@ def test_a_model_is_the_one_that_was_measured(small_run):
         assert not any(module.training for module in model.modules())
         measured = evaluate_model(model, small_run.splits, small_run.config.evaluate)
         assert measured.accuracy == record.accuracy
-        assert measured.information == record.information
+        for split, estimates in record.information.items():
+            for name, estimate in estimates.items():  # a stack rounds products differently
+                again = measured.information[split][name]
+                assert again.nats == pytest.approx(estimate.nats, abs=1e-5)
         assert measured.attacks == record.attacks
 
 
