@@ -29,6 +29,7 @@ from narrows.papers.ib_rar_figures import attacked_classes
 from narrows.papers.vib import shot_errors
 from narrows.reproduction.tables import Column
 from narrows.runs import Member, Progress, Run
+from narrows.runs.evaluate import encode
 from narrows.runs.overrides import plain_overrides
 from narrows.runs.records import AttackRecord, MemberRecord
 
@@ -106,6 +107,16 @@ def _shot_error(source: Source, member: Member, column: Column) -> Measured:
         if (error.member, error.split, error.shots) == (member, "test", shots):
             return Measured(_PERCENT * error.error, len(source.run.splits.test))
     raise StoreError(f"the error of {shots} draws was not measured for {member}")
+
+
+def _active_units(source: Source, member: Member, column: Column) -> Measured:
+    """Mean number of units of the code that are not zero, on the first test images."""
+    count = min(column.images, source.images or column.images)
+    x = source.run.splits.test.batch(slice(0, count)).x
+    latent = encode(source.run.model(member), x)
+    if latent is None:
+        raise StoreError(f"{member} has no code")
+    return Measured((latent.mean != 0).sum(1).double().mean().item())
 
 
 def _reevaluated(source: Source, member: Member, column: Column) -> Measured:
@@ -228,6 +239,7 @@ _MEASURES: dict[str, Measure] = {
     "sampled_accuracy": _sampled_accuracy,
     "sampled_error": _sampled_error,
     "shot_error": _shot_error,
+    "active_units": _active_units,
     "reevaluated": _reevaluated,
     "taken_for": _taken_for,
     "fgsm": _fgsm,
