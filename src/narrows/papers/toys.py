@@ -132,7 +132,7 @@ def run_toy(config: ToyConfig, out: Path, progress: Progress) -> list[ToyResult]
         path = folder / f"{config.name}.json"
         if path.exists():
             stored = read_json(path, _KIND, _StoredToy)
-            if replace(stored.config, seeds=0) == replace(config, seeds=0):
+            if replace(stored.config, seeds=config.seeds) == config:
                 results = [result for result in stored.results if result.seed < config.seeds]
         done = {result.seed for result in results}
         with progress.bar(config.name, config.seeds) as bar:

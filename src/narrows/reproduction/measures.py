@@ -14,7 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from narrows.attacks import PGD, Ledger
+from narrows.attacks import PGD, accuracy_curve
 from narrows.errors import ConfigError, StoreError
 from narrows.experiments.attacking import (
     LEDGER,
@@ -32,6 +32,7 @@ from narrows.runs import Member, Progress, Run
 from narrows.runs.evaluate import encode
 from narrows.runs.overrides import plain_overrides
 from narrows.runs.records import AttackRecord, MemberRecord
+from narrows.storage import load_tensors
 
 __all__ = ["MEASURES", "Measured", "Source", "check_columns"]
 
@@ -193,9 +194,8 @@ def _attack(source: Source, member: Member, column: Column) -> Measured:
     report, folder = _attacked(source, member, column)
     share = report.robust_accuracy
     if column.radius is not None:
-        x, y = source.run.splits.test.to(source.device).batch(slice(0, report.request.images))
-        victim = as_classifier(source.run.model(member).to(source.device), mode=column.mode)
-        share = Ledger.load(folder / LEDGER, x, y, victim).accuracy_at(column.radius)
+        sizes = load_tensors(folder / LEDGER)[0]["hit.size"]
+        (share,) = accuracy_curve(sizes, [column.radius])
     return Measured(_PERCENT * share, report.request.images)
 
 
