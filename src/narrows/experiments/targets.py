@@ -128,6 +128,11 @@ def load_target(
 def member_target(run: Run, member: Member, data: str | None = None) -> Target:
     """A trained model of a run, with the images of the run or of another data set.
 
+    Args:
+        run: of the model.
+        member: which of its models.
+        data: name of another data set; `None` for the run's own.
+
     Raises:
         ConfigError: for data without images.
     """

@@ -57,6 +57,11 @@ _SMOKE = [
 def run_config(run: PaperRun, scale: Scale, device: str = "cpu") -> ResolvedConfig:
     """The configuration of a run of a table at a scale.
 
+    Args:
+        run: of the table.
+        scale: of the reproduction.
+        device: where its models are trained.
+
     Raises:
         ConfigError: for settings that do not fit.
     """

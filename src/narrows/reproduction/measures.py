@@ -226,7 +226,14 @@ def _attacked(source: Source, member: Member, column: Column) -> tuple[AttackRep
 
 
 def attack_folder(run: Run, member: Member, column: Column, images: int) -> Path:
-    """Where an attack of a column on a model is stored."""
+    """Where an attack of a column on a model is stored.
+
+    Args:
+        run: of the model.
+        member: which of its models is attacked.
+        column: the attack and its arguments.
+        images: number of images that are attacked.
+    """
     settings = repr(replace(column, name="", unit="", tolerance=0.0, images=images))
     digest = hashlib.sha256(settings.encode()).hexdigest()[:_DIGEST]
     return run.path / "attacks" / f"{member.key}-{column.attack}-{digest}"

@@ -49,6 +49,11 @@ def best_record(table: PaperTable, folder: Path) -> ReproductionRecord | None:
 def read_finished(folder: Path, name: str, scale: Scale) -> bool:
     """Whether a table is finished at a scale.
 
+    Args:
+        folder: of the records.
+        name: of the table.
+        scale: of the reproduction.
+
     Raises:
         StoreError: for a file that is no record.
     """

@@ -212,6 +212,11 @@ def record_path(folder: Path, name: str, scale: Scale) -> Path:
 def read_record(folder: Path, name: str, scale: Scale) -> ReproductionRecord | None:
     """Read a record; `None` if there is none.
 
+    Args:
+        folder: of the records.
+        name: of the table.
+        scale: of the reproduction.
+
     The checksum is compared when the work continues, not here: a list must be shown at once.
 
     Raises:
