@@ -84,7 +84,7 @@ def test_a_search_for_the_smallest_perturbation_is_counted_within_a_radius(sourc
     far = Column("x", "attack", attack="deepfool", radius=1e6, images=20)
     plain = source.run.member("cross_entropy", None, 0)
     clean = measured(source, near, plain).value
-    assert 0 < clean
+    assert clean > 0
     assert measured(source, far, plain).value < clean
     distance = measured(source, Column("x", "distance", attack="deepfool", images=20), plain)
     assert distance.value >= 0

@@ -10,6 +10,7 @@ from narrows.reproduction.tables import (
     PaperRun,
     PaperTable,
     Reason,
+    find_tables,
     load_table,
     table_names,
 )
@@ -26,6 +27,16 @@ def test_the_queue_has_the_papers_one_after_another():
 def test_an_unknown_table_has_near_ones():
     with pytest.raises(ConfigError, match="did you mean 'vib-table1'"):
         load_table("vib-table2")
+
+
+def test_a_name_may_stand_for_several():
+    assert [table.name for table in find_tables("aib-table1")] == [
+        "aib-table1-cifar10", "aib-table1-fashion", "aib-table1-mnist",
+    ]  # fmt: skip
+    assert [table.name for table in find_tables("vib-table1")] == ["vib-table1"]
+    assert {table.name.split("-")[0] for table in find_tables("ib-rar")} == {"ib"}
+    with pytest.raises(ConfigError, match="unknown table or figure 'aib-tab'"):
+        find_tables("aib-tab")
 
 
 def test_numbers_of_the_papers_are_those_of_their_tables():

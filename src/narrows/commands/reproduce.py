@@ -67,7 +67,8 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Make tables and figures of the papers again: NAMES like aib-table1-mnist.
+    """Make tables and figures of the papers again: NAMES like aib-table1-mnist, or aib-table1 for
+    all of its parts.
 
     Training, attacks and audits go through ordinary runs in OUT, so a broken attempt continues, and
     a second one repeats nothing. Every number is shown beside the paper's, with its spread, the
@@ -78,7 +79,7 @@ def command(
     from narrows.reproduction import console as shown
     from narrows.reproduction.markdown import table_markdown
     from narrows.reproduction.overview import overview
-    from narrows.reproduction.tables import load_table, table_names
+    from narrows.reproduction.tables import find_tables, load_table, table_names
 
     console = Console()
     records = results or out / "reproduction"
@@ -87,7 +88,8 @@ def command(
         return
     if not names and not (queue or markdown):
         raise click.UsageError("name a table or figure, like vib-table1; --list shows all of them")
-    tables = [load_table(name) for name in names or table_names()]
+    tables = [table for name in names for table in find_tables(name)]
+    tables = tables or [load_table(name) for name in table_names()]
     if markdown:
         click.echo("\n\n".join(table_markdown(table, records) for table in tables))
         return

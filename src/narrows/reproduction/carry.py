@@ -19,7 +19,7 @@ from narrows.errors import CheckpointError, ConfigError, NarrowsError, StoreErro
 from narrows.experiments.auditing import audit_target
 from narrows.experiments.targets import load_relatives, member_target
 from narrows.methods import METHODS
-from narrows.reproduction.experiments import EXPERIMENTS, IMAGES, Numbers
+from narrows.reproduction.experiments import EXPERIMENTS, IMAGES, SETTINGS, Numbers
 from narrows.reproduction.measures import MEASURES, Source, check_columns
 from narrows.reproduction.records import (
     KIND,
@@ -31,6 +31,7 @@ from narrows.reproduction.records import (
 )
 from narrows.reproduction.tables import Column, PaperRow, PaperRun, PaperTable, Scale
 from narrows.runs import Member, Progress, ResolvedConfig, Run, carry_out, load_config
+from narrows.runs.environment import current_environment
 from narrows.runs.files import locked_folder, make_folder, read_json, write_json
 from narrows.runs.summary import chosen_beta
 
@@ -255,6 +256,11 @@ class _Reproduction:
             self.table, self.scale, self.out, self.progress
         )
         images = IMAGES.get(self.table.experiment, 0)
+        used = RunUsed(
+            folder=self.table.experiment,
+            config=msgspec.to_builtins(SETTINGS[self.table.experiment](self.scale)),
+            environment=msgspec.to_builtins(current_environment("cpu")),
+        )
         cells = []
         for row in self.table.rows:
             for column, value in zip(self.table.columns, row.values, strict=True):
@@ -263,7 +269,8 @@ class _Reproduction:
                 note = "" if values else "never, within the epochs of this scale"
                 rounded = [round(each, 4) for each in values]
                 cells.append(replace(cell, values=rounded, images=images, note=note))
-        self._store(cells=cells, seconds=self.record.seconds + time.monotonic() - began)
+        seconds = self.record.seconds + time.monotonic() - began
+        self._store(cells=cells, runs={"experiment": used}, seconds=seconds)
 
 
 def row_members(row: PaperRow, run: Run) -> list[Member]:

@@ -14,7 +14,7 @@ from narrows.papers.toys import TOYS, ToyConfig, ToyResult, run_toy
 from narrows.reproduction.tables import PaperTable, Scale
 from narrows.runs import Progress
 
-__all__ = ["EXPERIMENTS", "Numbers"]
+__all__ = ["EXPERIMENTS", "IMAGES", "SETTINGS", "Numbers"]
 
 Numbers = dict[tuple[str, str], list[float]]
 _PERCENT = 100.0
@@ -50,7 +50,7 @@ def _by_row(results: list[ToyResult]) -> Numbers:
 
 def _plane(table: PaperTable, scale: Scale, out: Path, progress: Progress) -> Numbers:
     """When a method's first layer knows as much of the label as any of SFNN's at the end."""
-    plane = read_training_plane(run_plane(_PLANES[scale], out, progress))
+    plane = read_training_plane(run_plane(_PLANES[scale], out / "planes" / scale, progress))
     numbers: Numbers = {}
     for row, method in (("JointIMB", "joint_imb"), ("GreedyIMB", "greedy_imb")):
         share = plane.reached[method].layer_1
@@ -64,6 +64,13 @@ EXPERIMENTS: dict[str, Callable[[PaperTable, Scale, Path, Progress], Numbers]] =
     "imb-plane": _plane,
 }
 """Experiments by the name that a table gives."""
+
+SETTINGS: dict[str, Callable[[Scale], ToyConfig | PlaneConfig]] = {
+    "toy1": lambda scale: _toy_config("toy1", scale),
+    "toy2": lambda scale: _toy_config("toy2", scale),
+    "imb-plane": lambda scale: _PLANES[scale],
+}
+"""What is trained, by name and scale."""
 
 IMAGES = {"toy1": _SAMPLES, "toy2": _SAMPLES}
 """How many samples a share is counted on, where it is one."""

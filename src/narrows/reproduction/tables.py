@@ -45,6 +45,7 @@ __all__ = [
     "PaperTable",
     "Reason",
     "Scale",
+    "find_tables",
     "load_table",
     "table_names",
 ]
@@ -247,6 +248,19 @@ def table_names() -> list[str]:
     folder = files("narrows.reproduction") / "tables"
     names = [path.name.removesuffix(".toml") for path in folder.iterdir()]
     return sorted(names, key=lambda name: (_paper(name), name))
+
+
+def find_tables(name: str) -> list[PaperTable]:
+    """The table of that name, or all that begin with it: `aib-table1`, `aib` or `ib-rar-table4`.
+
+    Raises:
+        ConfigError: for a name that none has.
+    """
+    names = table_names()
+    matching = [each for each in names if each == name or each.startswith(f"{name}-")]
+    if not matching:
+        raise unknown_name("table or figure", name, names)
+    return [load_table(each) for each in matching]
 
 
 @cache
