@@ -11,7 +11,7 @@ from scenarios_attacks import Labels, curved_case, exact_radius, linear_case
 @pytest.mark.parametrize("classes", [2, 4])
 def test_it_converges_to_the_exact_distance(classes):
     model, x, y = linear_case(classes, count=40)
-    result = BoundaryAttack(queries=3000)(model, x, y)
+    result = BoundaryAttack(queries=1800)(model, x, y)
     ratio = result.distance / exact_radius(model, x, y, "l2")
     assert ratio.min() >= 1 - 1e-3
     assert ratio.median() < (1.01 if classes == 2 else 1.1)
@@ -30,7 +30,7 @@ def test_nothing_but_labels_is_read():
 def test_it_comes_near_fab_on_a_curved_model():
     model, x, y = curved_case()
     nearest = FAB(norm="l2", restarts=1)(model, x, y).distance
-    result = BoundaryAttack(queries=1500)(model, x, y)
+    result = BoundaryAttack(queries=1000)(model, x, y)
     assert result.success.all()
     assert result.distance.median() < 1.15 * nearest.median()
 
