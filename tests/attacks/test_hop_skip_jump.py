@@ -88,3 +88,25 @@ def test_settings_out_of_range_are_refused():
         HopSkipJump(queries=0)
     with pytest.raises(ConfigError, match="probes"):
         HopSkipJump(probes=0)
+
+
+def test_a_model_that_never_changes_its_mind_is_not_fooled():
+    model, x, _ = linear_case(3, count=10)
+    model.layer.bias.data[1] += 1e6
+    y = torch.ones(10, dtype=torch.int64)
+    result = HopSkipJump(queries=300)(model, x, y)
+    assert not result.success.any()
+    assert torch.equal(result.x_adv, x)
+    mixed = HopSkipJump(queries=300)(model, x, torch.arange(10) % 2)
+    assert mixed.success.tolist() == [True, False] * 5
+
+
+def test_a_single_image_of_any_shape():
+    torch.manual_seed(0)
+    for shape in ((7,), (3, 5, 5), (2, 3)):
+        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(4))
+        x = torch.rand(1, *shape)
+        y = model(x).argmax(1)
+        result = HopSkipJump(queries=300)(model, x, y)
+        assert result.success.all()
+        assert result.x_adv.shape == x.shape

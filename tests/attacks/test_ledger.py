@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from narrows.attacks import FGSM, PGD, DeepFool, Ensemble, Ledger
-from narrows.errors import CheckpointError, InputError, StoreError
+from narrows.errors import CheckpointError, ConfigError, InputError, StoreError
 from narrows.storage import load_tensors, save_tensors
 from narrows.types import AttackResult
 from scenarios_attacks import Linear, Lucky, curved_case
@@ -331,3 +331,21 @@ def test_files_of_another_shape_are_no_ledgers(tmp_path: Path, damage):
     save_tensors(path, tensors, [1])  # pyright: ignore[reportArgumentType]
     with pytest.raises(CheckpointError, match="not a ledger"):
         Ledger.load(path, X, Y)
+
+
+def test_a_norm_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError, match="norm must be one of linf, l2, l1, l0, got 'l3'"):
+        Ledger(torch.rand(3, 4), torch.zeros(3, dtype=torch.int64), norm="l3")
+
+
+@pytest.mark.parametrize("attack", [PGD(norm="l1", eps=0.5), PGD(norm="l0", eps=2)])
+def test_sparse_perturbations_are_measured_in_their_norm(attack):
+    model, x, y = curved_case()
+    ledger = Ledger(x, y, norm=attack.norm, eps=attack.eps)
+    ledger.record("pgd", attack, attack(model, x, y))
+    assert ledger.fooled.sum() > 5
+    fooled = ledger.fooled & ~ledger.wrong
+    delta = (ledger.x_adv - x).flatten(1)[fooled]
+    size = delta.abs().sum(1) if attack.norm == "l1" else (delta != 0).sum(1)
+    torch.testing.assert_close(ledger.distance[fooled], size.double(), atol=1e-6, rtol=1e-6)
+    assert ledger.accuracy_at(0) == pytest.approx(ledger.clean_accuracy)

@@ -136,7 +136,7 @@ def test_towards_a_class_only_that_class_counts(towards, small_run, tmp_path, ca
     assert record.request.towards == towards
     assert record.clean_accuracy > 0.7
     assert record.robust_accuracy < record.clean_accuracy
-    assert "targeted" in record.robustbench["footnote"]
+    assert "targeted" in record.robustbench.footnote
     if towards == "3":
         assert record.request.images < 30
     else:

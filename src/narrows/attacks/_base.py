@@ -22,6 +22,7 @@ from narrows.attacks.entrance import (
     Victim,
     check_case,
     check_eps,
+    check_norm,
     check_reach,
     differs,
     enter,
@@ -92,9 +93,7 @@ class Attack(ABC):
         raise NotImplementedError(f"{cls.__name__} does not say how to make a small instance")
 
     def __post_init__(self) -> None:
-        if self.norm not in norms.NORMS:
-            listed = ", ".join(norms.NORMS)
-            raise ConfigError(f"norm must be one of {listed}, got {self.norm!r}")
+        check_norm(self.norm)
         if self.norm not in self.supported_norms:
             raise ConfigError(
                 f"{type(self).__name__} takes norm {' or '.join(self.supported_norms)}, got "

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks._precision import Precision
-from narrows.attacks.norms import exact, farthest, random_start
+from narrows.attacks.norms import NORMS, exact, farthest, random_start
 from narrows.attacks.query import named_errors
 from narrows.checks import ArrayLike, check_dense, check_images, check_labels, check_logits
 from narrows.errors import ConfigError, InputError
@@ -35,6 +35,7 @@ __all__ = [
     "Victim",
     "check_case",
     "check_eps",
+    "check_norm",
     "check_reach",
     "differs",
     "enter",
@@ -112,6 +113,16 @@ def check_eps(eps: float, norm: Norm) -> None:
             f"eps must {allowed} for images in [0, 1], got {eps}; "
             "divide by 255 if it was meant for 0-255 images"
         )
+
+
+def check_norm(norm: str) -> None:
+    """Refuse a norm that does not exist.
+
+    Raises:
+        ConfigError: listing those that do.
+    """
+    if norm not in NORMS:
+        raise ConfigError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
 
 
 def check_reach(eps: float, norm: Norm, x: Tensor) -> None:

@@ -26,7 +26,8 @@ _AGREED, _SPLIT = (
 )  # surplus of one answer above which probes double, below which they halve
 _MEMORY = 0.6  # weight of the last estimate of the normal in the next one
 _HALVINGS = 15  # of a step that leaves the wrong class
-_RESERVE = 30  # queries that a step and its bisection may take; an image with fewer left is done
+_RESERVE = 30  # queries that are kept for the step and its bisection
+_FEWEST = 10  # probes of an estimate; an image that cannot afford them is done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +108,12 @@ class HopSkipJump(MinimalNorm):
         x_adv = judge.bisect(judge.start[rows], rows, precision)
         normal, radius = torch.zeros_like(x), x.new_full((len(x),), _RADIUS)
         for step in itertools.count(1):
-            going = judge.unfinished(rows, self.eps, _RESERVE)
+            going = judge.unfinished(rows, self.eps, _RESERVE + _FEWEST)
             rows, x_adv = rows[going], x_adv[going]
             if not len(rows):
                 return judge.finish(self.eps)
-            count = min(int(self.probes * math.sqrt(step)), int(judge.left(rows).min()))
+            afforded = int(judge.left(rows).min()) - _RESERVE
+            count = min(int(self.probes * math.sqrt(step)), afforded)
             estimate, surplus = self._normal(judge, x_adv, rows, radius[rows], count, generator)
             radius[rows] = _adapted(radius[rows], surplus)
             # The more probes, the better the estimate.

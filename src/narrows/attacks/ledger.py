@@ -19,7 +19,7 @@ from narrows.attacks._robustbench import (
     robustbench_entry,
     wilson,
 )
-from narrows.attacks.entrance import check_case
+from narrows.attacks.entrance import check_case, check_norm
 from narrows.attacks.identity import Behaviour, digest
 from narrows.attacks.minimal_eps import accuracy_curve, within
 from narrows.checks import ArrayLike, check_count, check_path
@@ -82,6 +82,7 @@ class Ledger:
         eps: float | None = None,
     ) -> None:
         x, y, target = check_case(x, y, target, model)
+        check_norm(norm)
         self.norm: Norm = norm
         self.eps = eps
         self.digest = digest(x, y, model, target)
