@@ -104,7 +104,7 @@ def test_a_published_variant_is_an_option_that_others_go_over():
         VIB(0.1), 0.03, 3, 2.3 * 0.03 / 10, weight=0.5, predict="adversarial", **coded
     )
     assert repr(method) == repr(expected)
-    for options in ({"trades": {"variant": "other"}}, {"pgd_training": {"variant": "ib_rar"}}):
+    for options in ({"trades": {"variant": "other"}}, {"pgd_training": {"variant": "trades"}}):
         with pytest.raises(ConfigError, match="variant"):
             tiny_config(options=options)
 
