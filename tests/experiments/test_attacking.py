@@ -90,6 +90,8 @@ def test_the_report_is_the_stored_one(target, tmp_path):
     assert (request.name, request.data, request.attack) == (target.name, "digits", "fgsm")
     assert (request.images, request.device, request.settings) == (15, "cpu", [repr(FGSM(eps=0.2))])
     assert (report.norm, report.eps) == ("linf", 0.2)
+    assert report.robustbench.eps == "0.2"
+    assert report.robustbench.autoattack_acc == f"{100 * report.robust_accuracy:.2f}"
     (entry,) = report.attacks
     assert report.robust_accuracy == entry.robust_accuracy == 1 - entry.fooled / 15
     low, high = report.interval
@@ -144,6 +146,7 @@ def test_a_smallest_perturbation_has_no_radius(target, tmp_path):
     attack = build_attack("deepfool", None, None)
     report, _ = attack_target(target, "deepfool", attack, "mean", 10, tmp_path, Progress())
     assert (report.eps, report.norm) == (None, "l2")
+    assert report.robustbench.eps == "inf"
     assert report.median_distance is not None
     assert report.robust_accuracy == 1 - report.attacks[0].fooled / 10
 

@@ -1,5 +1,6 @@
 """One step, and more and more restarts, on the models of a run, each once."""
 
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -143,3 +144,26 @@ def test_modes_are_those_that_a_model_has():
     assert list(reevaluation._modes(plain, x)) == ["deterministic"]
     binary = BinaryStochasticNet(3, [4], 2)
     assert list(reevaluation._modes(binary, x)) == ["sample"]
+
+
+class Counting(Progress):
+    """Counts what a bar announces, and what is done."""
+
+    def __init__(self):
+        super().__init__()
+        self.announced = self.done = 0
+
+    @contextmanager
+    def bar(self, name, total):
+        self.announced += total
+        yield SimpleNamespace(advance=self._advance)
+
+    def _advance(self):
+        self.done += 1
+
+
+def test_progress_announces_as_many_rows_as_are_measured(small_run, tmp_path):
+    run, progress = copied(small_run, tmp_path), Counting()
+    methods, betas = ["vib", "cross_entropy"], [0.0, 0.1]
+    result = reevaluate_run(run, methods, betas, 4, "cpu", progress, BRIEF)
+    assert progress.announced == progress.done == len(result.rows) > 0

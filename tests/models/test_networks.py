@@ -197,6 +197,8 @@ def test_inputs_are_normalised_inside_the_model():
         ({"latent_activation": "relu", "bottleneck": 0}, (4,), "this network has none"),
         ({"name": "wide_resnet", "depth": 27}, (3, 8, 8), "depth of 10, 16"),
         ({"decoder": [3, -1]}, (4,), "widths of a network must lie in 1"),
+        ({"encoder": [10**18]}, (4,), r"must lie in 1\.\.1,000,000,000"),
+        ({"bottleneck": 2**63}, (4,), r"must lie in 1\.\.1,000,000,000"),
         ({"name": "cnn"}, (64,), r"needs images \[channels, height, width\], got inputs \(64,\)"),
         ({"name": "cnn", "encoder": []}, (1, 8, 8), "at least one convolution"),
         ({"name": "cnn", "encoder": [2] * 3}, (1, 7, 9), "7x9 are too small for cnn; at least 8"),

@@ -4,9 +4,12 @@ import math
 
 import pytest
 
+from narrows.data.twelve_bit import joint, patterns
 from narrows.errors import ConfigError
+from narrows.information import posterior_information
 from narrows.papers.aib import exact_curve, exact_region
 from narrows.runs import Progress
+from narrows.runs.evaluate import encode
 from scenarios_runs import tiny_run
 
 
@@ -31,6 +34,16 @@ def test_the_plain_code_is_measured_after_noise(twelve_bit):
     points = exact_curve(twelve_bit, Progress())
     assert points[0].member.method == "cross_entropy"
     assert 0 < points[0].rate < 12
+
+
+def test_the_error_is_in_bits(twelve_bit):
+    point = exact_curve(twelve_bit, Progress())[1]
+    latent = encode(twelve_bit.model(point.member), patterns())
+    p_xy = joint()
+    p_yx = p_xy / p_xy.sum(1, keepdim=True)
+    rate, relevance = posterior_information(latent.mean, latent.scale, p_yx)
+    nats = max(rate.std_error, relevance.std_error)
+    assert point.error == pytest.approx(nats / math.log(2), rel=0.2)
 
 
 def test_measurements_are_kept(twelve_bit):
