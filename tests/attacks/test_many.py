@@ -6,7 +6,7 @@ from torch import nn
 
 from narrows.attacks import APGD, DDN, FGSM, PGD, DeepFool, attack_many
 from narrows.attacks._best import Best, StackBest
-from narrows.attacks.many import _groups
+from narrows.attacks.many import _groups, attack_each
 from narrows.errors import InputError, NarrowsError
 from narrows.models import NetworkConfig, as_classifier, build_network
 from narrows.models import stack as stacks
@@ -95,6 +95,20 @@ def test_targets_and_single_precision(name, stacked):
     together = attack_many(models, ATTACKS[name], x, y.tolist(), target)
     assert stacked
     assert_same(together, [ATTACKS[name](model, x, y, target) for model in models], 1e-5)
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "deepfool", "apgd"])
+def test_each_model_has_images_of_its_own(name, stacked):
+    models = networks(4)
+    x, y = case(models)
+    rows = [slice(0, 30), slice(5, 6), slice(2, 20), slice(29, 30)]
+    cases = [(x[part], y[part], None) for part in rows]
+    together = attack_each(models, ATTACKS[name], cases)
+    assert stacked
+    pairs = zip(models, cases, strict=True)
+    assert_same(together, [ATTACKS[name](model, *own) for model, own in pairs], 1e-9)
+    with pytest.raises(InputError, match="4 models and 3 cases"):
+        attack_each(models, ATTACKS[name], cases[:3])
 
 
 def test_more_models_than_fit_together(monkeypatch, stacked):

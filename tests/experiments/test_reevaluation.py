@@ -9,7 +9,13 @@ from torch import nn
 
 from narrows.errors import ConfigError
 from narrows.experiments import reevaluation
-from narrows.experiments.reevaluation import Reevaluation, Row, reevaluate, reevaluate_run
+from narrows.experiments.reevaluation import (
+    Reevaluation,
+    Row,
+    reevaluate,
+    reevaluate_models,
+    reevaluate_run,
+)
 from narrows.models import BinaryStochasticNet, Bottleneck
 from narrows.runs import Member, Progress
 from scenarios_runs import StoppedError, copied, stop_after, tiny_run
@@ -43,6 +49,16 @@ def test_every_row_is_told_as_it_is_measured(small_run):
     assert [row.mode for row in rows] == ["mean"] * 4 + ["sample"] * 4
 
 
+def test_models_attacked_together_have_the_rows_that_they_have_alone(small_run):
+    x, y = small_run.splits.test.batch(slice(0, 20))
+    models = [small_run.model(member) for member in small_run.members(["vib"])]
+    settings = Reevaluation(
+        fgsm_eps=[0.05], pgd_eps=[0.03, 0.1], restarts=[1, 2, 4], steps=3, samples=2, verify_draws=3
+    )
+    together = reevaluate_models(models, x, y, settings)
+    assert together == [reevaluate(model, x, y, settings) for model in models]
+
+
 def test_restarts_must_rise():
     for counts in ([], [0, 1], [2, 1], [1, 1]):
         with pytest.raises(ConfigError, match="restarts must be rising numbers from 1 on"):
@@ -51,7 +67,8 @@ def test_restarts_must_rise():
 
 def test_an_interruption_costs_the_model_in_hand_and_no_other(small_run, tmp_path, monkeypatch):
     run = copied(small_run, tmp_path)
-    original, calls = reevaluation.reevaluate, stop_after(2)
+    monkeypatch.setattr(reevaluation, "models_at_once", lambda *_: 1)
+    original, calls = reevaluation.reevaluate_models, stop_after(2)
 
     def interrupted(*arguments):
         next(calls)
@@ -59,7 +76,7 @@ def test_an_interruption_costs_the_model_in_hand_and_no_other(small_run, tmp_pat
 
     arguments = (run, ["vib"], None, 5, "cpu", Progress(), BRIEF)
     with monkeypatch.context() as patch:
-        patch.setattr(reevaluation, "reevaluate", interrupted)
+        patch.setattr(reevaluation, "reevaluate_models", interrupted)
         with pytest.raises(StoppedError):
             reevaluate_run(*arguments)
     folder = run.path / "reevaluation"
@@ -111,11 +128,12 @@ class Steps:
     """A stand-in for PGD that fools one more image each time, and remembers how it was called."""
 
     calls = []  # noqa: RUF012
+    stackable = False
 
     def __init__(self, **settings):
         self.settings = settings
 
-    def __call__(self, model, x, y):
+    def __call__(self, model, x, y, target=None):
         Steps.calls.append((self.settings["restarts"], self.settings["seed"], len(x)))
         success = torch.arange(len(x)) == 0
         return SimpleNamespace(success=success)
@@ -125,9 +143,8 @@ def test_restarts_add_up_and_only_images_that_stand_are_attacked(monkeypatch):
     monkeypatch.setattr(reevaluation, "PGD", Steps)
     monkeypatch.setattr(Steps, "calls", [])
     settings = Reevaluation(fgsm_eps=[], pgd_eps=[0.1], restarts=[1, 2, 5, 9])
-    rows = list(
-        reevaluation._restarts("mean", nn.Identity(), torch.rand(3, 2), torch.zeros(3), settings)
-    )
+    x, y, models = torch.rand(3, 2), torch.zeros(3), [nn.Identity()]
+    rows = [row for (row,) in reevaluation._restarts("mean", models, x, y, settings)]
     # The first start is the image itself, which later calls repeat beside their own starts.
     assert Steps.calls == [(1, 0, 3), (2, 1, 2), (4, 2, 1)]
     assert [(row.restarts, row.accuracy) for row in rows] == [

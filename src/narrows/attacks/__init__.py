@@ -20,7 +20,7 @@ from narrows.attacks.fab import FAB
 from narrows.attacks.fgsm import FGSM
 from narrows.attacks.hop_skip_jump import HopSkipJump
 from narrows.attacks.ledger import Ledger
-from narrows.attacks.many import attack_many
+from narrows.attacks.many import attack_each, attack_many
 from narrows.attacks.minimal_eps import MinimalEps, accuracy_curve
 from narrows.attacks.multi_targeted import MultiTargeted
 from narrows.attacks.nifgsm import NIFGSM
@@ -58,6 +58,7 @@ __all__ = [
     "Square",
     "TrainingLoss",
     "accuracy_curve",
+    "attack_each",
     "attack_many",
     "from_art",
     "from_autoattack",

@@ -13,7 +13,14 @@ from narrows.attacks import norms
 from narrows.attacks._base import Attack, merge_results, moved
 from narrows.attacks._best import StackBest
 from narrows.attacks._precision import Precision
-from narrows.attacks.entrance import Victim, check_case, check_reach, enter, refuse_overwriting
+from narrows.attacks.entrance import (
+    Victim,
+    check_case,
+    check_reach,
+    enter,
+    probes,
+    refuse_overwriting,
+)
 from narrows.attacks.query import Query, frozen, named_errors
 from narrows.checks import ArrayLike, check_labels
 from narrows.errors import InputError
@@ -21,7 +28,9 @@ from narrows.models.noise import forked_rng
 from narrows.models.stack import ModelStack, models_at_once, stack_models
 from narrows.types import AttackResult
 
-__all__ = ["attack_many"]
+__all__ = ["attack_each", "attack_many"]
+
+_Case = tuple[Tensor, Tensor, Tensor | None]
 
 # Models are run in two groups above so many padded rows, and this share of all rows.
 _FREE_PADDING, _WASTE = 256, 0.3
@@ -67,59 +76,103 @@ def attack_many(
         3
     """
     models = list(models)
-    if not models:
-        raise InputError("expected a model at least, got none")
-    first = models[0]
+    return attack_each(models, attack, [(x, y, target)] * len(models))
+
+
+def attack_each(
+    models: Sequence[nn.Module],
+    attack: Attack,
+    cases: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike | None]],
+) -> list[AttackResult]:
+    """`attack_many` with images of its own for each model.
+
+    Args:
+        models: as in `attack_many`.
+        attack: for all of them.
+        cases: images, labels, and targets or `None`, of each model.
+
+    Returns:
+        One result for each model.
+
+    Raises:
+        InputError, ConfigError: as `attack_many`; `InputError` also for another number of cases.
+    """
+    models = list(models)
+    if not models or len(models) != len(cases):
+        raise InputError(
+            f"expected images for each of at least one model, got {len(models)} models and "
+            f"{len(cases)} cases"
+        )
+    pairs = list(zip(models, cases, strict=True))
     stackable = attack.stackable and attack.norm in _STACKED_NORMS
-    if not stackable or len(models) == 1 or not isinstance(first, nn.Module):
-        return [attack(model, x, y, target) for model in models]
+    if not stackable or len(models) == 1 or not isinstance(models[0], nn.Module):
+        return [attack(model, *case) for model, case in pairs]
     with torch.inference_mode(False), torch.no_grad():
-        images, labels, targets = check_case(x, y, target, first)
-        at_once = models_at_once(first, images[: attack.chunk])
+        checked = _checked(models[0], cases)
+        longest = max((case[0] for case in checked), key=len)
+        at_once = models_at_once(models[0], longest[: attack.chunk])
         results: list[AttackResult] = []
         for start in range(0, len(models), at_once):
-            part = models[start : start + at_once]
-            attacked = _attack_stack(part, attack, images, labels, targets)
-            if attacked is None:
-                attacked = [attack(model, images, labels, targets) for model in part]
-            results += attacked
+            part = slice(start, start + at_once)
+            attacked = _attack_stack(models[part], attack, checked[part])
+            results += attacked or [attack(model, *case) for model, case in pairs[part]]
     return results
 
 
+def _checked(
+    first: nn.Module, cases: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike | None]]
+) -> list[_Case]:
+    """The cases as tensors; those that are the same for several models are checked once."""
+    known: dict[tuple[int, int, int], _Case] = {}
+    for x, y, target in cases:
+        key = (id(x), id(y), id(target))
+        if key not in known:
+            known[key] = check_case(x, y, target, first)
+    return [known[id(x), id(y), id(target)] for x, y, target in cases]
+
+
 def _attack_stack(
-    models: Sequence[nn.Module], attack: Attack, x: Tensor, y: Tensor, target: Tensor | None
+    models: Sequence[nn.Module], attack: Attack, cases: Sequence[_Case]
 ) -> list[AttackResult] | None:
     """The results of a stack, or `None` where the models must be attacked one by one."""
     eps = getattr(attack, "eps", None)
-    if eps is not None:
-        check_reach(eps, attack.norm, x)
-    if len(models) == 1 or (stack := stack_models(models, x)) is None:
+    first = cases[0][0]
+    alike = all(x.shape[1:] == first.shape[1:] and x.dtype == first.dtype for x, _, _ in cases)
+    if len(models) == 1 or not alike or len({target is None for _, _, target in cases}) > 1:
         return None
-    with frozen(models[0]), forked_rng(x.device):
-        victim = enter(models[0], x, eps, attack.norm)
+    if eps is not None:
+        check_reach(eps, attack.norm, first)
+    if (stack := stack_models(models, first)) is None:
+        return None
+    with frozen(models[0]), forked_rng(first.device):
+        victim = enter(models[0], first, eps, attack.norm)
+    for _, y, _ in cases:
         check_labels(y, classes=victim.classes)
     if victim.stochastic:
         return None
-    images = x.to(norms.exact(x.dtype), copy=True)
-    labels = (y if target is None else target).clone()
-    generators = [torch.Generator(x.device).manual_seed(attack.seed) for _ in models]
-    parts = []
-    for rows in torch.arange(len(x), device=x.device).split(attack.chunk):
-        chunk = images[rows]
+    images = [x.to(norms.exact(x.dtype), copy=True) for x, _, _ in cases]
+    labels = [(y if target is None else target).clone() for _, y, target in cases]
+    generators = [torch.Generator(first.device).manual_seed(attack.seed) for _ in models]
+    parts: list[list[AttackResult]] = [[] for _ in models]
+    for start in range(0, max(map(len, images)), attack.chunk):
+        rows = slice(start, start + attack.chunk)
+        chunks = [x[rows] for x in images]
         query = StackQuery(
             models[0],
             stack,
             generators,
-            labels[rows],
-            chunk,
-            targeted=target is not None,
+            [part[rows] for part in labels],
+            chunks,
+            targeted=cases[0][2] is not None,
             precision=victim.precision,
-            first=int(rows[0]),
+            first=start,
         )
-        parts.append(_split(attack, query, chunk))
-        refuse_overwriting(images[rows], chunk)
-    results = [_joined(member, victim, images) for member in zip(*parts, strict=True)]
-    return results if _repeatable(stack, results, x, victim) else None
+        for member, part in _split(attack, query, chunks):
+            parts[member].append(part)
+        for x, chunk in zip(images, chunks, strict=True):
+            refuse_overwriting(x[rows], chunk)
+    results = [_joined(part, victim, len(first), x) for part, x in zip(parts, images, strict=True)]
+    return results if _repeatable(stack, results, victim) else None
 
 
 class StackQuery(Query):
@@ -129,8 +182,8 @@ class StackQuery(Query):
         model: one of the models.
         stack: all of them.
         generators: one for each model, of the random numbers of its attack.
-        labels: `[n]` of the images of each model.
-        images: `[n, ...]`.
+        labels: of the images of each model, `[n]` each.
+        images: of each model, `[n, ...]` each.
         targeted: as in `Query`, likewise `precision` and `first`.
         precision: as in `Query`.
         first: as in `Query`.
@@ -144,27 +197,28 @@ class StackQuery(Query):
         model: nn.Module,
         stack: ModelStack,
         generators: Sequence[torch.Generator],
-        labels: Tensor,
-        images: Tensor,
+        labels: Sequence[Tensor],
+        images: Sequence[Tensor],
         *,
         targeted: bool,
         precision: Precision,
         first: int,
     ) -> None:
-        count = len(stack)
         super().__init__(
             model,
-            labels.repeat(count),
+            torch.cat(list(labels)),
             targeted=targeted,
-            origin=images.repeat(count, *(1,) * (images.dim() - 1)),
+            origin=torch.cat(list(images)),
             precision=precision,
             first=first,
         )
         self._stack, self._generators = stack, generators
-        self._numbers = self._numbers[: len(labels)].repeat(count)
-        self._owner = torch.arange(count, device=labels.device).repeat_interleave(len(labels))
-        self.forwards_of = torch.zeros(count, dtype=torch.long)
-        self.backwards_of = torch.zeros(count, dtype=torch.long)
+        counts = torch.tensor([len(part) for part in labels])
+        device = self.labels.device
+        self._numbers = torch.cat([first + torch.arange(len(part)) for part in labels]).to(device)
+        self._owner = torch.arange(len(stack)).repeat_interleave(counts).to(device)
+        self.forwards_of = torch.zeros(len(stack), dtype=torch.long)
+        self.backwards_of = torch.zeros(len(stack), dtype=torch.long)
         self._last = self.forwards_of
 
     @contextmanager
@@ -249,37 +303,50 @@ def _groups(counts: Tensor) -> Iterator[tuple[int, int, list[int]]]:
         yield start, start + total, group
 
 
-def _split(attack: Attack, query: StackQuery, chunk: Tensor) -> list[AttackResult]:
-    """Attack one chunk of images of every model, and give each model its result."""
-    count = len(query.forwards_of)
+def _split(
+    attack: Attack, query: StackQuery, chunks: Sequence[Tensor]
+) -> Iterator[tuple[int, AttackResult]]:
+    """Attack one chunk of images of every model, and give each model that has any its result."""
     whole = attack.attack_chunk(
-        query, chunk.repeat(count, *(1,) * (chunk.dim() - 1)), torch.Generator(chunk.device)
+        query, torch.cat(list(chunks)), torch.Generator(query.labels.device)
     )
-    rows = torch.arange(len(whole.success), device=chunk.device).view(count, -1)
-    return [
-        AttackResult(
-            whole.x_adv[part],
-            whole.success[part],
-            whole.distance[part],
-            int(query.forwards_of[member]),
-            int(query.backwards_of[member]),
-            whole.fooled_rate[part],
-        )
-        for member, part in enumerate(rows)
-    ]
+    stop = 0
+    for member, chunk in enumerate(chunks):
+        part = slice(stop, stop := stop + len(chunk))
+        if len(chunk):
+            yield (
+                member,
+                AttackResult(
+                    whole.x_adv[part],
+                    whole.success[part],
+                    whole.distance[part],
+                    int(query.forwards_of[member]),
+                    int(query.backwards_of[member]),
+                    whole.fooled_rate[part],
+                ),
+            )
 
 
-def _joined(parts: Sequence[AttackResult], victim: Victim, images: Tensor) -> AttackResult:
-    result = merge_results(parts, victim)
-    sample = len(moved(images, result.x_adv))
-    return replace(result, forwards=result.forwards + 2 * sample)
+def _joined(
+    parts: Sequence[AttackResult], victim: Victim, first: int, images: Tensor
+) -> AttackResult:
+    """The result of one model, with as many passes of the entrance as it would take alone.
+
+    Args:
+        parts: of each of its chunks.
+        victim: what the entrance of the first model found.
+        first: number of images of the first model.
+        images: of this model.
+    """
+    probed, of_first = len(probes(images)), len(probes(images.new_zeros(first, 1)))
+    entrance = (victim.forwards - 1) // of_first * probed + 1
+    result = merge_results(parts, victim._replace(forwards=entrance))
+    return replace(result, forwards=result.forwards + 2 * len(moved(images, result.x_adv)))
 
 
-def _repeatable(
-    stack: ModelStack, results: Sequence[AttackResult], x: Tensor, victim: Victim
-) -> bool:
+def _repeatable(stack: ModelStack, results: Sequence[AttackResult], victim: Victim) -> bool:
     """Whether two passes over attacked images agree, as a deterministic model's do."""
-    few = torch.stack([victim.precision.given(result.x_adv[:8]) for result in results])
-    with forked_rng(x.device):
+    few = torch.stack([victim.precision.given(result.x_adv[:1]) for result in results])
+    with forked_rng(few.device):
         first, again = (stack.logits(few).nan_to_num() for _ in range(2))
     return torch.equal(first, again)

@@ -18,15 +18,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from narrows.attacks import FGSM, PGD
+from narrows.attacks import FGSM, PGD, attack_each, attack_many
 from narrows.attacks.entrance import is_stochastic
 from narrows.errors import ConfigError
 from narrows.models.bottleneck import Mode, as_classifier, resting_mode
 from narrows.models.evaluating import evaluating
+from narrows.models.stack import models_at_once
 from narrows.runs import Member, Progress, Run
 from narrows.runs.engine import check_device
 from narrows.runs.files import locked_folder, read_json, write_json
-from narrows.runs.progress import Bar
 
 __all__ = [
     "MemberRow",
@@ -35,6 +35,7 @@ __all__ = [
     "Row",
     "StoredReevaluation",
     "reevaluate",
+    "reevaluate_models",
     "reevaluate_run",
 ]
 
@@ -136,14 +137,35 @@ def reevaluate(
         settings: which attacks.
         on_row: called with each row as it is measured, for progress.
     """
-    rows = []
-    for name, mode in _modes(model, x).items():
-        victim = as_classifier(model, settings.samples if mode == "sample" else None, mode)
-        for attacks in (_one_step, _restarts):
-            for row in attacks(name, victim, x, y, settings):
-                rows.append(row)
-                on_row(row)
+    (rows,) = reevaluate_models([model], x, y, settings, lambda listed: on_row(listed[0]))
     return rows
+
+
+def reevaluate_models(
+    models: Sequence[nn.Module],
+    x: Tensor,
+    y: Tensor,
+    settings: Reevaluation,
+    on_rows: Callable[[list[Row]], None] = lambda rows: None,
+) -> list[list[Row]]:
+    """`reevaluate` of many models that have the same modes, attacked together.
+
+    Args:
+        models: trained; normalise their own input.
+        x: `[n, ...]` images in [0, 1].
+        y: `[n]` labels.
+        settings: which attacks.
+        on_rows: called with a row of each model as they are measured, for progress.
+    """
+    measured = []
+    for name, mode in _modes(models[0], x).items():
+        samples = settings.samples if mode == "sample" else None
+        victims = [as_classifier(model, samples, mode) for model in models]
+        for attacks in (_one_step, _restarts):
+            for rows in attacks(name, victims, x, y, settings):
+                measured.append(rows)
+                on_rows(rows)
+    return [list(rows) for rows in zip(*measured, strict=True)]
 
 
 def _modes(model: nn.Module, x: Tensor) -> dict[str, Mode]:
@@ -156,18 +178,20 @@ def _modes(model: nn.Module, x: Tensor) -> dict[str, Mode]:
 
 
 def _one_step(
-    mode: str, victim: nn.Module, x: Tensor, y: Tensor, settings: Reevaluation
-) -> Iterator[Row]:
+    mode: str, victims: Sequence[nn.Module], x: Tensor, y: Tensor, settings: Reevaluation
+) -> Iterator[list[Row]]:
     for eps in [0.0, *settings.fgsm_eps]:
-        result = FGSM(eps=eps, verify_draws=settings.verify_draws)(victim, x, y)
-        yield Row(mode, "fgsm", eps, None, result.robust_accuracy)
+        attack = FGSM(eps=eps, verify_draws=settings.verify_draws)
+        results = attack_many(victims, attack, x, y)
+        yield [Row(mode, "fgsm", eps, None, result.robust_accuracy) for result in results]
 
 
 def _restarts(
-    mode: str, victim: nn.Module, x: Tensor, y: Tensor, settings: Reevaluation
-) -> Iterator[Row]:
+    mode: str, victims: Sequence[nn.Module], x: Tensor, y: Tensor, settings: Reevaluation
+) -> Iterator[list[Row]]:
     for eps in settings.pgd_eps:
-        standing, done = torch.arange(len(x), device=x.device), 0
+        standing = [torch.arange(len(x), device=x.device) for _ in victims]
+        done = 0
         for total in settings.restarts:
             # PGD begins each time at the images themselves; only the first start counts that one.
             attack = PGD(
@@ -178,10 +202,14 @@ def _restarts(
                 verify_draws=settings.verify_draws,
                 seed=done,
             )
-            if len(standing):
-                standing = standing[~attack(victim, x[standing], y[standing]).success]
+            left = [index for index, rows in enumerate(standing) if len(rows)]
+            if left:
+                cases = [(x[standing[index]], y[standing[index]], None) for index in left]
+                results = attack_each([victims[index] for index in left], attack, cases)
+                for index, result in zip(left, results, strict=True):
+                    standing[index] = standing[index][~result.success]
             done = total
-            yield Row(mode, "pgd", eps, total, len(standing) / len(x))
+            yield [Row(mode, "pgd", eps, total, len(rows) / len(x)) for rows in standing]
 
 
 def reevaluate_run(
@@ -214,26 +242,42 @@ def reevaluate_run(
     if not run.splits.test.image:
         raise ConfigError(f"{run.config.data_name} has no images that could be attacked")
     x, y = run.splits.test.to(device).batch(slice(0, images))
-    rows = []
     with locked_folder(run.path / "reevaluation") as folder:
+        known: dict[Member, StoredReevaluation] = {}
         for member in members:
             path = folder / f"{member.key}.json"
             stored = read_json(path, _KIND, StoredReevaluation) if path.exists() else None
-            if stored is None or (stored.settings, stored.images) != (settings, len(x)):
-                measured = _reevaluate_member(run, member, x, y, settings, progress)
-                write_json(path, _KIND, stored := StoredReevaluation(settings, len(x), measured))
-            rows += [MemberRow(member, row) for row in stored.rows]
+            if stored and (stored.settings, stored.images) == (settings, len(x)):
+                known[member] = stored
+        while pending := [member for member in members if member not in known]:
+            for member, rows in _reevaluate_together(run, pending, x, y, settings, progress):
+                known[member] = StoredReevaluation(settings, len(x), rows)
+                write_json(folder / f"{member.key}.json", _KIND, known[member])
+    rows = [MemberRow(member, row) for member in members for row in known[member].rows]
     return Reevaluated(rows, run.config.data_name, len(x))
 
 
-def _reevaluate_member(
-    run: Run, member: Member, x: Tensor, y: Tensor, settings: Reevaluation, progress: Progress
-) -> list[Row]:
-    model = run.model(member).to(x.device)
+def _reevaluate_together(
+    run: Run,
+    pending: Sequence[Member],
+    x: Tensor,
+    y: Tensor,
+    settings: Reevaluation,
+    progress: Progress,
+) -> list[tuple[Member, list[Row]]]:
+    """The first of the pending models, and those of its method and modes that fit beside it."""
+    first = run.model(pending[0]).to(x.device)
+    modes, models, together = _modes(first, x), [first], [pending[0]]
+    at_once = models_at_once(first, x) if run.config.stack else 1
+    for member in [other for other in pending if other.method == pending[0].method][1:at_once]:
+        model = run.model(member).to(x.device)
+        if _modes(model, x) == modes:
+            models.append(model)
+            together.append(member)
     per_mode = 1 + len(settings.fgsm_eps) + len(settings.pgd_eps) * len(settings.restarts)
-    with progress.bar(str(member), len(_modes(model, x)) * per_mode) as bar:
-
-        def on_row(row: Row, bar: Bar = bar) -> None:
-            bar.advance()
-
-        return reevaluate(model, x, y, settings, on_row)
+    label = str(pending[0])
+    if len(together) > 1:
+        label = f"{pending[0].method}, {len(together)} models"
+    with progress.bar(label, len(modes) * per_mode) as bar:
+        measured = reevaluate_models(models, x, y, settings, lambda rows: bar.advance())
+    return list(zip(together, measured, strict=True))
