@@ -42,6 +42,11 @@ class Precision(NamedTuple):
         """Distance between neighbouring numbers just above 1 in the coarser of the two types."""
         return max(torch.finfo(self.images).eps, torch.finfo(self.model).eps)
 
+    @property
+    def coarse(self) -> bool:
+        """Whether the images are of half precision, so that rounding can leave the radius."""
+        return self.images in _BITS
+
     def given(self, x: Tensor, origin: Tensor | None = None) -> Tensor:
         """`x: [b, ...]` rounded to the type of the images, in the type of the model."""
         return self.rounded(x, origin).to(self.model)

@@ -115,7 +115,9 @@ class Query:
         """`x: [b, ...]` in the type of the model, inside the radius where `rows` are passed."""
         if self.precision is None:
             return x
-        origin = None if rows is None or self._origin is None else self._origin[rows]
+        origin = None
+        if rows is not None and self._origin is not None and self.precision.coarse:
+            origin = self._origin[rows]
         return self.precision.given(x, origin)
 
     def logits(self, x: Tensor, rows: Tensor | None = None) -> Tensor:

@@ -21,8 +21,8 @@ from narrows.models.outputs import as_output, average_logits, logits_of
 
 __all__ = ["ModelStack", "architecture", "check_alike", "models_at_once", "stack_models"]
 
-# Numbers of the largest activation at once; more than fit the cache make nothing faster.
-_AT_ONCE = {"cpu": 2**18, "cuda": 2**28}
+# Numbers of the largest activation at once; many more than fit the cache make nothing faster.
+_AT_ONCE = {"cpu": 2**20, "cuda": 2**28}
 _ROUNDING = 1e-3  # of the spread of the logits, between a model in a stack and alone
 
 
