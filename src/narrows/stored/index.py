@@ -200,7 +200,7 @@ def _read_run(folder: Path, marks: tuple[int, ...]) -> StoredRun:
     betas = sum(map(len, config.grids.values()))
     return StoredRun(
         name=folder.name,
-        data=config.data,
+        data=config.data.rpartition("/")[2],  # of own data without their folder
         methods=config.methods,
         networks=tuple(dict.fromkeys(part.name for part in config.networks.values())),
         betas=betas,
