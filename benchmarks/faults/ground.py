@@ -119,7 +119,9 @@ COMMANDS = [
     Command("audit", ("audit", "@runs", *_PLAIN, "--out", "open"), ("runs", "open"), 0.2),
     Command("methods", ("methods",), (), 0),
     Command("estimators", ("estimators",), (), 0),
-    # Its two files are missing: only options and arguments are mutated.
+    Command("runs", ("runs", "runs"), ("runs",), 0),
+    # Their files are missing: only options and arguments are mutated.
+    Command("sweep", ("sweep", "grid.toml", "--dry-run"), (), 0),
     Command("mi", ("mi", "x.csv", "z.csv", "--estimators", "ksg", "--draws", "1"), (), 0),
 ]
 
