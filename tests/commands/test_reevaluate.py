@@ -41,7 +41,7 @@ def test_a_run_is_evaluated_again_with_restarts(small_run, tmp_path, capsys):
 
 def test_what_is_not_in_the_run_is_one_line(small_run, capsys):
     assert "0.1" in refused(capsys, "reevaluate", small_run.path, "--betas", "3")
-    assert "there is cross_entropy, vib" in refused(
+    assert "valid: cross_entropy, vib" in refused(
         capsys, "reevaluate", small_run.path, "--methods", "aib"
     )
     assert not (small_run.path / "reevaluation").exists()

@@ -166,6 +166,12 @@ COMMAND_CASES = [
     CommandCase("report RUN", run="twelve-bit"),
     CommandCase("export RUN --method vib --beta 0.1 --seed 1 --formats safetensors --out OUT"),
     CommandCase("export RUN --method cross_entropy"),
+    CommandCase("reproduce reevaluation-figure7 --scale smoke --device cpu --out OUT --results "
+                "OUT/records --quiet --json"),
+    CommandCase("reproduce vib-table1 --scale smoke --use main=RUN --out OUT"),
+    CommandCase("reproduce reevaluation-figure7 --queue --scale smoke --out OUT"),
+    CommandCase("reproduce --list"),
+    CommandCase("reproduce vib-table1 --markdown"),
     CommandCase("methods"),
     CommandCase("methods --markdown"),
     CommandCase("estimators"),

@@ -14,6 +14,8 @@ def small_world(monkeypatch, tmp_path):
         if not quick:
             monkeypatch.setitem(DATASETS, name, stand_in(name))
     monkeypatch.setenv("COLUMNS", "400")
+    # The priority of a process cannot be raised again.
+    monkeypatch.setattr("narrows.reproduction.queue._step_back", lambda: None)
     monkeypatch.chdir(tmp_path)
 
 

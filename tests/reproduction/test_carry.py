@@ -78,6 +78,15 @@ def test_rows_say_which_models(small_run, monkeypatch):
         assert betas(PaperRow("r", "vib", beta="knee")) == {("vib", expected)}
 
 
+def test_models_that_a_run_does_not_have_are_named(small_run):
+    for row, message in (
+        (PaperRow("r", "nib", beta=0.1), "has no models of nib"),
+        (PaperRow("r", "vib", beta=0.77), r"has no vib with beta = 0\.77"),
+    ):
+        with pytest.raises(StoreError, match=message):
+            row_members(row, small_run)
+
+
 def test_the_audit_of_a_claim_is_stored(small_run, tmp_path, monkeypatch):
     monkeypatch.setitem(carry._AUDITED, "short", 8)
     _, record = done(small_run, tmp_path, [PaperRow("VIB", "vib", [90.0], beta=0.1, audit=0.1)])

@@ -277,8 +277,10 @@ def row_members(row: PaperRow, run: Run) -> list[Member]:
     """The models of a row, one for each seed.
 
     Raises:
-        StoreError: where every model has diverged.
+        StoreError: where the run has no such models, or every one has diverged.
     """
+    if row.method not in run.config.methods:
+        raise StoreError(f"{run.path.name} has no models of {row.method}")
     if not METHODS[row.method].has_beta:
         return run.require_members([row.method])
     beta = None if isinstance(row.beta, str) else row.beta
@@ -286,6 +288,8 @@ def row_members(row: PaperRow, run: Run) -> list[Member]:
         beta = run.summary[row.method].knee.beta
     if beta is None:
         beta = chosen_beta(run.records([row.method]))
+    if beta is not None and beta not in run.config.grids[row.method]:
+        raise StoreError(f"{run.path.name} has no {row.method} with beta = {beta:g}")
     return run.require_members([row.method], None if beta is None else [beta])
 
 
