@@ -112,7 +112,7 @@ def attack_run(
         return []
     members = run.members()
     if not run.splits.test.image:
-        raise ConfigError(f"{run.config.data} has no images in [0, 1] that could be attacked")
+        raise ConfigError(f"{run.config.data_name} has no images in [0, 1] that could be attacked")
     with locked_folder(run.path):
         for plan, attack in attacks:
             folder = make_folder(run.path / plan.folder)
