@@ -33,6 +33,8 @@ made.path.rename("runs/digits-4ddf399127")
     "docs/own-network.md": "",
     "docs/own-loop.md": """
 import os
+import warnings
+warnings.filterwarnings("ignore", "The .grad attribute")  # torch.compile itself reads it
 os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29531", "RANK": "0", "WORLD_SIZE": "1"}
 """,
     "docs/attacks.md": "",

@@ -1,10 +1,14 @@
 """The page of a run: everything that it shows, and nothing from outside."""
 
+import html
 import io
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -78,8 +82,8 @@ def test_methods_that_diverged_are_named_and_the_others_are_drawn(tmp_path, monk
     run = tiny_run(tmp_path, **quick, train={"epochs": 1})
     page = write_report(run).read_text()
     assert "vib: 1 of 1 models diverged and are in no result (the loss of member 0" in page
-    assert "<td>cross_entropy</td>" in page
-    assert "<td>vib</td>" not in page
+    assert '<th scope="row">cross_entropy</th>' in page
+    assert '<th scope="row">vib</th>' not in page
 
 
 def test_names_cannot_break_the_page(small_run, tmp_path):
@@ -121,3 +125,83 @@ def test_the_configuration_on_the_page_is_the_runs(page, small_run):
     (text,) = re.findall(r"<pre>(.*?)</pre>", body, flags=re.DOTALL)
     plain = json.loads(text.replace("&#34;", '"'))
     assert plain["grids"] == small_run.config.grids
+
+
+def test_headings_of_tables_and_charts_are_named_for_those_who_hear_the_page(page):
+    body = page.rpartition("<body>")[2].partition("<script>")[0]
+    assert re.findall(r"<th(?=[ >])(?! scope=)", body) == []
+    assert '<th scope="col"><button type="button">method</button></th>' in body
+    for tag in re.findall(r"<div class=\"(?:chart|wide)\"[^>]*>", body):
+        assert "aria-label=" in tag
+    assert [tag for tag in re.findall(r"<img [^>]*>", body) if "alt=" not in tag] == []
+    assert '<html lang="en">' in page
+
+
+def test_no_page_names_a_folder_of_the_machine(tmp_path):
+    data = tmp_path / "mine.npz"
+    np.savez(data, x=np.random.default_rng(0).random((40, 4, 4)), y=np.arange(40) % 2)
+    run = tiny_run(tmp_path / "runs", data=str(data), methods=["vib"], betas=[0.1], seeds=1)
+    command = f"narrows run --data {data} --out={tmp_path}/runs 'a b/{tmp_path.name}'"
+    write_json(run.path / "environment.json", "environment",
+               replace(run.environment, command=command))  # fmt: skip
+    page = write_report(Run.open(run.path)).read_text().rpartition("<body>")[2]
+    assert str(tmp_path) not in page
+    assert "narrows run --data mine.npz --out=runs" in page
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+MEASURE = """
+const answers = {}, errors = [];
+addEventListener("error", event => errors.push(event.message));
+const texts = table => [...table.tBodies[0].rows].map(row => row.cells[1].textContent);
+setTimeout(() => {
+  const page = document.getElementById("page").contentDocument;
+  const table = page.querySelector("table.results"), heading = table.tHead.rows[0].cells[1];
+  answers.width = page.documentElement.scrollWidth;
+  const places = [...page.querySelectorAll(".chart")];
+  answers.drawn = places.map(place => place.querySelectorAll("svg.marks").length);
+  answers.cut = places.map(place => place.scrollWidth - place.clientWidth);
+  answers.before = texts(table);
+  heading.querySelector("button").click();
+  heading.querySelector("button").click();
+  answers.after = texts(table);
+  answers.sorted = heading.getAttribute("aria-sort");
+  const inner = document.getElementById("page").contentWindow;
+  answers.csv = inner.eval("csv(rowsOf(document.querySelector('table.results')))");
+  answers.latex = inner.eval("latex(rowsOf(document.querySelector('table.results')))");
+  answers.errors = errors;
+  document.body.textContent = JSON.stringify(answers);
+}, 4000);
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("width", [420, 1400])
+@pytest.mark.parametrize("dark", [0, 1])
+def test_the_page_in_a_browser(page, width, dark, tmp_path):
+    frame = f'<iframe id="page" width="{width}" srcdoc="{html.escape(page)}"></iframe>'
+    host = tmp_path / "host.html"
+    host.write_text(f"<body>{frame}<script>{MEASURE}</script></body>")
+    words = [
+        BROWSER,
+        "--headless=new",
+        "--no-sandbox",
+        "--hide-scrollbars",
+        "--window-size=1500,2000",
+    ]
+    words += ["--virtual-time-budget=8000", f"--blink-settings=preferredColorScheme={1 - dark}"]
+    said = subprocess.run([*words, "--dump-dom", f"file://{host}"], capture_output=True, text=True,
+                          timeout=100, check=True).stdout  # fmt: skip
+    answers = json.loads(html.unescape(re.search(r"<body>({.*})</body>", said, re.DOTALL)[1]))
+    assert answers["width"] == width
+    assert answers["drawn"] == [1, 1, 1, 1]
+    assert max(answers["cut"]) <= 0
+    assert answers["errors"] == []
+    numbers = [float(text) for text in answers["after"]]
+    assert numbers == sorted(numbers, reverse=True)
+    assert sorted(answers["after"]) == sorted(answers["before"])
+    assert answers["sorted"] == "descending"
+    assert answers["csv"].startswith("method,beta,chosen by")
+    assert answers["latex"].startswith("\\begin{tabular}{lrr")
+    assert "$\\pm$" in answers["latex"]

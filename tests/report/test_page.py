@@ -33,9 +33,11 @@ def test_a_page_has_its_sections_in_order(tmp_path):
         for text in (
             "<h1>A &amp; title</h1>", '<p class="dim">The lead.</p>',
             '<p class="verdict">The verdict.</p>', "<h2>First &lt;b&gt;</h2>",
-            "<p>One &amp; two.</p>", "<p>Three.</p>", '<div class="chart" id="chart2">',
-            "<h2>Table</h2>", '<table class="text">', "<th>b</th>", "<td>&lt;i&gt;</td>",
-            "<h2>Second</h2>", '<div class="chart" id="chart4">',
+            "<p>One &amp; two.</p>", "<p>Three.</p>", '<div class="chart" id="chart2" role="group"',
+            'aria-label="Chart: First &lt;b&gt;">',
+            "<h2>Table</h2>", '<table class="results text">',
+            '<th scope="col"><button type="button">b</button></th>', "<td>&lt;i&gt;</td>",
+            "<h2>Second</h2>", '<div class="chart" id="chart4" role="group"',
         )
     ]  # fmt: skip
     assert places == sorted(places)

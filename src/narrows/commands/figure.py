@@ -37,7 +37,9 @@ def command(name: str, folder: Path, png: bool, quiet: bool) -> None:
     figure = FIGURES[name]
     sections = figure.make(folder, Progress(Console(quiet=quiet)))
     path = make_folder(folder / "figures") / f"{name}.html"
-    page = write_page(path, figure.title, f"After {figure.source}. {folder}", sections)
+    page = write_page(
+        path, figure.title, f"After {figure.source}. {folder.resolve().name}", sections
+    )
     if png:
         for picture in write_pictures(path.with_suffix(""), sections):
             click.echo(f"Picture: {picture}")

@@ -10,7 +10,7 @@ import altair as alt
 
 from narrows.attacks.ledger import Entry
 from narrows.experiments.auditing import AuditRecord, FindingRecord, SurfacePoint, VerdictRecord
-from narrows.report.page import Section, write_page
+from narrows.report.page import Section, without_folders, write_page
 from narrows.report.tables import ResultTable
 
 __all__ = ["descent", "loss_surfaces", "radii", "write_audit"]
@@ -64,8 +64,8 @@ def write_audit(path: Path, record: AuditRecord, surfaces: Sequence[SurfacePoint
         sections.append(Section("Loss surfaces", [text], loss_surfaces(surfaces)))
     sections.append(Section("All attacks", table=_attacks(record.attacks)))
     lead = (
-        f"{request.name}. {verdict.images} images, {request.norm}, eps = {request.eps:g}, "
-        f"seed {record.settings.get('seed', 0)}; "
+        f"{without_folders(request.name)}. {verdict.images} images, {request.norm}, "
+        f"eps = {request.eps:g}, seed {record.settings.get('seed', 0)}; "
         f"{sum(entry.forwards for entry in record.attacks):,} images forward, "
         f"{sum(entry.backwards for entry in record.attacks):,} backward."
     )

@@ -10,7 +10,7 @@ import msgspec
 
 from narrows.report import plots, rows
 from narrows.report.images import data_uri
-from narrows.report.page import render
+from narrows.report.page import render, without_folders
 from narrows.report.remarks import remarks
 from narrows.report.tables import full_table
 from narrows.runs import Run
@@ -33,7 +33,8 @@ def write_html(run: Run) -> Path:
         table=full_table(run),
         gallery=_gallery(run),
         middle_eps=run.config.evaluate.middle_eps,
-        config=json.dumps(msgspec.to_builtins(run.config), indent=1),
+        config=json.dumps(msgspec.to_builtins(run.config.without_places()), indent=1),
+        command=without_folders(run.environment.command or ""),
         environment=run.environment,
     )
     return path

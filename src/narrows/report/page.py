@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from narrows.report.tables import ResultTable
 from narrows.runs.files import make_folder
 from narrows.storage import write_atomically
 
-__all__ = ["Section", "render", "write_page", "write_pictures"]
+__all__ = ["Section", "render", "without_folders", "write_page", "write_pictures"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,15 @@ def render(
     make_folder(path.parent)
     write_atomically(path, page.encode())
     return path
+
+
+def without_folders(text: str) -> str:
+    """A command or a name with the last part of each absolute path: a page may be passed on.
+
+    >>> without_folders("narrows run --data=/home/ada/mine.npz --out runs")
+    'narrows run --data=mine.npz --out runs'
+    """
+    return re.sub(r"(?:(?<=[\s='\"])|^)/(?:[^/\s'\"]*/)*([^/\s'\"]+)/?", r"\1", text)
 
 
 def _embeddable(chart: Any) -> str:

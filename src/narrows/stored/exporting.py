@@ -108,7 +108,7 @@ def export_parquet(rows: Iterable[ExportRow], path: Path) -> int:
 
 def _rows(run: Run, record: MemberRecord, later: list[AttackRecord]) -> Iterator[ExportRow]:
     member = record.member
-    network = run.config.networks[member.method].name
+    network = run.config.networks[member.method].short().name
     start = (run.path.name, run.config.data_name, network, member.method, member.beta, member.seed)
     for part, value in vars(record.accuracy).items():
         yield ExportRow(*start, f"accuracy/{part}", value, None)
