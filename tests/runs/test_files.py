@@ -317,3 +317,10 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, error):
     monkeypatch.setattr(files.FileLock, "acquire", fail)
     with pytest.raises(StoreError, match=f"cannot lock {tmp_path}: "), locked_folder(tmp_path):
         pass
+
+
+def test_text_that_is_not_unicode_is_named(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, "thing", "\ud800")
+    with pytest.raises(StoreError, match=r"a\.json is not a valid thing"):
+        read_json(path, "thing", Content)

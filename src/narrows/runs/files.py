@@ -171,7 +171,7 @@ def _parse(path: Path, kind: str, content: bytes, shape: type[T]) -> T:
 def _convert(path: Path, kind: str, plain: Any, content: type[T]) -> T:
     try:
         return msgspec.convert(plain, content)
-    except (msgspec.ValidationError, RecursionError, OverflowError) as error:
+    except (msgspec.ValidationError, RecursionError, OverflowError, UnicodeError) as error:
         raise StoreError(f"{path} is not a valid {kind}: {error}") from error
 
 
