@@ -2,11 +2,13 @@
 
     python benchmarks/planted_defences.py [--data mnist] [--images 200] [--out planted.json]
 
-One undefended model is put behind each defence of `narrows.audit.planted`. The table shows what
-FGSM and PGD claim, what the audit reaches, its verdict and the checks that failed. A defence is
-found out if its verdict is *overestimated* or *attack failed*, and recovered if the audit gets
-within 2 points of the undefended model. Honest models are cleared if their verdict is *holds*, and
-what the audit reaches is not below what is certified where there is a certificate.
+One undefended model is put behind each defence of `narrows.audit.planted` (`--set planted`), behind
+those on which remedies were developed too (`--set developed`), and behind those that were written
+after the remedies were finished (`--set fresh`), some of which are networks of their own. The table
+shows what FGSM and PGD claim, what the audit reaches, its verdict and the checks that failed, and
+what is left by an attacker who knows the defence. A defence is found out if the verdict is
+*overestimated* or *attack failed*. Honest models are cleared if it is *holds*, and what the audit
+reaches is not below what is certified where there is a certificate.
 
 Add a defence: an entry of `PLANTED`, or `--defence file.py:wrap` for a function that takes the
 undefended model and returns the defended one.
@@ -24,10 +26,13 @@ from typing import Any
 import click
 import torch
 import torch.nn.functional as F
+from defences.developed import DEVELOPED
+from defences.fresh import FRESH, Defended
+from defences.honest import ODD, Honest, lipschitz
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import orthogonal
 
-from narrows.audit import BUDGETS, Audit, Outcome, audit
+from narrows.audit import BUDGETS, Audit, Case, Outcome, audit
+from narrows.audit._guided import climb_guide
 from narrows.audit.planted import PLANTED
 from narrows.data import Splits, load
 from narrows.methods import CrossEntropy
@@ -35,29 +40,12 @@ from narrows.methods.adversarial import PGDTraining
 from narrows.models.mlp import mlp
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Settings = dict[str, Any]
+Row = dict[str, Any]
+Models = dict[str, tuple[nn.Module, Settings]]
 ACCUSED = (Outcome.OVERESTIMATED, Outcome.ATTACK_FAILED)
 SHARE = 0.02
-
-
-class MaxMin(nn.Module):
-    """Sorts pairs of features: an activation that keeps every gradient's norm."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[n, 2 k]` to `[n, 2 k]`."""
-        one, other = x.chunk(2, 1)
-        return torch.cat([torch.maximum(one, other), torch.minimum(one, other)], 1)
-
-
-class Scaled(nn.Module):
-    """Multiplies by a constant, which is the Lipschitz bound of a 1-Lipschitz network before it."""
-
-    def __init__(self, factor: float) -> None:
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The multiple."""
-        return self.factor * x
+TRAINING = 2000  # images that the audit may train its own networks on
 
 
 def network(shape: tuple[int, ...]) -> nn.Module:
@@ -69,15 +57,6 @@ def network(shape: tuple[int, ...]) -> nn.Module:
         *(nn.Conv2d(shape[0], 16, 5, stride=2, padding=2), nn.ReLU()),
         *(nn.Conv2d(16, 32, 5, stride=2, padding=2), nn.ReLU()),
         *(nn.Flatten(), nn.Linear(32 * side**2, 64), nn.ReLU(), nn.Linear(64, 10)),
-    )
-
-
-def lipschitz(shape: tuple[int, ...], bound: float = 10.0) -> nn.Module:
-    """A network whose L2 Lipschitz constant is `bound`, by orthogonal layers."""
-    inputs = shape[0] * shape[1] * shape[2]
-    return nn.Sequential(
-        *(nn.Flatten(), orthogonal(nn.Linear(inputs, 64)), MaxMin()),
-        *(orthogonal(nn.Linear(64, 64)), MaxMin(), orthogonal(nn.Linear(64, 10)), Scaled(bound)),
     )
 
 
@@ -106,25 +85,35 @@ def certified(model: nn.Module, x: Tensor, y: Tensor, eps: float, bound: float =
     return safe.double().mean().item()
 
 
-def honest_models(
-    splits: Splits, epochs: int, eps: float
-) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+def honest_models(splits: Splits, epochs: int, eps: float) -> Models:
     """Models whose robustness is what it seems, and how each is audited."""
-    shape = splits.train.shape
+    shape, pixels = splits.train.shape, splits.train.x[0].numel()
     torch.manual_seed(1)
     hardening = PGDTraining(CrossEntropy(), eps=eps / 2, steps=5)
     hardened = fit(network(shape), splits, epochs, hardening)
-    linear = nn.Sequential(nn.Flatten(), nn.Linear(splits.train.x[0].numel(), 10))
-    return {
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 10))
+    usual: Models = {
         "adversarially trained": (hardened, {"eps": eps / 2}),
         "adversarially trained, L2": (hardened, {"eps": 3 * eps, "norm": "l2"}),
         "linear": (fit(linear, splits, epochs, plain), {"eps": eps / 4}),
         "certified (Lipschitz), L2": (
-            fit(lipschitz(shape), splits, epochs, plain),
+            fit(lipschitz(pixels), splits, epochs, plain),
             {"eps": 0.4, "norm": "l2"},
         ),
         "undefended, small eps": (fit(network(shape), splits, epochs, plain), {"eps": eps / 4}),
     }
+    return usual | {name: odd_model(odd, splits, epochs, eps) for name, odd in ODD.items()}
+
+
+def odd_model(odd: Honest, splits: Splits, epochs: int, eps: float) -> tuple[nn.Module, Settings]:
+    """Train one of `ODD`, and how it is audited."""
+    torch.manual_seed(2)
+    hardening = PGDTraining(CrossEntropy(), eps=odd.hardened * eps, steps=5)
+    loss = hardening if odd.hardened else plain
+    model = fit(
+        odd.build(splits.train.x[0].numel()), splits, max(1, round(odd.epochs * epochs)), loss
+    )
+    return odd.finish(model), {**odd.claim, "eps": odd.claim["eps"] * eps}
 
 
 def row(name: str, found: Audit, seconds: float) -> dict[str, Any]:
@@ -157,12 +146,56 @@ def examine(name: str, model: nn.Module, x: Tensor, y: Tensor, **claim: Any) -> 
 def loaded(spec: str) -> Callable[[nn.Module], nn.Module]:
     """The function that `file.py:name` names."""
     path, _, name = spec.partition(":")
-    claim = importlib.util.spec_from_file_location("defence", path)
-    if claim is None or claim.loader is None:
+    file = importlib.util.spec_from_file_location("defence", path)
+    if file is None or file.loader is None:
         raise click.BadParameter(f"cannot read {path}; expected file.py:function")
-    module = importlib.util.module_from_spec(claim)
-    claim.loader.exec_module(module)
+    module = importlib.util.module_from_spec(file)
+    file.loader.exec_module(module)
     return getattr(module, name)
+
+
+def defended(
+    sets: tuple[str, ...], only: tuple[str, ...], base: nn.Module, splits: Splits, epochs: int
+) -> dict[str, Defended]:
+    """The models of the chosen sets, behind whose defence a knowing attacker would look."""
+    made: dict[str, Defended] = {}
+    wraps = (PLANTED if "planted" in sets else {}) | (DEVELOPED if "developed" in sets else {})
+    for name, wrap in wraps.items():
+        if not only or name in only:
+            made[name] = Defended(wrap(base), base)
+    for name, make in (FRESH if "fresh" in sets else {}).items():
+        if not only or name in only:
+            torch.manual_seed(3)
+            made[name] = make(base, splits, lambda model: fit(model, splits, epochs, plain))
+    return made
+
+
+def knowing(made: Defended, x: Tensor, y: Tensor, eps: float, settings: Settings) -> float:
+    """What is left by attacks on what a knowing attacker differentiates, judged on the model."""
+    case = Case(made.model, x, y, eps=eps, twin=made.known, **settings)
+    for loss in ("margin", "cross_entropy"):
+        climb_guide(case, "twin", loss=loss)
+        climb_guide(case, "twin", loss=loss, start="random")
+        case.escalate(case.pgd(loss=loss, steps=40, restarts=5), "twin")
+    return len(case.survivors) / len(x)
+
+
+def summary(planted: list[Row], honest: list[Row]) -> str:
+    """How many were found out, how many reached, and how many honest models were cleared."""
+    accused = [line for line in planted if line["outcome"] in ACCUSED]
+    held = [line for line in planted if line["outcome"] == Outcome.HOLDS]
+    near = [line for line in planted if line["reached"] <= line["knowing"] + SHARE + 1e-9]
+    close = [line for line in planted if line["reached"] <= line["knowing"] + 0.05 + 1e-9]
+    cleared = [
+        line
+        for line in honest
+        if line["outcome"] == Outcome.HOLDS and line["reached"] >= line.get("certified", 0)
+    ]
+    return (
+        f"\nfound out {len(accused)} of {len(planted)}, said to hold {len(held)}; left within "
+        f"2 points of the knowing attack {len(near)}, within 5 points {len(close)}; honest models "
+        f"cleared {len(cleared)} of {len(honest)}"
+    )
 
 
 @click.command(help=__doc__)
@@ -172,7 +205,11 @@ def loaded(spec: str) -> Callable[[nn.Module], nn.Module]:
 @click.option("--epochs", default=None, type=int, help="Of training; 40 on digits, 2 on MNIST.")
 @click.option("--eps", default=0.2, show_default=True, help="Linf radius of the planted defences.")
 @click.option("--twin", is_flag=True, help="Tell the audit the undefended model.")
-@click.option("--only", multiple=True, help="Names of planted defences; all if not given.")
+@click.option("--no-training", is_flag=True, help="Give the audit no training data.")
+@click.option(
+    "--set", "sets", multiple=True, default=["planted"], help="planted, developed, fresh."
+)
+@click.option("--only", multiple=True, help="Names of defences; all if not given.")
 @click.option("--defence", multiple=True, help="One of your own, file.py:function.")
 @click.option("--skip-honest", is_flag=True, help="Leave the honest models out.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="JSON file to write.")
@@ -183,12 +220,14 @@ def main(
     epochs: int | None,
     eps: float,
     twin: bool,
+    no_training: bool,
+    sets: tuple[str, ...],
     only: tuple[str, ...],
     defence: tuple[str, ...],
     skip_honest: bool,
     out: Path | None,
 ) -> None:
-    settings: dict[str, Any] = {"budget": BUDGETS[budget].with_images(images)}
+    settings: Settings = {"budget": BUDGETS[budget].with_images(images)}
     splits = load(data)
     x, y = splits.test.batch(slice(0, images))
     epochs = epochs or (40 if data == "digits" else 2)
@@ -197,33 +236,27 @@ def main(
     click.echo(f"{data}, {len(x)} images, Linf {eps:g}, budget {budget}")
     head = f"{'':26}{'clean':>7}{'FGSM':>7}{'PGD':>7}{'reached':>9}{'s':>7}"
     click.echo(f"{head}  verdict, failed checks")
-    bare = examine("undefended", base, x, y, eps=eps, **settings)
-    wraps = {name: wrap for name, wrap in PLANTED.items() if not only or name in only}
-    wraps |= {spec: loaded(spec) for spec in defence}
-    told = {"twin": base} if twin else {}
-    planted = [
-        examine(name, wrap(base).eval(), x, y, eps=eps, **told, **settings)
-        for name, wrap in wraps.items()
-    ]
+    given = {} if no_training else {"training": splits.train.batch(slice(0, TRAINING))}
+    bare = examine("undefended", base, x, y, eps=eps, **given, **settings)
+    planted = []
+    models = defended(sets, only, base, splits, epochs)
+    models |= {spec: Defended(loaded(spec)(base), base) for spec in defence}
+    for name, made in models.items():
+        told = {"twin": made.known} if twin else {}
+        model = made.model.eval()
+        line = examine(name, model, x, y, eps=eps, **told, **given, **settings)
+        line["knowing"] = knowing(Defended(model, made.known.eval()), x, y, eps, settings)
+        click.echo(f"{'':26}the knowing attack leaves {100 * line['knowing']:.1f}")
+        planted.append(line)
     honest = []
     if not skip_honest:
         for name, (model, claim) in honest_models(splits, epochs, eps).items():
-            line = examine(name, model, x, y, **claim, **settings)
+            line = examine(name, model, x, y, **claim, **given, **settings)
             if name.startswith("certified"):
                 line["certified"] = certified(model, x, y, claim["eps"])
                 click.echo(f"{'':26}certified: {100 * line['certified']:.1f}")
             honest.append(line)
-    found = [line for line in planted if line["outcome"] in ACCUSED]
-    recovered = [line for line in planted if line["reached"] <= bare["reached"] + SHARE + 1e-9]
-    cleared = [
-        line
-        for line in honest
-        if line["outcome"] == Outcome.HOLDS and line["reached"] >= line.get("certified", 0)
-    ]
-    click.echo(
-        f"\nfound out {len(found)} of {len(planted)}, recovered {len(recovered)} of "
-        f"{len(planted)}; honest models cleared {len(cleared)} of {len(honest)}"
-    )
+    click.echo(summary(planted, honest))
     if out:
         report = {"data": data, "images": len(x), "eps": eps, "budget": budget}
         report |= {"undefended": bare, "planted": planted, "honest": honest}

@@ -1,10 +1,18 @@
 """Each remedy looks through the view that it promises, and only where that means something."""
 
 import pytest
+import torch
 
 from narrows.audit.planted import Detached, NoisyWeights, Probabilities, Quantised
 from narrows.audit.remedies import ALWAYS, ANSWERS, REMEDIES, _through, remedies_for, unfit
 from scenarios_audit import Around, Misleading, MonteCarloDropout, case_of
+
+
+class HardLabels(Around):
+    """Nothing but the class."""
+
+    def forward(self, x):
+        return torch.nn.functional.one_hot(self.model(x).argmax(1), 10).float()
 
 
 class NoisyProbabilities(Around):
@@ -71,6 +79,7 @@ def test_logarithms_of_logits_and_draws_without_noise_are_not_tried():
         ("draws", NoisyWeights),
         ("transfer", Misleading),
         ("twins", Detached),
+        ("labels", HardLabels),
     ],
 )
 def test_a_remedy_breaks_what_it_is_for(name, wrap):

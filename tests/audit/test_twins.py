@@ -109,6 +109,14 @@ def test_the_small_network_takes_any_image(shape):
     assert bool(convolutions) is (len(shape) == 4 and shape[-1] >= 16)
 
 
+def test_a_twin_of_a_model_that_returns_probabilities_is_taught_their_logarithm():
+    case = case_of(lambda model: nn.Sequential(*model, nn.Softmax(1)), training=training())
+    assert case.probabilities
+    twin = train_twin(case, same=True, model_labels=False)
+    assert accuracy(twin, case) > 0.8
+    assert twin(case.x).max(1).values.mean() < 0.78  # not pressed to certainty to be heard
+
+
 def test_together_is_the_mean_at_one_temperature():
     model, x, _ = undefended()
     hot = Around(model)

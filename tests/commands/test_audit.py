@@ -24,6 +24,11 @@ def test_the_audit_finds_a_planted_defence_out(defence, tmp_path, capsys):
     assert "Overestimated by weaker attacks (from 80.0% to" in " ".join(out.split())
     record = read_audit(tmp_path / "result")
     assert record.verdict.reached < 0.2
+    # The defence is a linear model whose logits are scaled: what is left is certain.
+    assert record.verdict.certified_by == "exact"
+    assert record.verdict.certified == pytest.approx(record.verdict.reached, abs=0.03)
+    known = f"claimed 80.0%, left {record.verdict.reached:.1%}, certified "
+    assert f"{known}{record.verdict.certified:.1%}" in " ".join(out.split())
     assert (record.request.run, record.request.member) == (None, None)
     page = (tmp_path / "result" / "audit.html").read_text()
     assert record.verdict.sentence in page.replace("&#39;", "'")

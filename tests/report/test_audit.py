@@ -54,6 +54,28 @@ def test_the_page_has_verdict_findings_and_every_attack(tmp_path):
     assert "seed 0;" in page
 
 
+def body(path, record):
+    return write_audit(path / "audit.html", record).read_text().rpartition("<body>")[2]
+
+
+def test_claimed_left_and_certified_stand_side_by_side(tmp_path):
+    page = body(tmp_path, RECORD)
+    assert "left by all attacks" in page
+    assert "<td>none</td>" in page
+    assert "Nothing is certified" in page
+    certain = replace(RECORD.verdict, certified=0.35, certified_by="linear bounds")
+    page = body(tmp_path, replace(RECORD, verdict=certain))
+    assert "35.0%" in page
+    assert "between what is certified (linear bounds) and what was left" in page
+
+
+def test_the_page_says_what_twins_were_trained_on(tmp_path):
+    assert "were trained on" not in body(tmp_path, RECORD)
+    source = {"twins_from": "2,000 training images"}
+    trained = replace(RECORD, remedies=["ensemble", "twins"], settings=source)
+    assert "were trained on 2,000 training images." in body(tmp_path, trained)
+
+
 def test_findings_say_what_they_object_to():
     assert _findings(RECORD.findings).rows == [
         ["chance", "passed", "at chance", ""],

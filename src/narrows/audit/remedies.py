@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
-from narrows.attacks import APGD, FAB, MultiTargeted, Square
+from narrows.attacks import APGD, FAB, HopSkipJump, MultiTargeted, Square
 from narrows.audit._base import Case
 from narrows.audit._guided import climb_guide
 from narrows.audit.trials import helpful_views
@@ -21,6 +21,7 @@ from narrows.audit.twins import TWINS
 
 __all__ = ["ALWAYS", "ANSWERS", "REMEDIES", "WHERE_ODD", "remedies_for", "unfit"]
 
+_WALK = 4  # times the budget's queries that a walk along the boundary takes
 _RIVALS = 3  # classes towards which FAB goes
 
 
@@ -108,6 +109,19 @@ def _square(case: Case) -> None:
         case.escalate(attack, _through(case, noise="many_draws"))
 
 
+def _labels(case: Case) -> None:
+    """Walk along the boundary by classes alone, which no confidence can mislead."""
+    attack = HopSkipJump(
+        norm=case.norm,
+        eps=case.eps,
+        queries=_WALK * case.budget.queries,
+        draws=case.budget.draws if case.stochastic else 1,
+        verify_draws=case.budget.verify_draws,
+        seed=case.seed,
+    )
+    case.escalate(attack)
+
+
 def _transfer(case: Case) -> None:
     """Attack the twin, networks inside the model, and networks taught to say the same."""
     for view in ("twin", "core", "surrogate", "labels", "probe"):
@@ -185,6 +199,7 @@ REMEDIES: dict[str, Remedy] = {
     "twins": _twins,
     "views": _views,
     "square": _square,
+    "labels": _labels,
     "finite_differences": _differences,
     "targets": _targets,
 }
@@ -208,13 +223,13 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "convergence": ("restarts", "targets", "finite_differences"),
     "chance": (*_HIDDEN, "draws"),
     "unbounded": (*_HIDDEN, "draws"),
-    "gradient_free": (*_HIDDEN, "draws", "restarts"),
+    "gradient_free": (*_HIDDEN, "labels", "draws", "restarts"),
     "transfer": (*_HIDDEN, "draws", "restarts"),
     "silent_success": ("restarts",),
     "seeds": ("restarts", "targets"),
     "finite": ("square", "transfer"),
     "state": ("transfer", "square"),
-    "confidence": ("transfer", "finite_differences", "square"),
+    "confidence": ("transfer", "finite_differences", "square", "labels"),
     "dead_units": ("margin", "transfer", "finite_differences"),
 }
 

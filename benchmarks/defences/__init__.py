@@ -1,0 +1,1 @@
+"""False defences and honest models, to audit the audit with."""
