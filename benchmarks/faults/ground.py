@@ -120,6 +120,9 @@ COMMANDS = [
     Command("methods", ("methods",), (), 0),
     Command("estimators", ("estimators",), (), 0),
     Command("runs", ("runs", "runs"), ("runs",), 0),
+    Command("config", ("config", "@runs/config.json"), ("runs",), 0.5),
+    Command("export", ("export", "@runs", "--method", "vib", "--out", "exported"), ("runs",), 0.3),
+    Command("reproduce", ("reproduce", "--list"), (), 0),
     # Their files are missing: only options and arguments are mutated.
     Command("sweep", ("sweep", "grid.toml", "--dry-run"), (), 0),
     Command("mi", ("mi", "x.csv", "z.csv", "--estimators", "ksg", "--draws", "1"), (), 0),
