@@ -83,7 +83,7 @@ class Command:
         if not word.startswith("@"):
             return word
         top, _, below = word[1:].partition("/")
-        (folder,) = sorted((ground / top).iterdir())
+        (folder,) = (path for path in (ground / top).iterdir() if path.is_dir())
         return "/".join(filter(None, [top, folder.name, below]))
 
 

@@ -58,7 +58,7 @@ def test_a_ledgers_file_comes_back(tmp_path: Path):
     "change",
     [
         {"digest": 3},
-        {"norm": "l1"},
+        {"norm": "l3"},
         {"eps": "wide"},
         {"looked": 1.5},
         {"looked": None},

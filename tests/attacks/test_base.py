@@ -204,7 +204,7 @@ class _Says(nn.Module):
 )
 def test_a_model_that_no_attack_can_use_is_named(say, hint):
     with pytest.raises(InputError, match=hint):
-        PGD(eps=0.1, steps=2)(_Says(say), torch.rand(2, 3), torch.tensor([0, 1]))
+        PGD(eps=0.1, steps=2)(_Says(say), 0.1 + 0.8 * torch.eye(2, 3), torch.tensor([0, 1]))
 
 
 def test_what_is_no_module_or_no_tensor_is_refused():

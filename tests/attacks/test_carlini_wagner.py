@@ -190,7 +190,7 @@ def test_the_attack_of_ib_rar_leaves_images_whose_boundary_is_farther_than_c_all
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"norm": "linf"}, "is an L2 attack"),
+        ({"norm": "linf"}, "takes norm l2, got"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"searches": 0}, "searches must be at least 1"),
         ({"confidence": -1.0}, "confidence must be finite"),

@@ -106,7 +106,7 @@ def test_fresh_draws_confirm_what_it_returns_for_a_stochastic_model():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"norm": "linf"}, "DDN is an L2 attack"),
+        ({"norm": "linf"}, "DDN takes norm l2, got"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"gamma": 0.0}, "gamma must be finite and larger than 0"),
         ({"gamma": 1.0}, "gamma must be less than 1"),

@@ -110,7 +110,7 @@ def test_dlr_with_too_few_classes_is_the_margin_and_says_so(caplog):
         resolve_loss("dlr", 3)
         assert not caplog.records
         resolve_loss("dlr", 2)
-    assert "dlr needs 3 classes and the model has 2: the margin" in caplog.text
+    assert "dlr needs 3 classes and the model has 2; the margin" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -149,4 +149,4 @@ def test_the_targeted_form_of_dlr_with_three_classes_is_the_margin_and_says_so(c
         resolve_loss("dlr", 4, targeted=True)
         assert not caplog.records
         resolve_loss("dlr", 3, targeted=True)
-    assert "targeted_dlr needs 4 classes and the model has 3: the margin" in caplog.text
+    assert "targeted_dlr needs 4 classes and the model has 3; the margin" in caplog.text

@@ -10,8 +10,8 @@ def test_a_run_is_evaluated_again_with_restarts(small_run, tmp_path, capsys):
     words = ["reevaluate", run.path, "--images", 5, "--betas", "0,0.1"]
     code, out, err = narrows(capsys, *words)
     assert (code, err) == (0, "")
-    assert "cross_entropy, 2 models: 16/16" in out
-    assert "vib, 2 models: 32/32" in out
+    assert "cross_entropy, 2 models: 32/32" in out
+    assert "vib, 2 models: 64/64" in out
     page = run.path / "reevaluation" / "reevaluation.html"
     assert out.splitlines()[-1] == f"Report: {page}"
     assert "The first 5 test images of digits, Linf." in page.read_text()

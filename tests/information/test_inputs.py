@@ -134,6 +134,7 @@ CALLS = {
     "hsic": Call(public.hsic, {"k": KERNEL, "other": OTHER}, batched=True),
     "infonce": loss(public.infonce, scores=SCORES),
     "information_bottleneck": Call(public.information_bottleneck, {"joint": JOINT, "betas": BETAS}),
+    "kde_information": code(public.kde_information, mean=X, scale=SCALE, y=Y),
     "learnability": Call(public.learnability, {"joint": JOINT}),
     "linear_kernel": loss(public.linear_kernel, x=X),
     "normalise_kernel": loss(public.normalise_kernel, k=KERNEL),
@@ -178,7 +179,7 @@ WITHOUT_TENSORS = {
     *("CRITIC_BOUNDS", "ESTIMATORS", "Estimator", "MEASURES", "CriticConfig"),
     *("DIBSolution", "GaussianIB", "IBPoint", "IBSolution", "Knee", "LayerInformation"),
     *("LayerPoint", "Learnability", "NoClearKnee", "PhaseTransition", "Region", "SeedKnees"),
-    *("PlanePoint", "PlaneRecord", "Reading", "Survey", "Trial"),
+    *("KDEInformation", "PlanePoint", "PlaneRecord", "Reading", "Survey", "Trial"),
     *("binary_codes", "load_plane", "log_spaced", "plane_layers"),
     *("concave_envelope", "knee", "knee_over_seeds", "one_error_rule"),
 }

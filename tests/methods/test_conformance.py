@@ -313,6 +313,9 @@ def networks() -> dict[str, nn.Module]:
         "hidden layers": nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 4)),
         "a latent": Bottleneck(nn.Linear(20, 3), nn.Linear(3, 4)),
         "a Gaussian latent": Bottleneck(nn.Linear(20, 6), nn.Linear(3, 4), latent="gaussian"),
+        "a Gaussian latent, its noise equal for all inputs": Bottleneck(
+            nn.Linear(20, 3), nn.Linear(3, 4), latent="unit"
+        ),
         "binary stochastic layers": BinaryStochasticNet(20, SIZES.hidden, 4),
     }
 

@@ -67,7 +67,7 @@ def test_a_tapped_network_will_do_and_others_are_told_what_to_do():
         SFNN().terms(net(x), Batch(x, y))
     with pytest.raises(ConfigError, match="beta must be 0"):
         SFNN(beta=0.1)
-    with pytest.raises(ConfigError, match="samples=0, chunk=None"):
+    with pytest.raises(ConfigError, match="samples of SFNN must be at least 1, got 0"):
         SFNN(samples=0)
-    with pytest.raises(ConfigError, match="chunk=0"):
+    with pytest.raises(ConfigError, match="chunk of SFNN must be at least 1, got 0"):
         SFNN(chunk=0)

@@ -20,20 +20,26 @@ PACKAGED = {
 # Widths of the network; methods, options, optimiser, losses and attacks stay the recipe's own.
 _MLP = "network.encoder=[8] network.decoder=[8]"
 _VIB = "network.encoder=[8]"
+_PREACT = "network.channel_share=0.03125 network.encoder=[8] train.beta_ramp=0"
 SHRUNK = {
+    "aib-cifar10":                f"{NARROW['vgg16']} network.decoder=[8]",
     "aib-curves":                 _MLP,
     "aib-curves-fashion":         _MLP,
+    "aib-fashion-cnn":            "network.encoder=[2,2] network.bottleneck=4 network.decoder=[8]",
     "aib-mnist":                  _MLP,
     "aib-relu":                   _MLP,
     "aib-table1":                 _MLP,
     "aib-twelve-bit":             "",
+    "ceb-cifar10-reevaluation":   _PREACT,
     "hbar-mnist":                 "network.encoder=[4,8] network.decoder=[16]",
     "ib-rar-cifar10":             NARROW["vgg16"],
     "ib-rar-cifar10-adversarial": NARROW["vgg16"],
     "ib-rar-cifar10-quarter":     NARROW["vgg16"],
+    "imb-cifar10":                "network.encoder=[8,6]",
     "imb-mnist":                  "network.encoder=[8,6]",
     "imb-mnist-32":               "network.encoder=[8,6]",
     "imb-vib-mnist":              _VIB,
+    "vib-cifar10-reevaluation":   _PREACT,
     "vib-figure1":                _VIB,
     "vib-figure2":                _VIB,
     "vib-mnist":                  _VIB,

@@ -9,6 +9,8 @@ from narrows.errors import ConfigError, unknown_name
 
 __all__ = ["BUDGETS", "Budget", "resolve_budget"]
 
+_SWITCHES = ("twins", "thorough")
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -45,7 +47,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not isinstance(value, bool):
+            if name not in _SWITCHES:
                 object.__setattr__(self, name, check_count(value, f"a budget's {name}"))
 
     def with_images(self, images: int) -> Budget:

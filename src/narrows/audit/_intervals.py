@@ -202,7 +202,8 @@ _RULES: dict[str, _Rule] = {
 }
 
 _ASKED = ("size", "dim", "numel", "is_floating_point", "is_complex", "__len__", "ndimension")
-_PROPERTIES = ("shape", "dtype", "device", "ndim", "requires_grad", "is_sparse", "layout")
+_PROPERTIES = ("shape", "dtype", "device", "ndim", "requires_grad", "layout")
+_PROPERTIES += ("is_sparse", "is_quantized", "is_nested", "is_meta")
 
 
 def _dropout(x: Interval, rest: Any, kwargs: Any) -> Interval:

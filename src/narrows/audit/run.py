@@ -32,11 +32,13 @@ from narrows.audit.checks import CHECKS, Check
 from narrows.audit.remedies import REMEDIES, remedies_for, unfit
 from narrows.audit.verdict import Verdict, judge
 from narrows.checks import ArrayLike, check_number, check_path
-from narrows.errors import InputError
+from narrows.errors import ConfigError, InputError
 from narrows.storage import json_finite
 from narrows.types import Finding, Norm
 
 __all__ = ["Audit", "audit"]
+
+_NORMS = ("linf", "l2")
 
 _SHARPEST = ("plain", "straight_through", "surrogate", "labels")
 _AT_THE_END = ("finite", "state")  # checks of what was seen until then
@@ -132,6 +134,8 @@ def audit(
     """
     if claimed is not None and not 0 <= check_number(claimed, "claimed", error=InputError) <= 1:
         raise InputError(f"claimed must be a share in [0, 1], got {claimed}; divide percent by 100")
+    if norm not in _NORMS:
+        raise ConfigError(f"norm must be 'linf' or 'l2' in an audit, got {norm!r}")
     place = None if folder is None else check_path(folder, "folder")
     case = Case(
         *(model, x, y),

@@ -27,6 +27,7 @@ from narrows.models.stack import models_at_once
 from narrows.runs import Member, Progress, Run
 from narrows.runs.engine import check_device
 from narrows.runs.files import locked_folder, read_json, write_json
+from narrows.runs.progress import Bar
 
 __all__ = [
     "MemberRow",
@@ -278,6 +279,11 @@ def _reevaluate_together(
     label = str(pending[0])
     if len(together) > 1:
         label = f"{pending[0].method}, {len(together)} models"
-    with progress.bar(label, len(modes) * per_mode) as bar:
-        measured = reevaluate_models(models, x, y, settings, lambda rows: bar.advance())
+    with progress.bar(label, len(models) * len(modes) * per_mode) as bar:
+
+        def on_rows(rows: list[Row], bar: Bar = bar) -> None:
+            for _ in rows:
+                bar.advance()
+
+        measured = reevaluate_models(models, x, y, settings, on_rows)
     return list(zip(together, measured, strict=True))

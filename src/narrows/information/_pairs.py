@@ -10,23 +10,37 @@ scale s for all, B = d^2 / 8s^2 and KL = 4 B. Source: Kolchinsky & Tracey (2017)
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from narrows.checks import ArrayLike, check_count, check_samples
 from narrows.errors import InputError
+from narrows.information._checks import check_scale, constant_columns, standard_error
+from narrows.types import Estimate
 
 __all__ = [
+    "LOWER",
+    "UPPER",
     "Gaussians",
     "check_resolved",
+    "describe",
     "error_samples",
+    "make_estimate",
+    "make_mixture",
     "similarities",
     "squared_distances",
     "standardise",
+    "strips",
 ]
 
+LOWER = {"bound": "lower", "distance": "bhattacharyya"}
+UPPER = {"bound": "upper", "distance": "kullback-leibler"}
+
 _ERROR_SAMPLES = 250
+_SATURATED = 0.95
 _GOLDEN = (5**0.5 - 1) / 2
 _FACTORS = 8
 # In units of the scale: rounding then moves an information by 2e-4 nats.
@@ -163,3 +177,63 @@ def _bhattacharyya(a: Gaussians, b: Gaussians) -> Tensor:
             distance.add_(product.log_(), alpha=0.5)
             product.fill_(1)
     return distance
+
+
+def make_mixture(mean: ArrayLike, scale: Tensor | float, block: int) -> tuple[Gaussians, int]:
+    """The Gaussians p(z|x) in float64, and the checked number of rows of a block.
+
+    Args:
+        mean: `[n, K]`.
+        scale: `[n, K]`, or a number.
+        block: number of rows.
+    """
+    mean = check_samples(mean, "mean")
+    mixture = standardise(mean, check_scale(scale, mean))
+    return mixture, check_count(block, "block", 1, InputError)
+
+
+def strips(n: int, block: int) -> Iterator[slice]:
+    """Slices of `block` rows that cover `n` rows."""
+    for start in range(0, n, block):
+        yield slice(start, min(start + block, n))
+
+
+def describe(scale: Tensor | float, upper: Tensor, mixture: Gaussians) -> dict[str, Any]:
+    """The diagnostics that all pairwise bounds have.
+
+    Args:
+        scale: as the user gave it.
+        upper: bound of the information, in nats.
+        mixture: the Gaussians.
+    """
+    n = len(mixture.mean)
+    noise = None if isinstance(scale, Tensor) else scale
+    measures = "the stochastic code" if noise is None else f"the code + N(0, {noise:g}^2 I)"
+    return {
+        "noise_scale": noise,
+        "measures": f"information in {measures} about which of the {n} samples it came from",
+        "constant_columns": constant_columns(mixture.mean),
+        "saturated": upper.item() > _SATURATED * math.log(n),
+    }
+
+
+def make_estimate(
+    nats: Tensor,
+    influence: Tensor,
+    mixture: Gaussians,
+    diagnostics: dict[str, Any],
+    ceiling: float = math.inf,
+) -> Estimate:
+    """An estimate from its value and the influence of some samples on it.
+
+    Args:
+        nats: the value.
+        influence: `[m]`, of `m` of the samples.
+        mixture: the Gaussians of all.
+        diagnostics: of the estimate.
+        ceiling: that it cannot exceed, beside log n.
+    """
+    n = len(mixture.mean)
+    # The chosen samples stand for all n, and the mean of n has a smaller error.
+    error = standard_error(influence) * math.sqrt(len(influence) / n)
+    return Estimate(nats.item(), error, n, min(ceiling, math.log(n)), diagnostics)

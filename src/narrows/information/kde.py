@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from narrows.checks import ArrayLike, check_count, check_samples
-from narrows.errors import InputError
-from narrows.information._checks import (
-    as_scale,
-    check_scale,
-    constant_columns,
-    labels_of,
-    standard_error,
+from narrows.checks import ArrayLike
+from narrows.information._checks import as_scale, labels_of
+from narrows.information._pairs import (
+    LOWER,
+    UPPER,
+    Gaussians,
+    describe,
+    error_samples,
+    make_estimate,
+    make_mixture,
+    similarities,
+    strips,
 )
-from narrows.information._pairs import Gaussians, error_samples, similarities, standardise
 from narrows.types import Estimate
 
-__all__ = [
-    "LOWER",
-    "UPPER",
-    "describe",
-    "kde_bounds",
-    "kde_relevance",
-    "make_estimate",
-    "make_mixture",
-    "strips",
-]
-
-_SATURATED = 0.95
+__all__ = ["kde_bounds", "kde_relevance"]
 
 
 def kde_bounds(
@@ -149,17 +139,6 @@ def kde_relevance(
     )
 
 
-LOWER = {"bound": "lower", "distance": "bhattacharyya"}
-UPPER = {"bound": "upper", "distance": "kullback-leibler"}
-
-
-def make_mixture(mean: ArrayLike, scale: Tensor | float, block: int) -> tuple[Gaussians, int]:
-    """The Gaussians p(z|x) in float64, and the checked number of rows of a block."""
-    mean = check_samples(mean, "mean")
-    mixture = standardise(mean, check_scale(scale, mean))
-    return mixture, check_count(block, "block", 1, InputError)
-
-
 def _information(mixture: Gaussians, chosen: Tensor, block: int) -> tuple[Tensor, Tensor]:
     """Both bounds `[2]`, lower first, and their influence functions at the chosen: `[2, m]`."""
     n = len(mixture.mean)
@@ -189,36 +168,3 @@ def _neighbours(mixture: Gaussians, block: int) -> Tensor:
             total[rows] += forward.sum(1)
             total[later] += backward[:, block:].sum(0)
     return sums
-
-
-def strips(n: int, block: int) -> Iterator[slice]:
-    """Slices of `block` rows that cover `n` rows."""
-    for start in range(0, n, block):
-        yield slice(start, min(start + block, n))
-
-
-def describe(scale: Tensor | float, upper: Tensor, mixture: Gaussians) -> dict[str, Any]:
-    """The diagnostics that all pairwise bounds have."""
-    n = len(mixture.mean)
-    noise = None if isinstance(scale, Tensor) else scale
-    measures = "the stochastic code" if noise is None else f"the code + N(0, {noise:g}^2 I)"
-    return {
-        "noise_scale": noise,
-        "measures": f"information in {measures} about which of the {n} samples it came from",
-        "constant_columns": constant_columns(mixture.mean),
-        "saturated": upper.item() > _SATURATED * math.log(n),
-    }
-
-
-def make_estimate(
-    nats: Tensor,
-    influence: Tensor,
-    mixture: Gaussians,
-    diagnostics: dict[str, Any],
-    ceiling: float = math.inf,
-) -> Estimate:
-    """An estimate from its value and the influence of some samples on it."""
-    n = len(mixture.mean)
-    # The chosen samples stand for all n, and the mean of n has a smaller error.
-    error = standard_error(influence) * math.sqrt(len(influence) / n)
-    return Estimate(nats.item(), error, n, min(ceiling, math.log(n)), diagnostics)

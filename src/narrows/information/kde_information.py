@@ -10,16 +10,19 @@ from torch import Tensor
 
 from narrows.checks import ArrayLike
 from narrows.information._checks import as_scale, labels_of
-from narrows.information._pairs import Gaussians, error_samples, similarities
-from narrows.information._single import fits_single, single_similarities
-from narrows.information.kde import (
+from narrows.information._pairs import (
     LOWER,
     UPPER,
+    Gaussians,
     describe,
+    error_samples,
     make_estimate,
     make_mixture,
+    similarities,
     strips,
 )
+from narrows.information._single import fits_single, single_similarities
+from narrows.models.precision import full_precision
 from narrows.types import Estimate
 
 __all__ = ["KDEInformation", "kde_information"]
@@ -69,6 +72,13 @@ def kde_information(
     scale = as_scale(scale)
     mixture, block = make_mixture(mean, scale, block)
     y = labels_of(y, mixture.mean)
+    with full_precision(mixture.mean.device):
+        return _information(mixture, scale, y, block)
+
+
+def _information(
+    mixture: Gaussians, scale: Tensor | float, y: Tensor, block: int
+) -> KDEInformation:
     counts = y.unique(return_inverse=True, return_counts=True)
     # Sorted, so that the samples of a class are neighbours and their pairs lie in few columns.
     order = counts[1].argsort(stable=True)
