@@ -137,7 +137,7 @@ def _named_module(place: Place, command: str, rest: list[str], text: str) -> End
 
 
 def _named_run(place: Place, command: str, text: str) -> Ended:
-    (runs,) = (place.folder / "runs").iterdir()
+    (runs,) = (path for path in (place.folder / "runs").iterdir() if path.is_dir())
     (place.folder / text).mkdir(parents=True)
     runs.rename(place.folder / text / "run [red]")
     path = f"./{text}/run [red]"

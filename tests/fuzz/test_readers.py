@@ -74,7 +74,7 @@ def test_configuration_files(content, blocked, tmp_path, capsys):
 @example(content=b"{}")
 @example(content=b"\xff")
 def test_records_of_a_run(content, ground, tmp_path, capsys):
-    (run,) = (ground / "runs").iterdir()
+    (run,) = (path for path in (ground / "runs").iterdir() if path.is_dir())
     folder = tmp_path / "run"
     if not folder.exists():
         shutil.copytree(run, folder)

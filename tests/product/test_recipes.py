@@ -53,7 +53,8 @@ def test_what_a_recipe_says_that_may_be_set_begins_to_train(name, named, tmp_pat
 def test_a_recipe_runs_from_end_to_end(name, shelf):
     folder, wanted = made(shelf, name), tomllib.loads(PACKAGED[name].read_text())
     assert methods_of(folder) == wanted["methods"]
+    attacked = wanted["data"] != "twelve-bit" and wanted.get("evaluate", {}).get("attack", True)
     for method in wanted["methods"]:
         betas = words(name).betas[method]
-        check_measured(folder, method, betas, attacked=wanted["data"] != "twelve-bit")
+        check_measured(folder, method, betas, attacked=attacked)
     assert Run.open(folder).config.options == wanted.get("options", {})
