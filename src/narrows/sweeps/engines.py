@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ __all__ = ["ENGINES", "carry_out_sweep"]
 ENGINES = ("local", "dask")
 _SECONDS = 10  # to wait for a scheduler, and for its first worker
 _RETRIES = 5
+_DASK = "distributed"
 _ON = "leave --engine and --address out to continue on this machine; what is finished is kept"
 
 
@@ -75,8 +77,6 @@ def _on_cluster(
     with ExitStack() as stack:
         client = _connect(stack, address, workers)
         _check_workers(client, out)
-        from distributed import as_completed
-
         slots = len(client.scheduler_info(n_workers=-1)["workers"])
         units = sweep.units()
         labels = {}
@@ -88,7 +88,9 @@ def _on_cluster(
             labels[future.key] = unit.label
             return future
 
-        running = as_completed([submit(unit) for unit in itertools.islice(units, 2 * slots)])
+        running = import_module(_DASK).as_completed(
+            [submit(unit) for unit in itertools.islice(units, 2 * slots)]
+        )
         for future in running:
             label = labels.pop(future.key)
             if future.status == "finished":
@@ -103,27 +105,26 @@ def _on_cluster(
 def _connect(stack: ExitStack, address: str | None, workers: int | None) -> Any:
     """A client of a cluster, closed with the stack."""
     try:
-        import dask.config
-        from distributed import Client, LocalCluster
+        distributed, config = import_module(_DASK), import_module("dask.config")
     except ImportError as error:
         raise ConfigError(
             f"the engine dask is not installed; pip install 'narrows[dask]', or {_ON}"
         ) from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": _RETRIES}))
+    stack.enter_context(config.set({"distributed.scheduler.allowed-failures": _RETRIES}))
     if address is None:
         settings: dict[str, Any] = {"dashboard_address": None, "resources": {"slot": 1}}
         count = workers or os.cpu_count() or 1
-        cluster = LocalCluster(count, 1, processes=True, memory_limit=0, **settings)
+        cluster = distributed.LocalCluster(count, 1, processes=True, memory_limit=0, **settings)
         stack.enter_context(cluster)
-        return stack.enter_context(Client(cluster, timeout=_SECONDS))
+        return stack.enter_context(distributed.Client(cluster, timeout=_SECONDS))
     if workers is not None:
         raise ConfigError(
             "--workers is the number of processes of a cluster on this machine; a scheduler at "
             "--address has its own workers"
         )
     try:
-        return stack.enter_context(Client(address, timeout=_SECONDS))
+        return stack.enter_context(distributed.Client(address, timeout=_SECONDS))
     except (OSError, ValueError, TimeoutError) as error:
         raise ConfigError(
             f"no Dask scheduler answers at {address} within {_SECONDS} s; start one with "
