@@ -35,6 +35,10 @@ def test_the_command_lists_the_figures_that_there_are(capsys):
         ("aib-4", "nowhere", "there is no folder"),
         ("aib-4", "empty", "it has no config.json"),
         ("imb-1", "nowhere", "has no plane.json"),
+        ("ib-rar-3", "nowhere", "there is no folder"),
+        ("ib-rar-5", "run", "has no dependence.json"),
+        ("reevaluation-5", "run", "has no toy1.json"),
+        ("reevaluation-7", "nowhere", "has no toy2.json"),
     ],
 )
 def test_a_figure_of_another_kind_of_run_is_refused(
@@ -49,5 +53,5 @@ def test_a_figure_of_another_kind_of_run_is_refused(
 def test_a_run_that_is_not_finished_has_no_figure(small_run, tmp_path, capsys):
     run = copied(small_run, tmp_path)
     (run.path / "vib" / "done.json").unlink()
-    for name in ("vib-1", "vib-2", "aib-4", "aib-5", "aib-6"):
+    for name in ("vib-1", "vib-2", "aib-4", "aib-5", "aib-6", "ib-rar-3"):
         assert "is not finished" in refused(capsys, "figure", name, run.path, "--quiet")

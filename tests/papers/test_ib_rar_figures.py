@@ -1,5 +1,7 @@
 """Information plane by nHSIC, t-SNE and counts of attacked classes, against slow twins."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -9,10 +11,13 @@ from narrows.methods import IBRAR
 from narrows.papers.ib_rar_figures import (
     attacked_classes,
     follow_training,
+    last_layer_maps,
     layer_dependences,
     tsne_map,
 )
+from narrows.runs import Progress
 from narrows.training import TrainConfig
+from scenarios_runs import copied
 from scenarios_training import prototypes
 
 
@@ -83,6 +88,29 @@ def test_a_map_keeps_far_classes_apart():
     assert torch.equal(placed, tsne_map(model, x, "1", perplexity=5.0))
     with pytest.raises(InputError, match="needs more images, got 40"):
         tsne_map(model, x, "1", perplexity=40.0)
+
+
+def test_the_last_hidden_layer_of_one_model_per_method_is_mapped(small_run, tmp_path, monkeypatch):
+    pytest.importorskip("sklearn", reason="t-SNE is scikit-learn's")
+    monkeypatch.setattr("narrows.papers.ib_rar_figures._MAPPED", 40)
+    run = copied(small_run, tmp_path)
+    maps = last_layer_maps(run, Progress())
+    assert [each.member for each in maps] == [run.member(name) for name in run.config.methods]
+    x, y = run.splits.test.batch(slice(0, 40))
+    for each in maps:
+        placed = tsne_map(run.model(each.member), x, each.layer, perplexity=13.0)
+        assert each.places == placed.tolist()
+        assert each.labels == y.tolist()
+    monkeypatch.setattr("narrows.papers.ib_rar_figures.tsne_map", None)
+    assert last_layer_maps(run, Progress()) == maps
+
+
+def test_without_scikit_learn_the_reader_is_told(small_run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    run = copied(small_run, tmp_path)
+    with pytest.raises(ConfigError, match="pip install scikit-learn"):
+        last_layer_maps(run, Progress())
+    assert not (run.path / "figures" / "last_layer_maps.json").exists()
 
 
 def test_attacked_images_are_counted_by_class_and_prediction():

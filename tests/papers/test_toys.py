@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from narrows.data.toys import Toy1, Toy2
-from narrows.errors import ConfigError
+from narrows.errors import ConfigError, StoreError
 from narrows.papers import toys
 from narrows.papers.toys import TOYS, ToyConfig, ToyResult, run_toy
 from narrows.runs import Progress
@@ -60,6 +60,13 @@ def test_results_of_all_models_and_modes_are_stored_and_kept(tmp_path, monkeypat
     ]
     monkeypatch.setattr(toys, "_one_seed", None)
     assert run_toy(SMALL, tmp_path, Progress()) == results
+
+
+def test_results_are_read_back_and_another_folder_is_refused(tmp_path):
+    results = run_toy(SMALL, tmp_path, Progress())
+    assert toys.read_toy(tmp_path, SMALL.name) == results
+    with pytest.raises(StoreError, match=r"has no toy9\.json; expected the folder toys/SCALE"):
+        toys.read_toy(tmp_path, "toy9")
 
 
 def test_more_seeds_continue_and_other_settings_begin_anew(tmp_path):

@@ -99,6 +99,14 @@ def _imb_plane(home: Path) -> Path:
     return folder
 
 
+def _experiment(folder: str, *tables: str) -> Callable[[Path], Path]:
+    def made(home: Path) -> Path:
+        succeed("reproduce", *tables, "--scale", "smoke", "--out", home, "--quiet")
+        return home / folder
+
+    return made
+
+
 RUNS: dict[str, Callable[[Path], Path]] = {
     **{name: _made(name) for name in ("finished", "diverged", "twelve-bit", "binary")},
     "audited": _audited,
@@ -106,4 +114,6 @@ RUNS: dict[str, Callable[[Path], Path]] = {
     "all-diverged": _all_diverged,
     "older": _older,
     "imb-plane": _imb_plane,
+    "ib-rar-plane": _experiment("planes/smoke/ib-rar-plane", "ib-rar-figure5"),
+    "toys": _experiment("toys/smoke", "reevaluation-figure5", "reevaluation-figure7"),
 }

@@ -24,6 +24,18 @@ def test_the_queue_has_the_papers_one_after_another():
     assert papers == sorted(papers, key=["vib", "reevaluation", "aib", "imb", "ib"].index)
 
 
+def test_the_runs_of_figure_3_are_those_of_table_4():
+    figure, table = load_table("ib-rar-figure3"), load_table("ib-rar-table4-vgg16")
+    assert figure.runs == {name: table.runs[name] for name in ("ce", "full")}
+
+
+def test_every_figure_is_drawn_from_something_that_is_there():
+    for name in table_names():
+        table = load_table(name)
+        sources = {"experiment"} if table.experiment else set(table.runs)
+        assert {drawn.run for drawn in table.figures} <= sources, name
+
+
 def test_an_unknown_table_has_near_ones():
     with pytest.raises(ConfigError, match="did you mean 'vib-table1'"):
         load_table("vib-table2")

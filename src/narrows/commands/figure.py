@@ -10,7 +10,10 @@ from narrows.commands._options import ANY_FILE
 
 __all__ = ["command"]
 
-_NAMES = ["vib-1", "vib-2", "aib-4", "aib-5", "aib-6", "imb-1"]
+_NAMES = [
+    *("vib-1", "vib-2", "aib-4", "aib-5", "aib-6", "imb-1"),
+    *("ib-rar-3", "ib-rar-5", "reevaluation-5", "reevaluation-7"),
+]
 
 
 @click.command("figure")
@@ -24,8 +27,11 @@ def command(name: str, folder: Path, png: bool, quiet: bool) -> None:
     vib-1: error and information over beta; vib-2: posteriors of two units; aib-4: IB curves, on
     twelve-bit data under the exact bound; aib-5: codes at three betas; aib-6: information and
     robustness over beta, with the knee; imb-1: the information plane of binary networks during
-    training, from the folder of python -m narrows.papers.imb. The recipes in src/narrows/recipes
-    name the figures that they are for.
+    training, from the folder of python -m narrows.papers.imb; ib-rar-3: the last hidden layer by
+    t-SNE; ib-rar-5: how a layer depends on images and labels during training, from the folder
+    planes/SCALE/ib-rar-plane of narrows reproduce; reevaluation-5: accuracy over beta on the first
+    toy task, and its samples; reevaluation-7: the second; both from the folder toys/SCALE of
+    narrows reproduce. The recipes in src/narrows/recipes name the figures that they are for.
     """
     from rich.console import Console
 

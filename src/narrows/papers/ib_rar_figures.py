@@ -5,6 +5,7 @@
 | layer_dependences | nHSIC of layers with inputs and labels                          | Figure 5 |
 | follow_training   | the same, while a network is trained                            | Figure 5 |
 | tsne_map          | a layer of many images in the plane, by t-SNE                   | Figure 3 |
+| last_layer_maps   | the same of the last hidden layer, for the models of a run      | Figure 3 |
 | attacked_classes  | which classes the adversarial examples of a class are taken for | Table 5  |
 
 Source: Xu, Perin & Picek (2022), arXiv 2302.10896.
@@ -22,24 +23,31 @@ from torch import Tensor, nn
 
 from narrows.checks import check_count, check_labels, check_number
 from narrows.data import Dataset
-from narrows.errors import ConfigError, InputError
+from narrows.errors import ConfigError, InputError, StoreError
 from narrows.information.hsic import gaussian_kernel, linear_kernel, normalise_kernel
 from narrows.methods import Method
 from narrows.models.evaluating import evaluating
+from narrows.models.hidden import hidden_layers
 from narrows.models.noise import forked_rng
 from narrows.models.outputs import logits_of
 from narrows.models.tap import tap
+from narrows.papers.stored import Measurement, measured_members
+from narrows.runs import Member, Progress, Run
 from narrows.training import Objective, Solo, TrainConfig, fit
 
 __all__ = [
     "DependencePoint",
+    "LayerMap",
     "attacked_classes",
     "follow_training",
+    "last_layer_maps",
     "layer_dependences",
     "tsne_map",
 ]
 
 _BLOCK = 500
+_MAPPED = 1000
+_PERPLEXITY = 30.0
 
 
 @dataclass(frozen=True)
@@ -222,6 +230,53 @@ def tsne_map(
     features = torch.cat(blocks).double().cpu().numpy()
     placed = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features)
     return torch.as_tensor(placed, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class LayerMap(Measurement):
+    """A layer of each image as a point of the plane, by t-SNE.
+
+    Attributes:
+        layer: its name.
+        places: `[images][2]`; without a unit.
+        labels: `[images]`, the classes.
+    """
+
+    layer: str
+    places: list[list[float]]
+    labels: list[int]
+
+
+def last_layer_maps(run: Run, progress: Progress) -> list[LayerMap]:
+    """t-SNE of the last hidden layer of one model per method, on the first 1,000 test images.
+
+    The model is that of the first seed at the chosen beta. The perplexity is 30, or a third of the
+    other images where there are fewer than 91.
+
+    Args:
+        run: a complete one.
+        progress: where progress is shown.
+
+    Raises:
+        ConfigError: where scikit-learn is not installed, or for a network without hidden layers.
+        StoreError: where no model of the run was trained to the end.
+    """
+    trained = [method for method in run.config.methods if run.members([method])]
+    if not trained:
+        raise StoreError(f"{run.path} has no model to draw: all have diverged")
+    wanted = [run.member(method) for method in trained]
+
+    def placed(member: Member, model: nn.Module) -> list[LayerMap]:
+        if member not in wanted:
+            return []
+        layers = hidden_layers(model)
+        if not layers:
+            raise ConfigError(f"the network of {member} has no hidden layer to draw")
+        x, y = run.splits.test.batch(slice(0, _MAPPED))
+        places = tsne_map(model, x, layers[-1], perplexity=min(_PERPLEXITY, (len(x) - 1) / 3))
+        return [LayerMap(member, layers[-1], places.tolist(), y.tolist())]
+
+    return measured_members(run, "last_layer_maps", LayerMap, placed, progress)
 
 
 def attacked_classes(model: nn.Module, x_adv: Tensor, y: Tensor, classes: int) -> Tensor:

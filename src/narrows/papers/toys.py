@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from narrows.data import Dataset
 from narrows.data.toys import Toy1, Toy2
-from narrows.errors import ConfigError
+from narrows.errors import ConfigError, StoreError
 from narrows.methods import VIB, CrossEntropy, Method
 from narrows.models import Bottleneck, as_classifier
 from narrows.models.noise import forked_rng
@@ -33,7 +33,7 @@ from narrows.models.outputs import logits_of
 from narrows.runs import Progress
 from narrows.runs.files import locked_folder, read_json, write_json
 
-__all__ = ["TOYS", "ToyConfig", "ToyResult", "run_toy"]
+__all__ = ["TOYS", "ToyConfig", "ToyResult", "read_toy", "run_toy"]
 
 _KIND = "toy experiment"
 _EVALUATED = 10_000
@@ -142,6 +142,24 @@ def run_toy(config: ToyConfig, out: Path, progress: Progress) -> list[ToyResult]
                     write_json(path, _KIND, _StoredToy(config, results))
                 bar.advance()
     return results
+
+
+def read_toy(folder: Path, name: str) -> list[ToyResult]:
+    """Read what `run_toy` has written.
+
+    Args:
+        folder: that it was written into.
+        name: `"toy1"` or `"toy2"`.
+
+    Raises:
+        StoreError: for another folder, or a damaged file.
+    """
+    path = folder / f"{name}.json"
+    if not path.exists():
+        raise StoreError(
+            f"{folder} has no {path.name}; expected the folder toys/SCALE of `narrows reproduce`"
+        )
+    return read_json(path, _KIND, _StoredToy).results
 
 
 def _one_seed(config: ToyConfig, seed: int) -> list[ToyResult]:

@@ -8,7 +8,7 @@ measured, and the reasons, with their experiments, why a number differs.
 | `tables`      | reads and checks these files                                      |
 | `records`     | what was reproduced, as it is stored; the comparison of a cell    |
 | `measures`    | the number of a column, for one trained model                     |
-| `experiments` | experiments that are no run: the toys, the plane of binary layers |
+| `experiments` | experiments that are no run: the toys, planes of layers            |
 | `carry`       | trains, measures, attacks, audits and stores; continues           |
 | `overview`    | the list of all of them, and how many cells are covered           |
 | `markdown`    | tables for the documentation, from stored records                 |

@@ -19,7 +19,7 @@ from narrows.errors import CheckpointError, ConfigError, NarrowsError, StoreErro
 from narrows.experiments.auditing import audit_target
 from narrows.experiments.targets import load_relatives, member_target
 from narrows.methods import METHODS
-from narrows.reproduction.experiments import EXPERIMENTS, IMAGES, SETTINGS, Numbers
+from narrows.reproduction.experiments import EXPERIMENTS, FOLDERS, IMAGES, SETTINGS, Numbers
 from narrows.reproduction.measures import MEASURES, Source, check_columns
 from narrows.reproduction.records import (
     KIND,
@@ -142,7 +142,7 @@ class _Reproduction:
             source = Source(finished, self.device, self._images(), self.progress)
             self._measure(name, source)
             self._audit(name, source)
-            self._draw(name, finished)
+            self._draw(name, finished.path)
             self._store(seconds=self.record.seconds + time.monotonic() - began)
         self._store(finished=True)
         return self.record
@@ -233,7 +233,8 @@ class _Reproduction:
             images=verdict.images,
         )
 
-    def _draw(self, name: str, run: Run) -> None:
+    def _draw(self, name: str, folder: Path) -> None:
+        """Draw the figures of a run, or of the experiment, into its folder."""
         from narrows.report.figures import FIGURES
         from narrows.report.page import write_page
 
@@ -242,12 +243,12 @@ class _Reproduction:
                 continue
             figure = FIGURES[drawn.name]
             try:
-                sections = figure.make(run.path, self.progress)
+                sections = figure.make(folder, self.progress)
             except NarrowsError as error:
                 self.progress.note(f"{drawn.name} left out: {error}")
                 continue
-            path = make_folder(run.path / "figures") / f"{drawn.name}.html"
-            write_page(path, figure.title, f"After {figure.source}. {run.path.name}", sections)
+            path = make_folder(folder / "figures") / f"{drawn.name}.html"
+            write_page(path, figure.title, f"After {figure.source}. {folder.name}", sections)
             self.progress.note(f"Figure: {path}")
 
     def _experiment(self) -> None:
@@ -271,6 +272,8 @@ class _Reproduction:
                 cells.append(replace(cell, values=rounded, images=images, note=note))
         seconds = self.record.seconds + time.monotonic() - began
         self._store(cells=cells, runs={"experiment": used}, seconds=seconds)
+        folder = self.out / FOLDERS[self.table.experiment](self.scale)
+        self._draw("experiment", folder)
 
 
 def row_members(row: PaperRow, run: Run) -> list[Member]:

@@ -139,7 +139,12 @@ class PaperRow:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure that is drawn from a run: `name` is one of `narrows figure`."""
+    """A figure that is drawn from a run, or from the experiment, whose name here is `experiment`.
+
+    Attributes:
+        name: one of `narrows figure`.
+        run: of the table.
+    """
 
     name: str
     run: str = "main"

@@ -25,6 +25,13 @@ def twelve_bit(tmp_path_factory):
     return tiny_run(tmp_path_factory.mktemp("twelve"), **settings)
 
 
+@pytest.fixture
+def maps(digits, monkeypatch):
+    pytest.importorskip("sklearn", reason="t-SNE is scikit-learn's")
+    monkeypatch.setattr("narrows.papers.ib_rar_figures._MAPPED", 60)
+    return digits
+
+
 @pytest.mark.parametrize(
     ("name", "of", "charts"),
     [
@@ -34,6 +41,7 @@ def twelve_bit(tmp_path_factory):
         ("aib-4", "digits", 1),
         ("aib-5", "digits", 1),
         ("aib-6", "digits", 4),
+        ("ib-rar-3", "maps", 1),
     ],
 )
 def test_a_figure_is_a_page_with_its_charts(name, of, charts, request, tmp_path):

@@ -12,7 +12,10 @@ from typing import NamedTuple
 
 from narrows.experiments.auditing import read_audit
 from narrows.papers.aib import exact_curve, exact_region
+from narrows.papers.ib_rar_figures import last_layer_maps
+from narrows.papers.ib_rar_plane import read_dependences
 from narrows.papers.imb import read_training_plane
+from narrows.papers.toys import read_toy
 from narrows.papers.vib import embeddings, shot_errors
 from narrows.report.figures.aib import (
     beta_sections,
@@ -20,7 +23,9 @@ from narrows.report.figures.aib import (
     exact_sections,
     projection_sections,
 )
+from narrows.report.figures.ib_rar import dependence_sections, map_sections
 from narrows.report.figures.imb import dynamics_sections
+from narrows.report.figures.toys import sample_section, toy_sections
 from narrows.report.figures.vib import embedding_sections, error_sections
 from narrows.report.page import Section
 from narrows.runs import Progress, Run
@@ -77,9 +82,28 @@ def _dynamics(folder: Path, progress: Progress) -> list[Section]:
     return dynamics_sections(read_training_plane(folder))
 
 
+def _first_toy(folder: Path, progress: Progress) -> list[Section]:
+    return [*toy_sections(read_toy(folder, "toy1")), sample_section()]
+
+
+def _second_toy(folder: Path, progress: Progress) -> list[Section]:
+    return toy_sections(read_toy(folder, "toy2"))
+
+
+def _maps(folder: Path, progress: Progress) -> list[Section]:
+    run = _complete(folder)
+    return map_sections(last_layer_maps(run, progress), run.class_names)
+
+
+def _dependences(folder: Path, progress: Progress) -> list[Section]:
+    return dependence_sections(read_dependences(folder))
+
+
 _AIB = "Zhai & Zhang 2021, arXiv 2103.00381"
 _VIB = "Alemi et al. 2017, arXiv 1612.00410"
 _IMB = "Nguyen & Choi 2017, arXiv 1712.01272"
+_IB_RAR = "Xu et al. 2022, arXiv 2302.10896"
+_REEVALUATION = "Korshunova et al. 2021, arXiv 2107.05712"
 
 FIGURES = {
     "vib-1": Figure("Error and information against beta", f"{_VIB}, Figure 1", _errors),
@@ -88,4 +112,8 @@ FIGURES = {
     "aib-5": Figure("Codes at three betas", f"{_AIB}, Figure 5", _projections),
     "aib-6": Figure("Knee and robustness", f"{_AIB}, Figures 3B, 3C and 6", _betas),
     "imb-1": Figure("Learning dynamics", f"{_IMB}, Figures 1 and 2", _dynamics),
+    "ib-rar-3": Figure("Last hidden layer by t-SNE", f"{_IB_RAR}, Figure 3", _maps),
+    "ib-rar-5": Figure("Dependence of a layer in training", f"{_IB_RAR}, Figure 5", _dependences),
+    "reevaluation-5": Figure("First toy task", f"{_REEVALUATION}, Figures 5 and 6", _first_toy),
+    "reevaluation-7": Figure("Second toy task", f"{_REEVALUATION}, Figure 7", _second_toy),
 }
