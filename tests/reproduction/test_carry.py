@@ -1,5 +1,6 @@
 """From a table to its record: runs, cells, audits, and what continues."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,11 +9,11 @@ from narrows.errors import ConfigError, StoreError
 from narrows.reproduction import carry
 from narrows.reproduction.carry import reproduce, row_members, run_config
 from narrows.reproduction.records import read_record
-from narrows.reproduction.tables import Column, PaperRow, PaperRun, PaperTable
+from narrows.reproduction.tables import Column, Drawn, PaperRow, PaperRun, PaperTable
 from narrows.runs import Progress
 from narrows.runs.knees import CurvePoint, KneeRecord
 from narrows.storage import load_tensors, save_tensors
-from scenarios_runs import copied
+from scenarios_runs import Notes, copied
 
 NAN = float("nan")
 
@@ -110,6 +111,25 @@ def test_where_weights_are_not_kept_records_are_read_and_nothing_is_attacked(sma
     assert record.cells[0].values
     assert (record.cells[1].values, record.audits) == ([], [])
     assert record.cells[1].note
+
+
+def test_a_figure_that_cannot_be_drawn_is_noted_and_the_rest_is_done(
+    small_run, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    run, notes = copied(small_run, tmp_path), Notes()
+    figures = [Drawn("ib-rar-3"), Drawn("aib-5")]
+    given = table([PaperRow("CE", "cross_entropy", [90.0])], figures=figures)
+    use = {"main": run.path}
+    record = reproduce(given, "short", tmp_path, tmp_path / "r", notes, use=use)
+    assert record.finished
+    assert record.cells[0].values
+    page = run.path / "figures" / "aib-5.html"
+    assert page.exists()
+    assert notes.notes == [
+        "ib-rar-3 left out: t-SNE is scikit-learn's; pip install scikit-learn",
+        f"Figure: {page}",
+    ]
 
 
 def test_a_table_that_is_wrong_is_refused_before_anything_is_done(tmp_path):
