@@ -1,5 +1,6 @@
 """`narrows run`: the README's first command, small, and again without repeating work."""
 
+import json
 import re
 
 import pytest
@@ -151,3 +152,21 @@ def test_a_latent_of_one_unit_is_trained_and_drawn(tmp_path, capsys):
     assert run.pictures("vib")["0.1/projection"].shape[1] == 2
     assert (run.path / "report.html").exists()
     assert "vib" in out
+
+
+def test_the_summary_is_one_json_document(run, capsys):
+    words = ["run", "--out", run.path.parent, "--json", *SMALL]
+    code, out, err = narrows(capsys, *words)
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert document["folder"] == str(run.path)
+    assert document["report"] == str(run.path / "report.html")
+    assert document["summary"] == json.loads((run.path / "summary.json").read_text())["content"]
+
+
+def test_a_method_that_diverged_is_named_beside_the_json_of_the_others(tmp_path, capsys):
+    words = ["--methods", "cross_entropy,vib", "--betas", "1e38", "--json", *QUICK]
+    code, out, err = narrows(capsys, "run", "--out", tmp_path, *words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "every model diverged" in err
+    assert json.loads(out)["summary"]["vib"]["chosen_beta"] is None
