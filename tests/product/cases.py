@@ -185,6 +185,7 @@ COMMAND_CASES = [
     CommandCase("reproduce reevaluation-figure7 --queue --scale smoke --out OUT"),
     CommandCase("reproduce --list"),
     CommandCase("reproduce --list --json"),
+    CommandCase("reproduce reevaluation-figure7 --queue --scale smoke --out OUT --json"),
     CommandCase("reproduce vib-table1 --markdown"),
     CommandCase("methods"),
     CommandCase("methods --markdown"),
