@@ -1,7 +1,9 @@
 """`narrows attack`: on a run's models and on anybody's module."""
 
+import json
 import re
 
+import msgspec
 import pytest
 
 from narrows.experiments.attacking import AttackReport
@@ -45,6 +47,17 @@ def test_an_ensemble_leaves_a_ledger_and_is_not_repeated(small_run, tmp_path, ca
     code, again, _ = narrows(capsys, *words)
     assert (tmp_path / "result" / "ledger.safetensors").stat().st_mtime_ns == ledger
     assert flat(again).split("vib,", 1)[1] == flat(out).split("vib,", 1)[1]
+
+
+def test_what_a_model_prints_is_not_in_the_json_of_its_record(defence, tmp_path, capsys):
+    defence.write_text('print("loading")\n' + defence.read_text())
+    words = ["attack", f"{defence}:net", "--data", "digits", "--attack", "fgsm", "--eps", "0.1"]
+    words += ["--images", 10, "--out", tmp_path / "result", "--json"]
+    code, out, err = narrows(capsys, *words)
+    assert (code, err.splitlines()) == (0, ["loading"])
+    document = json.loads(out)
+    assert document.pop("folder") == str(tmp_path / "result")
+    assert document == json.loads(json.dumps(msgspec.to_builtins(report(tmp_path / "result"))))
 
 
 def test_an_adaptive_attack_sees_the_latent(small_run, tmp_path, capsys):

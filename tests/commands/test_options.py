@@ -1,13 +1,26 @@
 """Options that several commands share."""
 
+import json
+import math
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from narrows.cli import cli
 from narrows.commands import run, train
-from narrows.commands._options import ANY_FILE, listed, names, numbers, run_values
+from narrows.commands._options import (
+    ANY_FILE,
+    json_option,
+    listed,
+    names,
+    numbers,
+    print_json,
+    run_values,
+)
 from narrows.errors import ConfigError
 
 CONTEXT, OPTION = click.Context(click.Command("x")), click.Option(["--betas"])
@@ -72,3 +85,63 @@ def test_help_names_what_the_registries_list():
     text = CliRunner().invoke(run.command, ["--help"]).output
     for name in listed("narrows.data", "DATASETS", "binary").split(", "):
         assert name in text
+
+
+@dataclass
+class Measured:
+    nats: float
+    parts: dict[str, tuple[float, ...]]
+
+
+CONTENT = Measured(math.nan, {"a": (1.0, math.inf), "b": (-math.inf,)})
+
+
+def talking(content: object, **paths: Path) -> click.Command:
+    """A command that prints the content as JSON while code of the user's own prints too."""
+
+    @click.command
+    @json_option
+    @click.option("--markdown", is_flag=True)
+    def command(markdown: bool, as_json: bool) -> None:
+        sys.stdout.write("of the user's own\n")
+        if as_json:
+            print_json(content, **paths)
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("content", "paths", "document"),
+    [
+        (CONTENT, {}, {"nats": None, "parts": {"a": [1.0, None], "b": [None]}}),
+        (
+            {"a": 1},
+            {"folder": Path("x/y")},
+            {"folder": "x/y", "a": 1},
+        ),
+        ([Path("x"), "\udcff", "µ", 2**63, None], {}, ["x", "\udcff", "µ", 2**63, None]),
+        ([], {}, []),
+    ],
+)
+def test_json_is_one_document_alone(content, paths, document):
+    said = CliRunner().invoke(talking(content, **paths), ["--json"])
+    assert (said.exit_code, said.stderr) == (0, "of the user's own\n")
+    assert json.loads(said.stdout, parse_constant=pytest.fail) == document
+    assert said.stdout.isascii()  # so that a terminal of any encoding can hold it
+
+
+def test_without_json_a_command_prints_as_it_did():
+    said = CliRunner().invoke(talking(CONTENT), [])
+    assert (said.stdout, said.stderr) == ("of the user's own\n", "")
+
+
+def test_json_and_markdown_exclude_each_other():
+    said = CliRunner().invoke(talking(CONTENT), ["--json", "--markdown"])
+    assert isinstance(said.exception, ConfigError)
+    assert said.stdout == ""
+
+
+@pytest.mark.parametrize("name", cli.commands)
+def test_every_command_has_it(name):
+    (option,) = (param for param in cli.commands[name].params if param.name == "as_json")
+    assert option.opts == ["--json"]

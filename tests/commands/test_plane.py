@@ -23,6 +23,9 @@ def test_the_plane_of_a_run_has_every_layer_of_every_model(small_run, tmp_path, 
     }
     assert {row["model"] for row in rows} == {"vib"}
     assert not (run.path / "plane.html").exists()
+    page = tmp_path / "page.html"
+    assert json.loads(narrows(capsys, *words, "--json", "--out", page)[1]) == rows
+    assert page.exists()
     code, out, _ = narrows(capsys, *words)
     assert (run.path / "plane.html").read_text().count("vega") > 1
     assert out.splitlines()[-1] == f"Page: {run.path / 'plane.html'}"

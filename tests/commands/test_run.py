@@ -1,13 +1,16 @@
 """`narrows run`: the README's first command, small, and again without repeating work."""
 
+import json
 import re
 
 import pytest
 import torch
 
 from narrows.runs import Member, Run
+from narrows.runs.environment import Environment
+from narrows.runs.files import write_json
 from narrows.storage import load_tensors
-from scenarios_runs import lone_folder, narrows, refused, snapshot
+from scenarios_runs import copied, lone_folder, narrows, refused, snapshot
 
 SMALL = ["--seeds", "2", "--epochs", "2", "--betas", "0.01,0.1,1", "--eps", "0.05,0.5",
          "--set", "evaluate.attack_images=40", "--set", "evaluate.pgd_steps=3",
@@ -151,3 +154,34 @@ def test_a_latent_of_one_unit_is_trained_and_drawn(tmp_path, capsys):
     assert run.pictures("vib")["0.1/projection"].shape[1] == 2
     assert (run.path / "report.html").exists()
     assert "vib" in out
+
+
+def test_the_summary_is_one_json_document(run, capsys):
+    words = ["run", "--out", run.path.parent, "--json", *SMALL]
+    code, out, err = narrows(capsys, *words)
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert document["folder"] == str(run.path)
+    assert document["report"] == str(run.path / "report.html")
+    assert document["summary"] == json.loads((run.path / "summary.json").read_text())["content"]
+
+
+def test_a_method_that_diverged_is_named_beside_the_json_of_the_others(tmp_path, capsys):
+    words = ["--methods", "cross_entropy,vib", "--betas", "1e38", "--json", *QUICK]
+    code, out, err = narrows(capsys, "run", "--out", tmp_path, *words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "every model diverged" in err
+    assert json.loads(out)["summary"]["vib"]["chosen_beta"] is None
+
+
+def test_a_run_that_another_version_began_is_continued_with_a_note(small_run, tmp_path, capsys):
+    folder = copied(small_run, tmp_path).path
+    words = ["run", folder / "config.json", "--out", tmp_path]
+    write_json(folder / "environment.json", "environment", Environment(narrows="0.0.1"))
+    assert "begun by" not in narrows(capsys, *words)[1]
+    for mark in (folder / "done.json", folder / "vib" / "done.json"):
+        mark.unlink()
+    code, out, err = narrows(capsys, *words)
+    assert (code, err) == (0, "")
+    assert "was begun by narrows 0.0.1 and is continued by narrows " in out
+    assert Run.open(folder).complete

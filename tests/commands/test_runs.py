@@ -75,6 +75,26 @@ def test_runs_are_deleted_after_a_question(folder, capsys, monkeypatch):
     assert narrows(capsys, *words)[1] == "no run to delete\n"
 
 
+def test_with_json_runs_are_deleted_without_a_question_or_not_at_all(folder, capsys):
+    words = ["runs", folder, "--where", "state=unfinished", "--prune", "--json"]
+    assert "add --yes to delete" in refused(capsys, *words)
+    assert (folder / "digits-b").exists()
+    code, out, err = narrows(capsys, *words, "--yes")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {"deleted": [str(folder / "digits-b")], "in_use": []}
+    assert json.loads(narrows(capsys, *words, "--yes")[1])["deleted"] == []
+
+
+def test_the_export_is_described_in_json(folder, tmp_path, capsys):
+    file = tmp_path / "table.csv"
+    document = json.loads(narrows(capsys, "runs", folder, "--export", file, "--json")[1])
+    assert document == {
+        "table": str(file),
+        "numbers": len(file.read_text().splitlines()) - 1,
+        "runs": 2,
+    }
+
+
 def test_what_is_refused(folder, capsys):
     assert "--prune needs --where" in refused(capsys, "runs", folder, "--prune", "--yes")
     assert "exclude" in refused(capsys, "runs", folder, "--verify", "--prune")

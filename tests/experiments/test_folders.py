@@ -5,7 +5,10 @@ import pytest
 
 from narrows.errors import StoreError
 from narrows.experiments.folders import request_folder
-from narrows.runs.files import locked_folder, read_json
+from narrows.runs import Progress
+from narrows.runs.environment import Environment
+from narrows.runs.files import locked_folder, read_json, write_json
+from scenarios_runs import Notes
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,9 @@ class Request:
 ASKED = Request("a", 0.1)
 
 
-def opened(request, out=None, prefix="attacks/digits") -> Path:
-    with request_folder(request, out, prefix, "cpu", "record.json") as folder:
+def opened(request, out=None, prefix="attacks/digits", progress=None) -> Path:
+    progress = progress or Progress()
+    with request_folder(request, out, prefix, "cpu", "record.json", progress) as folder:
         return folder
 
 
@@ -45,3 +49,12 @@ def test_a_folder_of_another_request_is_refused_and_stays_what_it_was(tmp_path):
 def test_a_folder_in_use_is_refused(tmp_path):
     with locked_folder(tmp_path), pytest.raises(StoreError, match="in use by another process"):
         opened(ASKED, tmp_path)
+
+
+def test_what_another_version_began_is_continued_with_a_note(tmp_path):
+    opened(ASKED, tmp_path)
+    write_json(tmp_path / "environment.json", "environment", Environment(narrows="0.0.1"))
+    notes = Notes()
+    assert opened(ASKED, tmp_path, progress=notes) == tmp_path
+    (note,) = notes.notes
+    assert f"{tmp_path} was begun by narrows 0.0.1 and is continued by narrows " in note

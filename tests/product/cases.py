@@ -112,6 +112,10 @@ COMMAND_CASES = [
                 "--network mlp --adversarial mart --settings aib --epochs 1 --device cpu "
                 "--set train.batch_size=50"),
     CommandCase("config RUN/config.json"),
+    CommandCase("config RUN/config.json --betas 0.1 --json"),
+    CommandCase("run --methods vib --betas 0.1 --seeds 1 --eps 0.1 --epochs 1 --out OUT "
+                "--set evaluate.attack_images=5 --set evaluate.pgd_steps=1 --json"),
+    CommandCase("train --method cross_entropy --epochs 1 --out OUT --json"),
     CommandCase("train FILE.toml --data digits --method vib --beta 0.1 --seed 1 --network mlp "
                 "--adversarial trades --settings vib --epochs 1 --device cpu --out OUT "
                 "--set options.trades.steps=1 --quiet"),
@@ -127,12 +131,17 @@ COMMAND_CASES = [
     CommandCase("runs RUN/.. --verify"),
     CommandCase("runs RUN --compare . ."),
     CommandCase("runs RUN/.. --export OUT.csv"),
+    CommandCase("runs RUN/.. --export OUT.csv --json"),
+    CommandCase("runs RUN/.. --where state=unfinished --prune --yes --json"),
     CommandCase("runs RUN/.. --where state=unfinished --prune --yes"),
     CommandCase(f"attack RUN --method vib --beta 0.1 --seed 1 --data digits --device cpu "
                 f"--attack pgd --norm linf --mode mean --set steps=3 --set restarts=1 {ATTACKED}"),
     CommandCase(f"attack RUN --method vib --attack fgsm --target least_likely {ATTACKED}"),
     CommandCase(f"attack RUN/vib/models.safetensors --attack fgsm --mode sample {ATTACKED}"),
     CommandCase(f"attack FILE.py:net --data digits --attack fgsm {ATTACKED}"),
+    CommandCase("attack RUN --method vib --attack deepfool --set steps=2 --images 10 "
+                "--out OUT/found --json"),
+    CommandCase(f"audit RUN --method vib --budget fast {ATTACKED} --json"),
     CommandCase(f"audit RUN --method vib --beta 0.1 --seed 1 --data digits --device cpu "
                 f"--norm l2 --budget fast --claimed 0.9 {ATTACKED}"),
     CommandCase(f"audit RUN --method vib --budget fast --twin RUN/aib/models.safetensors "
@@ -145,6 +154,7 @@ COMMAND_CASES = [
                 f"{ATTACKED}"),
     CommandCase("reevaluate RUN --methods vib --betas 0.1 --images 5 --device cpu --png --quiet"),
     CommandCase("reevaluate RUN --methods cross_entropy --images 5"),
+    CommandCase("reevaluate RUN --methods cross_entropy --images 5 --png --json"),
     CommandCase("knee RUN --split train"),
     CommandCase("knee RUN --split test --json"),
     CommandCase("plane RUN --methods vib --betas 0.1 --layers latent --measure pairwise "
@@ -155,6 +165,7 @@ COMMAND_CASES = [
     CommandCase("plane RUN --samples 50", run="binary"),
     CommandCase("figure vib-1 RUN --png --quiet"),
     CommandCase("figure vib-2 RUN --png"),
+    CommandCase("figure vib-2 RUN --png --json"),
     CommandCase("figure aib-4 RUN --png"),
     CommandCase("figure aib-4 RUN", run="twelve-bit"),
     CommandCase("figure aib-5 RUN --png"),
@@ -166,20 +177,26 @@ COMMAND_CASES = [
     CommandCase("figure reevaluation-7 RUN --png", run="toys"),
     CommandCase("report RUN"),
     CommandCase("report RUN --markdown"),
+    CommandCase("report RUN --json"),
     CommandCase("report RUN", run="binary"),
     CommandCase("report RUN", run="twelve-bit"),
     CommandCase("export RUN --method vib --beta 0.1 --seed 1 --formats safetensors --out OUT"),
     CommandCase("export RUN --method cross_entropy"),
+    CommandCase("export RUN --method vib --json"),
     CommandCase("reproduce reevaluation-figure7 --scale smoke --device cpu --out OUT --results "
                 "OUT/records --quiet --json"),
     CommandCase("reproduce vib-table1 --scale smoke --use main=RUN --out OUT"),
     CommandCase("reproduce reevaluation-figure7 --queue --scale smoke --out OUT"),
     CommandCase("reproduce --list"),
+    CommandCase("reproduce --list --json"),
+    CommandCase("reproduce reevaluation-figure7 --queue --scale smoke --out OUT --json"),
     CommandCase("reproduce vib-table1 --markdown"),
     CommandCase("methods"),
     CommandCase("methods --markdown"),
+    CommandCase("methods --json"),
     CommandCase("estimators"),
     CommandCase("estimators --markdown"),
+    CommandCase("estimators --json"),
     CommandCase("mi FILE.csv FILE.csv --estimators ksg --draws 1 --seed 1"),
     CommandCase("mi FILE.csv FILE.csv --estimators ksg --draws 1 --json"),
 ]  # fmt: skip
@@ -201,6 +218,8 @@ STATE_WORDS = [
     "figure aib-5 RUN --quiet",
     "figure aib-6 RUN --quiet",
     "figure imb-1 RUN",
+    "report RUN --json",
+    "export RUN --method vib --json",
 ]
 DONE = ""  # the command succeeds
 STATES = {
@@ -217,6 +236,7 @@ NOT_IN_STATE = {
     ("all-diverged", "reevaluate RUN --methods vib --images 5 --png"): "no trained model",
     ("all-diverged", STATE_WORDS[7]): "has diverged",
     ("all-diverged", STATE_WORDS[8]): "has diverged",
+    ("all-diverged", "export RUN --method vib --json"): "has diverged",
     ("all-diverged", "figure vib-1 RUN --png"): "no model",
     ("all-diverged", "figure vib-2 RUN --quiet"): "no model",
     ("all-diverged", "figure aib-6 RUN --quiet"): "more than one beta",

@@ -13,7 +13,9 @@ import torch
 from narrows.errors import StoreError
 from narrows.runs import environment
 from narrows.runs.environment import Environment, current_environment, record_environment
-from narrows.runs.files import read_json
+from narrows.runs.files import read_json, write_json
+from narrows.runs.progress import Progress
+from scenarios_runs import Notes
 
 
 def recorded(folder: Path) -> Environment:
@@ -22,7 +24,7 @@ def recorded(folder: Path) -> Environment:
 
 def test_the_environment_says_what_a_number_may_depend_on(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/narrows", "run", "--out", "my runs"])
-    record_environment(tmp_path, "cpu", finished=False)
+    record_environment(tmp_path, "cpu", Progress(), finished=False)
     described = recorded(tmp_path)
     assert described.torch == torch.__version__
     assert described.numpy == version("numpy")
@@ -32,7 +34,7 @@ def test_the_environment_says_what_a_number_may_depend_on(tmp_path, monkeypatch)
     assert described.accelerator is None
     assert described.processor is not None
     assert "cores" in described.processor
-    record_environment(tmp_path, "cpu", finished=False)
+    record_environment(tmp_path, "cpu", Progress(), finished=False)
     assert recorded(tmp_path) == described
 
 
@@ -43,7 +45,7 @@ def test_going_on_elsewhere_is_recorded_and_reading_a_finished_run_is_not(tmp_pa
     def continued(finished=False, **changes) -> Environment:
         nonlocal surroundings
         surroundings = replace(surroundings, **changes)
-        record_environment(tmp_path, "cpu", finished=finished)
+        record_environment(tmp_path, "cpu", Progress(), finished=finished)
         return recorded(tmp_path)
 
     assert continued().resumed == []
@@ -55,10 +57,35 @@ def test_going_on_elsewhere_is_recorded_and_reading_a_finished_run_is_not(tmp_pa
     assert recorded(tmp_path).started == "then"
 
 
+@pytest.mark.parametrize(
+    ("begun", "resumed", "finished", "named"),
+    [
+        ("0.0.1", [], False, "0.0.1"),
+        ("0.0.1", ["0.0.2", "0.0.1", None], False, "0.0.1, 0.0.2"),
+        (version("narrows"), ["0.0.2"], False, "0.0.2"),
+        (version("narrows"), [version("narrows")], False, None),
+        (None, [], False, None),  # of a copy that is not installed
+        ("0.0.1", [], True, None),  # nothing is computed any more
+    ],
+)
+def test_what_another_version_began_is_continued_with_a_note(
+    begun, resumed, finished, named, tmp_path
+):
+    before = Environment(narrows=begun, resumed=[Environment(narrows=other) for other in resumed])
+    write_json(tmp_path / "environment.json", "environment", before)
+    notes = Notes()
+    record_environment(tmp_path, "cpu", notes, finished=finished)
+    continued = f"is continued by narrows {version('narrows')}; numbers may differ"
+    assert len(notes.notes) == (named is not None)
+    assert all(f"begun by narrows {named} and {continued}" in text for text in notes.notes)
+    if named is not None:
+        assert recorded(tmp_path).resumed[-1].narrows == version("narrows")
+
+
 def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / "environment.json").write_text("{")
     with pytest.raises(StoreError, match=r"environment\.json is not JSON"):
-        record_environment(tmp_path, "cpu", finished=False)
+        record_environment(tmp_path, "cpu", Progress(), finished=False)
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import click
 
+from narrows.errors import ConfigError
 from narrows.registry import literal_names
 
 __all__ = [
     "ANY_FILE",
     "config_options",
     "grid_options",
+    "json_option",
     "listed",
     "names",
     "normalisation",
     "numbers",
+    "print_json",
     "run_options",
     "run_values",
     "target_options",
@@ -42,6 +49,7 @@ class PathText(click.ParamType[Path]):
 
 
 ANY_FILE = PathText()
+_STANDARD_OUTPUT = "narrows.standard_output"
 
 
 def listed(module: str, variable: str, *others: str) -> str:
@@ -200,6 +208,46 @@ def grid_options() -> tuple[Callable[..., Any], ...]:
             "[default: .02,.05,.1,.15,.2,.3]",
         ),
     )
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option `--json`: the command prints one document with `print_json` and nothing else.
+
+    What code of the user's own prints goes to standard error, so that the document stays alone.
+    Progress and tables are the command's: it leaves them out where `as_json` is true.
+    """
+
+    @functools.wraps(command)
+    def with_json(*arguments: Any, as_json: bool, **options: Any) -> Any:
+        if not as_json:
+            return command(*arguments, as_json=False, **options)
+        if options.get("markdown"):
+            raise ConfigError("--markdown and --json exclude each other")
+        click.get_current_context().meta[_STANDARD_OUTPUT] = sys.stdout
+        with redirect_stdout(sys.stderr):
+            return command(*arguments, as_json=True, **options)
+
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
+    )(with_json)
+
+
+def print_json(content: Any, **paths: Path) -> None:
+    """Print dataclasses or plain values as the one document of a command with `--json`.
+
+    Args:
+        content: NaN and infinity become null.
+        paths: what the command has written, by name; they come before the fields of `content`,
+            which is a dataclass or a mapping then.
+    """
+    import msgspec
+
+    plain = msgspec.to_builtins(content, enc_hook=str)  # which writes paths as text
+    if paths:
+        plain = {name: str(path) for name, path in paths.items()} | plain
+    finite = json.loads(json.dumps(plain), parse_constant=lambda constant: None)
+    stream = click.get_current_context().meta[_STANDARD_OUTPUT]
+    click.echo(json.dumps(finite, indent=1), file=stream)
 
 
 def run_values(given: Mapping[str, object], overrides: Sequence[str]) -> dict[str, object]:

@@ -7,7 +7,14 @@ from typing import Literal
 
 import click
 
-from narrows.commands._options import ANY_FILE, listed, normalisation, target_options
+from narrows.commands._options import (
+    ANY_FILE,
+    json_option,
+    listed,
+    normalisation,
+    print_json,
+    target_options,
+)
 
 __all__ = ["command"]
 
@@ -61,6 +68,7 @@ __all__ = ["command"]
     type=ANY_FILE,
     help="Folder of the ledger; an interrupted ensemble continues there.  [default: in attacks/]",
 )
+@json_option
 def command(
     target: str,
     data: str | None,
@@ -78,6 +86,7 @@ def command(
     images: int,
     overrides: tuple[str, ...],
     out: Path | None,
+    as_json: bool,
 ) -> None:
     """Attack a model on the first test images.
 
@@ -95,9 +104,12 @@ def command(
 
     attack = build_attack(name, eps, norm, overrides)
     model = load_target(target, data, method, beta, seed, normalisation(mean, std)).to(device)
-    console = Console()
+    console = Console(quiet=as_json)
     report, folder = attack_target(
         model, name, attack, mode, images, out, Progress(console), towards
     )
+    if as_json:
+        print_json(report, folder=folder)
+        return
     console.print(attack_table(report))
     click.echo(f"Ledger and record.json: {folder}")

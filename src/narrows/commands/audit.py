@@ -7,7 +7,13 @@ from typing import Literal
 
 import click
 
-from narrows.commands._options import ANY_FILE, normalisation, target_options
+from narrows.commands._options import (
+    ANY_FILE,
+    json_option,
+    normalisation,
+    print_json,
+    target_options,
+)
 
 __all__ = ["command"]
 
@@ -35,6 +41,7 @@ __all__ = ["command"]
     type=ANY_FILE,
     help="Folder of the audit; an interrupted one continues there.  [default: in audits/]",
 )
+@json_option
 def command(
     target: str,
     data: str | None,
@@ -51,6 +58,7 @@ def command(
     claimed: float | None,
     images: int | None,
     out: Path | None,
+    as_json: bool,
 ) -> None:
     """Find out what robust accuracy may be claimed for a model.
 
@@ -69,7 +77,7 @@ def command(
 
     model = load_target(target, data, method, beta, seed, normalisation(mean, std)).to(device)
     relatives = load_relatives(model, twin).to(device)
-    console = Console()
+    console = Console(quiet=as_json)
     record, surfaces, folder = audit_target(
         model,
         relatives,
@@ -82,6 +90,9 @@ def command(
         progress=Progress(console),
     )
     page = write_audit(folder / "audit.html", record, surfaces)
+    if as_json:
+        print_json(record, folder=folder, report=page)
+        return
     for finding in record.findings:
         if not finding.passed:
             text = f"{finding.check}: {finding.evidence}"

@@ -7,14 +7,21 @@ from typing import Any
 
 import click
 
-from narrows.commands._options import config_options, grid_options, run_values
+from narrows.commands._options import (
+    config_options,
+    grid_options,
+    json_option,
+    print_json,
+    run_values,
+)
 
 __all__ = ["command"]
 
 
 @click.command("config")
 @config_options(*grid_options())
-def command(config: Path | None, overrides: tuple[str, ...], **given: Any) -> None:
+@json_option
+def command(config: Path | None, overrides: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Print every setting of a run as TOML; nothing is trained.
 
     It takes what `narrows run` takes: CONFIG is a TOML file or the config.json of a run, and
@@ -24,4 +31,8 @@ def command(config: Path | None, overrides: tuple[str, ...], **given: Any) -> No
     from narrows.runs import load_config
     from narrows.runs.toml import config_toml
 
-    click.echo(config_toml(load_config(config, run_values(given, overrides), overrides)), nl=False)
+    resolved = load_config(config, run_values(given, overrides), overrides)
+    if as_json:
+        print_json(resolved)
+    else:
+        click.echo(config_toml(resolved), nl=False)

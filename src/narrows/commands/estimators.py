@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from narrows.commands._options import json_option, print_json
+
 __all__ = ["command"]
 
 _WIDEST = {"measures": 9, "needs": 30}
@@ -11,7 +13,8 @@ _WIDEST = {"measures": 9, "needs": 30}
 
 @click.command("estimators")
 @click.option("--markdown", is_flag=True, help="Print the table in Markdown.")
-def command(markdown: bool) -> None:
+@json_option
+def command(markdown: bool, as_json: bool) -> None:
     """List the estimators of information: what they measure, what they need, where they are from.
 
     Each is a function of narrows.information. Two quantities in one row are measured in one call.
@@ -21,6 +24,15 @@ def command(markdown: bool) -> None:
     from narrows.report.tables import ResultTable
     from narrows.report.tables import markdown as in_markdown
 
+    if as_json:
+        fields = ("claim", "source", "measures", "needs", "randomness")
+        print_json(
+            [
+                {"name": name} | {field: getattr(entry, field) for field in fields}
+                for name, entry in ESTIMATORS.items()
+            ]
+        )
+        return
     columns = ["estimator", "what it is", "source", "measures", "needs", "draws"]
     rows = [
         [

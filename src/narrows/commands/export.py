@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from narrows.commands._options import ANY_FILE, listed, names
+from narrows.commands._options import ANY_FILE, json_option, listed, names, print_json
 
 __all__ = ["command"]
 
@@ -34,6 +34,7 @@ _FILES = {
 @click.option(
     "--out", type=ANY_FILE, help="Folder to write into.  [default: below the run's exports/]"
 )
+@json_option
 def command(
     folder: Path,
     method: str | None,
@@ -41,6 +42,7 @@ def command(
     seed: int | None,
     formats: list[str],
     out: Path | None,
+    as_json: bool,
 ) -> None:
     """Write a model of a run's FOLDER as safetensors, ONNX or a program of torch.export.
 
@@ -51,7 +53,11 @@ def command(
     from narrows.runs.exporting import export_member
 
     run = Run.open(folder)
-    written = export_member(run, run.member(method, beta, seed), formats, out)
-    for name, what in _FILES.items():
-        if (written / name).is_file():
-            click.echo(f"{what}: {written / name}")
+    member = run.member(method, beta, seed)
+    written = export_member(run, member, formats, out)
+    files = [name for name in _FILES if (written / name).is_file()]
+    if as_json:
+        print_json({"member": member, "files": files}, folder=written)
+        return
+    for name in files:
+        click.echo(f"{_FILES[name]}: {written / name}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from narrows.commands._options import ANY_FILE
+from narrows.commands._options import ANY_FILE, json_option, print_json
 
 __all__ = ["command"]
 
@@ -21,7 +21,8 @@ _NAMES = [
 @click.argument("folder", type=ANY_FILE)
 @click.option("--png", is_flag=True, help="Write each chart as a PNG file too.")
 @click.option("--quiet", is_flag=True, help="Print only errors and the path of the page.")
-def command(name: str, folder: Path, png: bool, quiet: bool) -> None:
+@json_option
+def command(name: str, folder: Path, png: bool, quiet: bool, as_json: bool) -> None:
     """Draw a figure of a paper from a run's FOLDER, into FOLDER/figures.
 
     vib-1: error and information over beta; vib-2: posteriors of two units; aib-4: IB curves, on
@@ -41,12 +42,16 @@ def command(name: str, folder: Path, png: bool, quiet: bool) -> None:
     from narrows.runs.files import make_folder
 
     figure = FIGURES[name]
-    sections = figure.make(folder, Progress(Console(quiet=quiet)))
+    sections = figure.make(folder, Progress(Console(quiet=quiet or as_json)))
     path = make_folder(folder / "figures") / f"{name}.html"
     page = write_page(
         path, figure.title, f"After {figure.source}. {folder.resolve().name}", sections
     )
-    if png:
-        for picture in write_pictures(path.with_suffix(""), sections):
-            click.echo(f"Picture: {picture}")
+    pictures = write_pictures(path.with_suffix(""), sections) if png else []
+    if as_json:
+        about = {"figure": name, "title": figure.title, "source": figure.source}
+        print_json({**about, "pictures": pictures}, report=page)
+        return
+    for picture in pictures:
+        click.echo(f"Picture: {picture}")
     click.echo(f"Report: {page}")

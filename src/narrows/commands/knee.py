@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from narrows.commands._options import ANY_FILE
+from narrows.commands._options import ANY_FILE, json_option, print_json
 
 __all__ = ["command"]
 
@@ -22,7 +20,7 @@ __all__ = ["command"]
     show_default=True,
     help="Data that the curve was measured on; use training data to choose a beta.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 def command(folder: Path, split: str, as_json: bool) -> None:
     """Find the knee of each method's IB curve in a run's FOLDER.
 
@@ -40,7 +38,7 @@ def command(folder: Path, split: str, as_json: bool) -> None:
     run = Run.open(folder).require_complete()
     knees = {method: find_knee(run.records([method]), split) for method in run.config.methods}
     if as_json:
-        click.echo(json.dumps({name: asdict(knee) for name, knee in knees.items()}, indent=1))
+        print_json(knees)
     else:
         text = markdown(knee_table(knees))
         Console().print(text, soft_wrap=True, highlight=False, markup=False)

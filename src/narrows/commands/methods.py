@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from narrows.commands._options import json_option, print_json
+
 __all__ = ["command"]
 
 _WIDEST = {"needs": 14, "betas": 7}  # the rest leaves room for the longest word of a claim
@@ -11,7 +13,8 @@ _WIDEST = {"needs": 14, "betas": 7}  # the rest leaves room for the longest word
 
 @click.command("methods")
 @click.option("--markdown", is_flag=True, help="Print the table in Markdown.")
-def command(markdown: bool) -> None:
+@json_option
+def command(markdown: bool, as_json: bool) -> None:
     """List the methods: what they are, where they were published, what they need of a network.
 
     Many models of a stackable method train in one vectorised step. The betas are the default grid
@@ -21,6 +24,9 @@ def command(markdown: bool) -> None:
     from narrows.report.tables import ResultTable
     from narrows.report.tables import markdown as in_markdown
 
+    if as_json:
+        print_json([entry._asdict() for entry in catalogue()])
+        return
     columns = ["method", "what it is", "source", "needs", "stackable", "betas"]
     rows = [
         [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from narrows.commands._options import ANY_FILE, listed, names
+from narrows.commands._options import ANY_FILE, json_option, listed, names, print_json
 
 __all__ = ["command"]
 
@@ -24,7 +24,7 @@ __all__ = ["command"]
     "--draws", default=2, show_default=True, help="Calibration sets per level of information."
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, in nats, instead of tables.")
+@json_option
 def command(
     x: Path, z: Path, estimators: list[str] | None, draws: int, seed: int, as_json: bool
 ) -> None:
@@ -34,13 +34,13 @@ def command(
     A single column of whole numbers holds labels; write them with a decimal point to have them
     taken for numbers. Every estimator that applies is also tested on calibration sets with as many
     samples and columns, whose mutual information is known. If it is wrong there, its estimate is
-    marked as not believable.
+    marked as not believable. JSON is in nats.
     """
-    import msgspec
-
     from narrows.information import estimate
     from narrows.information.samples import read_samples
 
     survey = estimate(read_samples(x), read_samples(z), estimators, draws, seed)
-    # msgspec writes NaN and infinity as null.
-    click.echo(msgspec.json.format(msgspec.json.encode(survey)).decode() if as_json else survey)
+    if as_json:
+        print_json(survey)
+    else:
+        click.echo(survey)

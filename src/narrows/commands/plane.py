@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from narrows.commands._options import ANY_FILE, names, numbers
+from narrows.commands._options import ANY_FILE, json_option, names, numbers, print_json
 
 __all__ = ["command"]
 
@@ -30,7 +28,7 @@ __all__ = ["command"]
 )
 @click.option("--bins", default=30, show_default=True, help="Bins per coordinate, for binned.")
 @click.option("--samples", default=1000, show_default=True, help="Largest number of inputs.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 @click.option(
     "--out",
     type=ANY_FILE,
@@ -71,7 +69,9 @@ def command(
     else:
         rows = read_planes(sources)
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        if out is not None:
+            write_plane(rows, out)
+        print_json(rows)
         return
     text = markdown(plane_table(rows))
     Console().print(text, soft_wrap=True, highlight=False, markup=False)

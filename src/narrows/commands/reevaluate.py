@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from narrows.commands._options import ANY_FILE, names, numbers
+from narrows.commands._options import ANY_FILE, json_option, names, numbers, print_json
 
 __all__ = ["command"]
 
@@ -25,6 +26,7 @@ __all__ = ["command"]
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--png", is_flag=True, help="Write each chart as a PNG file too.")
 @click.option("--quiet", is_flag=True, help="Print only errors and the path of the page.")
+@json_option
 def command(
     folder: Path,
     methods: list[str] | None,
@@ -33,6 +35,7 @@ def command(
     device: str,
     png: bool,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Attack every model of a run's FOLDER with FGSM and with PGD from many restarts.
 
@@ -47,11 +50,15 @@ def command(
     from narrows.report.reevaluation import reevaluation_sections, write_reevaluation
     from narrows.runs import Progress, Run
 
-    run, progress = Run.open(folder), Progress(Console(quiet=quiet))
+    run, progress = Run.open(folder), Progress(Console(quiet=quiet or as_json))
     result = reevaluate_run(run, methods, betas, images, device, progress)
     path = folder / "reevaluation" / "reevaluation.html"
     page = write_reevaluation(path, result)
-    if png:
-        for picture in write_pictures(path.with_suffix(""), reevaluation_sections(result)):
-            click.echo(f"Picture: {picture}")
+    sections = reevaluation_sections(result) if png else []
+    pictures = write_pictures(path.with_suffix(""), sections)
+    if as_json:
+        print_json({"pictures": pictures, **asdict(result)}, report=page)
+        return
+    for picture in pictures:
+        click.echo(f"Picture: {picture}")
     click.echo(f"Report: {page}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from narrows.commands._options import ANY_FILE
+from narrows.commands._options import ANY_FILE, json_option, print_json
 
 __all__ = ["command"]
 
@@ -16,7 +16,8 @@ __all__ = ["command"]
 @click.option(
     "--markdown", is_flag=True, help="Print the long table in Markdown and write nothing."
 )
-def command(folder: Path, markdown: bool) -> None:
+@json_option
+def command(folder: Path, markdown: bool, as_json: bool) -> None:
     """Write the HTML report of a run's FOLDER again, and show its table."""
     from rich.console import Console
 
@@ -28,5 +29,8 @@ def command(folder: Path, markdown: bool) -> None:
         show_markdown(run, Console())
         return
     page = write_report(run)
+    if as_json:
+        print_json({"summary": run.summary}, folder=run.path, report=page)
+        return
     show_table(run, Console())
     click.echo(f"Report: {page}")

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from narrows.commands._options import ANY_FILE
+from narrows.commands._options import ANY_FILE, json_option, print_json
 
 __all__ = ["command"]
 
@@ -52,7 +52,7 @@ __all__ = ["command"]
 @click.option(
     "--markdown", is_flag=True, help="Print NAMES, by default everything, as it stands in the docs."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the record of NAMES as JSON.")
+@json_option
 @click.option("--quiet", is_flag=True, help="Show errors and results only.")
 def command(
     names: tuple[str, ...],
@@ -84,7 +84,10 @@ def command(
     console = Console()
     records = results or out / "reproduction"
     if listing:
-        console.print(shown.list_table(overview(records)))
+        if as_json:
+            print_json(overview(records))
+        else:
+            console.print(shown.list_table(overview(records)))
         return
     if not names and not (queue or markdown):
         raise click.UsageError("name a table or figure, like vib-table1; --list shows all of them")
@@ -98,26 +101,23 @@ def command(
     from narrows.reproduction.queue import work_off
     from narrows.runs import Progress
 
-    progress = Progress(Console(quiet=quiet))
+    progress = Progress(Console(quiet=quiet or as_json))
     if queue:
-        work_off(tables, scale, out, records, progress, device)
+        left_out = work_off(tables, scale, out, records, progress, device)
+        if as_json:
+            done = [table.name for table in tables if table.name not in left_out]
+            print_json({"done": done, "left_out": left_out})
         return
-    folders = _folders(use)
+    folders, finished = _folders(use), []
     for table in tables:
         record = reproduce(table, scale, out, records, progress, device=device, use=folders)
-        if as_json:
-            import msgspec
-
-            click.echo(msgspec.json.format(msgspec.json.encode(record)).decode())
-            continue
-        console.print(shown.result_table(table, record))
-        for audit in record.audits:
-            click.echo(
-                f"Audit of {audit.row} at eps = {audit.eps:g}: PGD leaves {audit.claimed:.1f} %, "
-                f"nothing fooled {audit.left:.1f} % ({audit.low:.1f} to {audit.high:.1f}); "
-                f"{audit.outcome}"
-            )
-        click.echo(f"Record: {records / f'{table.name}-{scale}.json'}")
+        finished.append(record)
+        if not as_json:
+            console.print(shown.result_table(table, record))
+            path = records / f"{table.name}-{scale}.json"
+            click.echo("\n".join([*shown.audit_lines(record), f"Record: {path}"]))
+    if as_json:
+        print_json(finished[0] if len(finished) == 1 else finished)
 
 
 def _folders(use: tuple[str, ...]) -> dict[str, Path]:

@@ -7,15 +7,21 @@ from typing import Any
 
 import click
 
-from narrows.commands._options import grid_options, run_options, run_values
+from narrows.commands._options import grid_options, json_option, print_json, run_options, run_values
 
 __all__ = ["command"]
 
 
 @click.command("run")
 @run_options(*grid_options())
+@json_option
 def command(
-    config: Path | None, out: Path, overrides: tuple[str, ...], quiet: bool, **given: Any
+    config: Path | None,
+    out: Path,
+    overrides: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Train models on one data set, measure and attack them, and write a report.
 
@@ -30,10 +36,13 @@ def command(
     from narrows.report import show_table, write_report
     from narrows.runs import Progress, carry_out, load_config
 
-    console = Console(quiet=quiet)
+    console = Console(quiet=quiet or as_json)
     resolved = load_config(config, run_values(given, overrides), overrides)
     finished = carry_out(resolved, out, Progress(console))
     page = write_report(finished)
-    show_table(finished, console)
-    click.echo(f"Report: {page}")
+    if as_json:
+        print_json({"summary": finished.summary}, folder=finished.path, report=page)
+    else:
+        show_table(finished, console)
+        click.echo(f"Report: {page}")
     finished.check_diverged()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from narrows.commands._options import ANY_FILE
+from narrows.commands._options import ANY_FILE, json_option, print_json
 
 if TYPE_CHECKING:
     from narrows.stored.index import StoredRun
@@ -32,7 +32,7 @@ __all__ = ["command"]
 @click.option("--export", type=ANY_FILE, help="Write every number to a FILE.csv or FILE.parquet.")
 @click.option("--prune", is_flag=True, help="Delete the runs that --where names, after a question.")
 @click.option("--yes", is_flag=True, help="Delete without a question.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(
     folder: Path,
     where: tuple[str, ...],
@@ -63,14 +63,15 @@ def command(
     if verify:
         _verify(paths, as_json)
     elif export is not None:
-        _export(paths, export)
+        _export(paths, export, as_json)
     elif prune:
         if not where:
             raise ConfigError("--prune needs --where, like --where state=unfinished")
-        _prune(paths, yes)
+        if as_json and not yes:
+            raise ConfigError("--prune with --json cannot ask a question; add --yes to delete")
+        _prune(paths, yes, as_json)
     elif as_json:
-        plain = msgspec.json.encode([msgspec.structs.replace(run, marks=()) for run in runs])
-        click.echo(msgspec.json.format(plain.decode(), indent=1))
+        print_json([msgspec.structs.replace(run, marks=()) for run in runs])
     else:
         _show(runs, folder)
 
@@ -95,14 +96,11 @@ def _cells(run: StoredRun) -> tuple[str, ...]:
 
 
 def _compare(first: Path, second: Path, as_json: bool) -> None:
-    from narrows.runs.files import to_json
     from narrows.stored.checking import compare_runs
 
     differences = compare_runs(first, second)
     if as_json:
-        click.echo(
-            to_json([dict(zip(("name", "first", "second"), d, strict=True)) for d in differences])
-        )
+        print_json([dict(zip(("name", "first", "second"), d, strict=True)) for d in differences])
         return
     for name, one, other in differences:
         click.echo(f"{name}: {one} -> {other}")
@@ -111,12 +109,11 @@ def _compare(first: Path, second: Path, as_json: bool) -> None:
 
 def _verify(paths: list[Path], as_json: bool) -> None:
     from narrows.errors import StoreError
-    from narrows.runs.files import to_json
     from narrows.stored.checking import damage
 
     damaged = {str(path): lines for path in paths if (lines := damage(path))}
     if as_json:
-        click.echo(to_json(damaged))
+        print_json(damaged)
     else:
         for line in (line for lines in damaged.values() for line in lines):
             click.echo(line)
@@ -125,7 +122,7 @@ def _verify(paths: list[Path], as_json: bool) -> None:
         raise StoreError(f"{len(damaged)} of {len(paths)} runs are damaged")
 
 
-def _export(paths: list[Path], file: Path) -> None:
+def _export(paths: list[Path], file: Path, as_json: bool) -> None:
     from narrows.errors import ConfigError
     from narrows.stored.exporting import export_csv, export_parquet, export_rows
 
@@ -133,13 +130,20 @@ def _export(paths: list[Path], file: Path) -> None:
     if file.suffix not in writers:
         raise ConfigError(f"expected a FILE.csv or FILE.parquet, got {file}")
     count = writers[file.suffix](export_rows(paths), file)
+    if as_json:
+        print_json({"numbers": count, "runs": len(paths)}, table=file)
+        return
     click.echo(f"{count} numbers of {len(paths)} runs")
     click.echo(f"Table: {file}")
 
 
-def _prune(paths: list[Path], yes: bool) -> None:
+def _prune(paths: list[Path], yes: bool, as_json: bool) -> None:
     from narrows.stored.pruning import delete_runs, size_of
 
+    if as_json:
+        busy = delete_runs(paths)
+        print_json({"deleted": [path for path in paths if path not in busy], "in_use": busy})
+        return
     if not paths:
         click.echo("no run to delete")
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from narrows.commands._options import ANY_FILE
+from narrows.commands._options import ANY_FILE, json_option, print_json
 
 __all__ = ["command"]
 
@@ -41,7 +41,7 @@ __all__ = ["command"]
     metavar="KEY=VALUE",
     help="Any other key, like train.epochs=10 or seeds=3; repeatable.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the plan or the results as JSON.")
+@json_option
 @click.option("--quiet", is_flag=True, help="Show errors and the last line only.")
 def command(
     grid: Path,
@@ -66,7 +66,6 @@ def command(
 
     from narrows.report.sweeps import plan_text, show_plan
     from narrows.runs import Progress
-    from narrows.runs.files import to_json
     from narrows.sweeps import carry_out_sweep, plan_sweep, read_grid
     from narrows.sweeps.grid import check_size
 
@@ -74,8 +73,11 @@ def command(
     console = Console(quiet=quiet or as_json)
     if dry_run:
         plan = plan_sweep(sweep)
-        show_plan(plan, Console(quiet=as_json))
-        click.echo(to_json(plan) if as_json else plan_text(plan))
+        if as_json:
+            print_json(plan)
+            return
+        show_plan(plan, Console())
+        click.echo(plan_text(plan))
         return
     check_size(sweep, yes=yes)
     results = list(
@@ -84,7 +86,7 @@ def command(
         )
     )
     if as_json:
-        click.echo(to_json(results))
+        print_json(results)
     failed = [result for result in results if result.error is not None]
     models = sum(result.members for result in results)
     if not as_json:

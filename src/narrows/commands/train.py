@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from narrows.commands._options import run_options, run_values
+from narrows.commands._options import json_option, print_json, run_options, run_values
 
 __all__ = ["command"]
 
@@ -20,6 +20,7 @@ __all__ = ["command"]
     ),
     click.option("--seed", type=int, help="Seed of weights, noise and data order.  [default: 0]"),
 )
+@json_option
 def command(
     config: Path | None,
     method: str | None,
@@ -28,6 +29,7 @@ def command(
     out: Path,
     overrides: tuple[str, ...],
     quiet: bool,
+    as_json: bool,
     **given: Any,
 ) -> None:
     """Train one model and measure it, without attacks.
@@ -45,10 +47,14 @@ def command(
         values["methods"] = [method]
     resolved = load_config(config, values, overrides)
     resolved = resolved.only(beta, resolved.first_seed if seed is None else seed)
-    finished = carry_out(resolved, out, Progress(Console(quiet=quiet)))
+    finished = carry_out(resolved, out, Progress(Console(quiet=quiet or as_json)))
     (record,) = finished.records()
+    weights = finished.files(record.method).models
+    if as_json:
+        print_json(record, folder=finished.path, weights=weights)
+        return
     click.echo(
         f"Accuracy: {record.accuracy.test:.2%} on test data, "
         f"{record.accuracy.validation:.2%} on validation data (epoch {record.best_epoch})"
     )
-    click.echo(f"Weights: {finished.files(record.method).models}")
+    click.echo(f"Weights: {weights}")

@@ -203,7 +203,7 @@ def attack_target(
     check_classifier(model, x)
     warn_of_suspicions(model, x, y, eps, attack.norm)
     prefix = f"attacks/{target.test.name}-{name}"
-    with request_folder(request, out, prefix, request.device, _REPORT) as folder:
+    with request_folder(request, out, prefix, request.device, _REPORT, progress) as folder:
         with (
             progress.bar(name, len(attack.attacks)) as bar,
             forked_rng(x.device),

@@ -170,7 +170,7 @@ def audit_target(
         member=target.member,
     )
     prefix = f"audits/{target.test.name}"
-    with request_folder(request, out, prefix, request.device, _RECORD) as folder:
+    with request_folder(request, out, prefix, request.device, _RECORD, progress) as folder:
         surfaces_file = folder / "surfaces.json"
         if surfaces_file.exists():
             record = read_audit(folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from narrows.errors import StoreError
+from narrows.runs import Progress
 from narrows.runs.environment import record_environment
 from narrows.runs.files import locked_folder, read_json, write_json
 from narrows.runs.identity import identity_of
@@ -19,7 +20,7 @@ _KIND = "request"
 
 @contextmanager
 def request_folder(
-    request: Any, out: Path | None, default: str, device: str, finished: str
+    request: Any, out: Path | None, default: str, device: str, finished: str, progress: Progress
 ) -> Iterator[Path]:
     """Be the only process that writes to the folder of a request while the block runs.
 
@@ -29,6 +30,7 @@ def request_folder(
         default: folder that holds the results of all requests of the kind, and their prefix.
         device: where it is computed.
         finished: name of the file that is written last.
+        progress: where a note is shown if another version of narrows has begun the folder.
 
     Raises:
         StoreError: if another process has the folder, or if it holds another request.
@@ -40,5 +42,5 @@ def request_folder(
             write_json(file, _KIND, request)
         elif read_json(file, _KIND, type(request)) != request:
             raise StoreError(f"{folder} holds the result of another request; choose another --out")
-        record_environment(folder, device, finished=(folder / finished).exists())
+        record_environment(folder, device, progress, finished=(folder / finished).exists())
         yield folder

@@ -215,7 +215,7 @@ def run_plane(config: PlaneConfig, out: Path, progress: Progress) -> Path:
             write_json(settings, "configuration of a plane", config)
         elif read_json(settings, "configuration of a plane", PlaneConfig) != config:
             raise StoreError(f"{folder} holds another plane; choose another --out")
-        record_environment(folder, config.device, finished=(folder / _FILE).exists())
+        record_environment(folder, config.device, progress, finished=(folder / _FILE).exists())
         points = {
             name: _measured(name, config, splits, make_folder(folder / name), progress)
             for name in config.methods

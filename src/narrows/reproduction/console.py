@@ -59,6 +59,15 @@ def result_table(table: PaperTable, record: ReproductionRecord) -> Table:
     return shown
 
 
+def audit_lines(record: ReproductionRecord) -> list[str]:
+    """One line for each audit of a record."""
+    return [
+        f"Audit of {audit.row} at eps = {audit.eps:g}: PGD leaves {audit.claimed:.1f} %, "
+        f"nothing fooled {audit.left:.1f} % ({audit.low:.1f} to {audit.high:.1f}); {audit.outcome}"
+        for audit in record.audits
+    ]
+
+
 def _cells(comparison: Comparison) -> list[str]:
     cell = comparison.cell
     apart, spread = cell.errors_apart, cell.spread

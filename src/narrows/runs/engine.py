@@ -107,7 +107,7 @@ def _claim(folder: Path, config: ResolvedConfig, splits: Splits, progress: Progr
             progress.note(f"{config.data_name}: {note}")
     if stored != config:
         write_json(path, "configuration", config)
-    record_environment(folder, config.device, finished=(folder / DONE).exists())
+    record_environment(folder, config.device, progress, finished=(folder / DONE).exists())
 
 
 class _MethodTask:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from narrows.runs.files import read_json, write_json
+from narrows.runs.progress import Progress
 
 __all__ = ["Environment", "current_environment", "record_environment"]
 
@@ -71,12 +72,16 @@ def current_environment(device: str) -> Environment:
     )
 
 
-def record_environment(folder: Path, device: str, *, finished: bool) -> None:
+def record_environment(folder: Path, device: str, progress: Progress, *, finished: bool) -> None:
     """Write `environment.json`; where an unfinished folder is continued elsewhere, add to it.
+
+    What another version of narrows has begun is continued, with a note that names both versions:
+    the same settings may have given other numbers there.
 
     Args:
         folder: of a run, an attack or an audit.
         device: that it is computed on.
+        progress: where the note is shown.
         finished: whether everything in it was computed before.
     """
     path, now = folder / _FILE, current_environment(device)
@@ -86,6 +91,12 @@ def record_environment(folder: Path, device: str, *, finished: bool) -> None:
     if finished:
         return
     before = read_json(path, _KIND, Environment)
+    others = {part.narrows for part in (before, *before.resumed)} - {now.narrows, None}
+    if others and now.narrows is not None:
+        progress.note(
+            f"{folder} was begun by narrows {', '.join(sorted(filter(None, others)))} and is "
+            f"continued by narrows {now.narrows}; numbers may differ from those of one version"
+        )
     names = {field.name for field in fields(Environment)} - _INCIDENTAL
     if any(getattr(before, name) != getattr(now, name) for name in names):
         write_json(path, _KIND, replace(before, resumed=[*before.resumed, now]))

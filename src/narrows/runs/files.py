@@ -33,7 +33,6 @@ __all__ = [
     "make_folder",
     "read_json",
     "read_lines",
-    "to_json",
     "write_json",
     "write_lines",
 ]
@@ -93,15 +92,6 @@ def read_json(path: Path, kind: str, content: type[T]) -> T:
             "make it again, or restore a copy"
         )
     return _convert(path, kind, envelope.content, content)
-
-
-def to_json(content: Any) -> str:
-    """Dataclasses or plain values as indented JSON, for the output of a command.
-
-    Raises:
-        ValueError: for NaN and infinity, which JSON does not have.
-    """
-    return json.dumps(msgspec.to_builtins(content), indent=1, allow_nan=False)
 
 
 def write_lines(path: Path, records: Sequence[Any]) -> None:
