@@ -28,8 +28,8 @@ def command(
     CONFIG is a TOML file with the same keys, or the config.json of a run; options override it.
     Everything is written to OUT/<data>-<hash of configuration and data>: a finished run is not
     repeated, and an interrupted one continues.
-    Without arguments it trains cross-entropy, VIB and AIB on the embedded digits in about two
-    minutes on two cores.
+    Without arguments it trains cross-entropy, VIB and AIB on the embedded digits in about half a
+    minute on two cores.
     """
     from rich.console import Console
 
