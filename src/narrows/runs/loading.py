@@ -22,7 +22,7 @@ from narrows.runs.shapes import check_shapes
 from narrows.training.published import PUBLISHED
 from narrows.user_code import is_user_function
 
-__all__ = ["load_config"]
+__all__ = ["load_config", "read_toml"]
 
 _LARGEST_FILE = 2**20  # bytes
 _OF_BINARY = ("encoder", "normalise")  # settings of a network that binary layers have too
@@ -75,6 +75,15 @@ def _read(file: Path | None) -> dict[str, Any]:
     if file.suffix == ".json":
         stored = read_json(file, "configuration", ResolvedConfig)
         return msgspec.to_builtins(stored)
+    return read_toml(file)
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Read a TOML file of a user's.
+
+    Raises:
+        ConfigError: for a file that cannot be read, is too large, or is not TOML.
+    """
     try:
         if file.stat().st_size > _LARGEST_FILE:
             raise ConfigError(f"{file} is larger than 1 MiB; expected a TOML file")

@@ -21,7 +21,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +31,11 @@ from narrows.errors import ConfigError, unknown_name
 from narrows.experiments.member_attacks import plan_attacks
 from narrows.methods import METHODS
 from narrows.runs import ResolvedConfig, RunConfig, load_config
+from narrows.runs.loading import read_toml
 from narrows.runs.overrides import plain_overrides
 
 __all__ = ["Sweep", "Unit", "check_size", "read_grid"]
 
-_LARGEST_FILE = 2**20  # bytes
 _MOST_MEMBERS = 10_000  # without a confirmation
 _OUTSIDE = ("methods", "betas", "grids", "seeds", "first_seed")
 
@@ -185,7 +184,7 @@ def read_grid(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
         ConfigError: for a file that is not TOML, an unknown key of the first run, a list that is
             empty or names a value twice, or an attack that does not exist.
     """
-    keys = _merged(_read(check_path(file)), plain_overrides(overrides))
+    keys = _merged(read_toml(check_path(file)), plain_overrides(overrides))
     axes, attacks = keys.pop("grid", {}), keys.pop("attacks", {})
     for name, table in (("grid", axes), ("attacks", attacks)):
         if not isinstance(table, Mapping):
@@ -217,19 +216,6 @@ def check_size(sweep: Sweep, *, yes: bool) -> None:
             f"the grid has {sweep.members:,} models in {sweep.runs:,} runs; look at it with "
             "--dry-run, and give --yes to carry it out"
         )
-
-
-def _read(file: Path) -> Mapping[str, Any]:
-    try:
-        if file.stat().st_size > _LARGEST_FILE:
-            raise ConfigError(f"{file} is larger than 1 MiB; expected a TOML file")
-        return tomllib.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or nested without end
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{file} is not valid TOML: {error}") from error
 
 
 def _merged(keys: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
