@@ -2,7 +2,9 @@
 
 import pytest
 
+from narrows.errors import StoreError
 from narrows.experiments.member_attacks import attack_run, plan_attacks
+from narrows.runs import Progress, carry_out
 from narrows.stored.checking import compare_runs, damage
 from scenarios_runs import copied, tiny_run
 
@@ -21,7 +23,8 @@ def test_an_untouched_run_is_as_it_was_written(run):
 @pytest.mark.parametrize(
     "pattern",
     [
-        "config.json", "environment.json", "summary.json", "done.json", "vib/done.json",
+        "config.json", "data.json", "environment.json", "summary.json", "done.json",
+        "vib/done.json",
         "vib/history.jsonl", "vib/models.safetensors", "vib/pictures.safetensors",
         "vib/records/*.json", "attacks/*/*.json",
     ],
@@ -54,3 +57,10 @@ def test_only_what_differs_is_compared(run, tmp_path):
     (other.path / "vib" / "done.json").unlink()
     unfinished = {name: two for name, _, two in compare_runs(run.path, other.path)}
     assert unfinished["state"] == "unfinished"
+
+
+def test_a_changed_description_of_the_data_is_not_continued(run):
+    path = run.path / "data.json"
+    path.write_text(path.read_text().replace('"classes": 10', '"classes": 11'))
+    with pytest.raises(StoreError, match=r"data\.json is damaged"):
+        carry_out(run.config, run.path.parent, Progress())

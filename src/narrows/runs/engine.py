@@ -12,7 +12,7 @@ from narrows.data import Splits
 from narrows.errors import ConfigError, DivergedError, StoreError
 from narrows.runs.building import build_members, build_objective, try_method
 from narrows.runs.config import ResolvedConfig
-from narrows.runs.data import describe_data, load_splits
+from narrows.runs.data import describe_data, load_splits, read_data_record
 from narrows.runs.environment import record_environment
 from narrows.runs.evaluate import attacked_pictures, evaluate_models, measured_together, project
 from narrows.runs.files import locked_folder, make_folder, read_json, write_json, write_lines
@@ -101,6 +101,7 @@ def _claim(folder: Path, config: ResolvedConfig, splits: Splits, progress: Progr
     # Files of the user's own may have moved; hashes say that their content is the same.
     if stored is not None and stored.without_places() != config.without_places():
         raise StoreError(f"{folder} holds another run; choose another --out")
+    read_data_record(folder)  # refused where it is damaged
     if stored is None:
         describe_data(folder, config, splits)
         for note in splits.train.notes:

@@ -10,6 +10,7 @@ import msgspec
 
 from narrows.errors import NarrowsError
 from narrows.runs import Run
+from narrows.runs.data import read_data_record
 from narrows.runs.environment import Environment
 from narrows.runs.files import read_json
 from narrows.storage import load_tensors
@@ -43,6 +44,7 @@ def damage(folder: str | Path) -> list[str]:
 
 def _checks(run: Run) -> Iterator[Any]:
     yield lambda: run.environment
+    yield lambda: read_data_record(run.path)
     for method in run.config.methods:
         files = run.files(method)
         if files.history.exists():
