@@ -107,6 +107,16 @@ def test_counts_of_classes_are_of_a_thousand_images(source):
     assert sum(numbers) == pytest.approx(1000)
 
 
+def test_one_attack_has_all_counts_of_a_table(source, monkeypatch):
+    columns = [
+        Column("x", "taken_for", eps=0.1, images=30, set=[f"class={i}", "label=3"]) for i in (0, 1)
+    ]
+    first = measured(source, columns[0])
+    monkeypatch.setattr("narrows.attacks.PGD.perturb", None)
+    assert measured(source, columns[0]) == first
+    assert measured(source, columns[1]).value >= 0
+
+
 def test_the_reevaluation_is_read_by_mode_and_restarts(source):
     few = Source(source.run, "cpu", 6, source.progress)
     columns = [

@@ -146,9 +146,9 @@ class Decisions:
         pool = torch.cat([x, _noise(x, generator)])
         for _ in range(1 + _ROUNDS):
             parts = pool.split(self._chunk)
-            said = torch.cat([self._query.logits(part).argmax(1) for part in parts])
+            answers = torch.cat([self._query.logits(part).argmax(1) for part in parts])
             self.spent[missing] += -(-len(pool) // len(missing))
-            hit = said == self._query.labels[missing].unsqueeze(1)
+            hit = answers == self._query.labels[missing].unsqueeze(1)
             hit = hit if self._query.targeted else ~hit
             apart = torch.cdist(x[missing].flatten(1), pool.flatten(1), p=ORDER[self._norm])
             best, at = apart.masked_fill(~hit, math.inf).min(1)

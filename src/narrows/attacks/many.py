@@ -346,7 +346,7 @@ def _joined(
 
 def _repeatable(stack: ModelStack, results: Sequence[AttackResult], victim: Victim) -> bool:
     """Whether two passes over attacked images agree, as a deterministic model's do."""
-    few = torch.stack([victim.precision.given(result.x_adv[:1]) for result in results])
-    with forked_rng(few.device):
-        first, again = (stack.logits(few).nan_to_num() for _ in range(2))
+    firsts = torch.stack([victim.precision.given(result.x_adv[:1]) for result in results])
+    with forked_rng(firsts.device):
+        first, again = (stack.logits(firsts).nan_to_num() for _ in range(2))
     return torch.equal(first, again)

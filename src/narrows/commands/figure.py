@@ -36,21 +36,16 @@ def command(name: str, folder: Path, png: bool, quiet: bool, as_json: bool) -> N
     """
     from rich.console import Console
 
-    from narrows.report.figures import FIGURES
-    from narrows.report.page import write_page, write_pictures
+    from narrows.report.figures import FIGURES, draw_figure
+    from narrows.report.page import write_pictures
     from narrows.runs import Progress
-    from narrows.runs.files import make_folder
 
-    figure = FIGURES[name]
-    sections = figure.make(folder, Progress(Console(quiet=quiet or as_json)))
-    path = make_folder(folder / "figures") / f"{name}.html"
-    page = write_page(
-        path, figure.title, f"After {figure.source}. {folder.resolve().name}", sections
-    )
-    pictures = write_pictures(path.with_suffix(""), sections) if png else []
+    page, sections = draw_figure(name, folder, Progress(Console(quiet=quiet or as_json)))
+    pictures = write_pictures(page.with_suffix(""), sections) if png else []
     if as_json:
-        about = {"figure": name, "title": figure.title, "source": figure.source}
-        print_json({**about, "pictures": pictures}, report=page)
+        figure = FIGURES[name]
+        described = {"figure": name, "title": figure.title, "source": figure.source}
+        print_json({**described, "pictures": pictures}, report=page)
         return
     for picture in pictures:
         click.echo(f"Picture: {picture}")

@@ -87,15 +87,15 @@ def stack_models(models: Sequence[nn.Module], x: Tensor) -> ModelStack | None:
         models: in any mode.
         x: `[n, ...]` inputs.
     """
-    few = x[:2]
+    inputs = x[:2]
     try:
         with torch.no_grad():
             stack = ModelStack(models)
             with forked_rng(x.device, 0):
-                together = stack.logits(few.expand(len(models), *few.shape))
+                together = stack.logits(inputs.expand(len(models), *inputs.shape))
             for model, logits in zip(models, together, strict=True):
                 with evaluating(model), forked_rng(x.device, 0):
-                    alone = logits_of(model, few)
+                    alone = logits_of(model, inputs)
                 spread = (alone.amax() - alone.amin()).item()
                 if not (logits - alone).abs().max().item() <= _ROUNDING * spread:
                     return None

@@ -235,20 +235,16 @@ class _Reproduction:
 
     def _draw(self, name: str, folder: Path) -> None:
         """Draw the figures of a run, or of the experiment, into its folder."""
-        from narrows.report.figures import FIGURES
-        from narrows.report.page import write_page
+        from narrows.report.figures import draw_figure
 
         for drawn in self.table.figures:
             if drawn.run != name:
                 continue
-            figure = FIGURES[drawn.name]
             try:
-                sections = figure.make(folder, self.progress)
+                path, _ = draw_figure(drawn.name, folder, self.progress)
             except NarrowsError as error:
                 self.progress.note(f"{drawn.name} left out: {error}")
                 continue
-            path = make_folder(folder / "figures") / f"{drawn.name}.html"
-            write_page(path, figure.title, f"After {figure.source}. {folder.name}", sections)
             self.progress.note(f"Figure: {path}")
 
     def _experiment(self) -> None:

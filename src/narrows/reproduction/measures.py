@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from torch import Tensor
 
 from narrows.attacks import PGD, accuracy_curve
 from narrows.errors import ConfigError, StoreError
@@ -58,12 +56,14 @@ class Source:
         device: where its models are attacked.
         images: largest number of images that are attacked; 0 for no limit.
         progress: where progress is shown.
+        taken: which classes attacked images were taken for; one attack has the counts of a table.
     """
 
     run: Run
     device: str
     images: int
     progress: Progress
+    taken: dict[tuple[Member, float, int], list[list[int]]] = field(default_factory=dict)
 
     def record(self, member: Member) -> MemberRecord:
         """What the run has measured on a model."""
@@ -144,20 +144,22 @@ def _reevaluated(source: Source, member: Member, column: Column) -> Measured:
 def _taken_for(source: Source, member: Member, column: Column) -> Measured:
     """Of the images of class `label` under PGD: how many of 1,000 are taken for `class`."""
     wanted = plain_overrides(column.set)
-    test = source.run.splits.test
-    count = column.images or len(test)
-    x, y = test.to(source.device).batch(slice(0, min(count, source.images or count)))
-    row = _taken(source.run, member, x, y, column.eps or 0.0)[wanted["label"]]
+    count = column.images or len(source.run.splits.test)
+    key = (member, column.eps or 0.0, min(count, source.images or count))
+    if key not in source.taken:
+        source.taken[key] = _taken(source, *key)
+    row = source.taken[key][wanted["label"]]
     if not sum(row):
         raise StoreError(f"there is no image of class {wanted['label']}")
     return Measured(1000 * row[wanted["class"]] / sum(row))
 
 
-def _taken(run: Run, member: Member, x: Tensor, y: Tensor, eps: float) -> list[list[int]]:
+def _taken(source: Source, member: Member, eps: float, images: int) -> list[list[int]]:
     """How many images of each class PGD turns into each class: `[class][taken for]`."""
-    victim = as_classifier(run.model(member).to(x.device), mode="mean")
+    x, y = source.run.splits.test.to(source.device).batch(slice(0, images))
+    victim = as_classifier(source.run.model(member).to(source.device), mode="mean")
     x_adv = PGD(eps=eps, steps=10)(victim, x, y).x_adv
-    return attacked_classes(victim, x_adv, y, run.classes).tolist()
+    return attacked_classes(victim, x_adv, y, source.run.classes).tolist()
 
 
 def _stored_attack(source: Source, member: Member, name: str, eps: float | None) -> AttackRecord:
@@ -240,7 +242,7 @@ def attack_folder(run: Run, member: Member, column: Column, images: int) -> Path
 
 
 Measure = Callable[[Source, Member, Column], Measured]
-_MEASURES: dict[str, Measure] = {
+MEASURES: dict[str, Measure] = {
     "accuracy": _accuracy,
     "error": _error,
     "sampled_accuracy": _sampled_accuracy,
@@ -255,7 +257,6 @@ _MEASURES: dict[str, Measure] = {
     "attack": _attack,
     "distance": _distance,
 }
-MEASURES = _MEASURES
 """Measures by the name that a column gives."""
 
 

@@ -124,9 +124,9 @@ def try_method(config: ResolvedConfig, method: str, shape: Sequence[int], classe
     members = config.members(method)
     # Adversarial training changes no shape. Its options are tried with every method below.
     plain = replace(config, adversarial=None)
-    own = config.networks[method].is_own  # the code of a user's may need numbers
+    is_own = config.networks[method].is_own  # the code of a user's may need numbers
     try:
-        with nullcontext() if own else torch.device("meta"), forked_rng():
+        with nullcontext() if is_own else torch.device("meta"), forked_rng():
             sized = build_objective(plain, members[0], shape, classes)
             sizes = _sizes(config, method, sized.model, shape, classes)
             for beta in config.grids[method]:

@@ -94,7 +94,7 @@ def export_member(
             raise unknown_name("format", name, FORMATS)
     model = run.model(member)
     folder = make_folder(out or run.path / "exports" / member.key)
-    about = ExportedModel(
+    exported = ExportedModel(
         network=run.config.networks[member.method].short(),
         latent=METHODS[member.method].latent,
         shape=list(run.shape),
@@ -107,13 +107,13 @@ def export_member(
     example = torch.zeros(2, *run.shape)
     if "safetensors" in formats:
         save_tensors(folder / _WEIGHTS, model.state_dict(), {"model": _MODEL})
-        write_json(folder / _MODEL, _KIND, about)
+        write_json(folder / _MODEL, _KIND, exported)
     if "onnx" in formats:
         _write_onnx(folder / "model.onnx", _at_the_mean(model), example)
     if "torch" in formats:
         _write_program(folder / "model.pt2", _at_the_mean(model), example)
     (record,) = (r for r in run.records([member.method]) if r.member == member)
-    card = _card(about, record, formats)
+    card = _card(exported, record, formats)
     write_atomically(folder / _CARD, card.encode())
     return folder
 
@@ -132,14 +132,14 @@ def load_exported(folder: str | Path) -> nn.Module:
     path = check_path(folder)
     if not (path / _MODEL).is_file():
         raise StoreError(f"{path} holds no {_MODEL}; export the model as safetensors")
-    about = read_json(path / _MODEL, _KIND, ExportedModel)
-    if about.network.is_own:
+    exported = read_json(path / _MODEL, _KIND, ExportedModel)
+    if exported.network.is_own:
         raise ConfigError(
-            f"the network of {path} is built by {about.network.name}, which is not a part of it; "
-            "build it yourself and load model.safetensors into it"
+            f"the network of {path} is built by {exported.network.name}, which is not a part of "
+            "it; build it yourself and load model.safetensors into it"
         )
-    latent: Any = about.latent
-    model = build_network(about.network, about.shape, about.classes, latent)
+    latent: Any = exported.latent
+    model = build_network(exported.network, exported.shape, exported.classes, latent)
     copy_tensors(model.state_dict(), load_tensors(path / _WEIGHTS, kind=_KIND)[0])
     return model.eval()
 
@@ -226,26 +226,26 @@ def _explained(kind: str) -> Iterator[None]:
         ) from error
 
 
-def _card(about: ExportedModel, record: MemberRecord, formats: Sequence[str]) -> str:
+def _card(exported: ExportedModel, record: MemberRecord, formats: Sequence[str]) -> str:
     """The model card, in the form of the Hugging Face Hub."""
-    accuracy, member = record.accuracy, about.member
+    accuracy, member = record.accuracy, exported.member
     beta = f", beta = {member.beta:g}" if METHODS[member.method].has_beta else ""
     lines = [
         "---",
         "library_name: narrows",
-        "pipeline_tag: image-classification" if len(about.shape) == 3 else "tags: [tabular]",
+        "pipeline_tag: image-classification" if len(exported.shape) == 3 else "tags: [tabular]",
         "---",
         "",
-        f"# {member.method} on {about.data}",
+        f"# {member.method} on {exported.data}",
         "",
-        f"A classifier of {about.classes} classes, trained by {member.method}{beta}, seed "
-        f"{member.seed}, in the run {about.run} of narrows.",
+        f"A classifier of {exported.classes} classes, trained by {member.method}{beta}, seed "
+        f"{member.seed}, in the run {exported.run} of narrows.",
         "",
-        f"- Input: {list(about.shape)}, "
+        f"- Input: {list(exported.shape)}, "
         + ("in [0, 1]; normalisation is a part of the model." if record.attacks else "float32."),
-        f"- Output: {about.classes} logits"
-        + (f": {', '.join(about.class_names)}." if about.class_names else "."),
-        f"- Network: {about.network.name}, latent: {about.latent}.",
+        f"- Output: {exported.classes} logits"
+        + (f": {', '.join(exported.class_names)}." if exported.class_names else "."),
+        f"- Network: {exported.network.name}, latent: {exported.latent}.",
         f"- Adversarial training: {record.adversarial or 'none'}.",
         "",
         "## What was measured",

@@ -29,7 +29,7 @@ def damage(folder: str | Path) -> list[str]:
     Args:
         folder: of the run.
     """
-    found = []
+    faults = []
     try:
         run = Run.open(folder)
     except NarrowsError as error:
@@ -38,8 +38,8 @@ def damage(folder: str | Path) -> list[str]:
         try:
             check()
         except NarrowsError as error:
-            found.append(_line(error))
-    return found
+            faults.append(_line(error))
+    return faults
 
 
 def _checks(run: Run) -> Iterator[Any]:

@@ -125,12 +125,12 @@ def _measured(unit: Unit, count: int) -> PlanRow:
     members = build_members(config, unit.method, splits.train.shape, splits.train.classes)
     weights = sum(parameter.numel() for parameter in members.member(0).parameters())
     batch = config.train.batch_size
-    few = splits.train.take(slice(0, _STEPS * batch))
+    sample = splits.train.take(slice(0, _STEPS * batch))
     with forked_rng(members.device, unit.first_seed):
         brief = replace(config.train, epochs=2)
-        trainer = Trainer(members, few, splits.validation.take(slice(0, 2)), brief)
+        trainer = Trainer(members, sample, splits.validation.take(slice(0, 2)), brief)
         trainer.run_epoch()  # the first steps allocate
-        step = trainer.run_epoch().seconds / brief.steps_per_epoch(len(few))
+        step = trainer.run_epoch().seconds / brief.steps_per_epoch(len(sample))
     steps = config.train.epochs * config.train.steps_per_epoch(len(splits.train))
     model = members.member(0).model.eval()
     started = time.perf_counter()

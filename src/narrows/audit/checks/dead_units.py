@@ -59,11 +59,11 @@ def dead_units(case: Case) -> Finding:
         logits_of(case.subject, case.x[rows])
     if not seen.layers:
         return Finding("dead_units", True, "the model has no rectifiers that could be silent")
-    few = seen.active < _ACTIVE
+    silent = seen.active < _ACTIVE
     evidence = (
-        f"fewer than {_ACTIVE:.0%} of the units of some layer are active at {share(few):.1%} of "
+        f"fewer than {_ACTIVE:.0%} of the units of some layer are active at {share(silent):.1%} of "
         f"{len(rows)} images; on average {seen.active.mean():.1%} are, where fewest are"
     )
-    passed = not counts(few, _LIMIT)
+    passed = not counts(silent, _LIMIT)
     remedy = "" if passed else "attack with a gradient through inactive units, or without one"
     return Finding("dead_units", passed, evidence, remedy, {"active": seen.active.tolist()})

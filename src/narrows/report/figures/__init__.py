@@ -27,10 +27,11 @@ from narrows.report.figures.ib_rar import dependence_sections, map_sections
 from narrows.report.figures.imb import dynamics_sections
 from narrows.report.figures.toys import sample_section, toy_sections
 from narrows.report.figures.vib import embedding_sections, error_sections
-from narrows.report.page import Section
+from narrows.report.page import Section, write_page
 from narrows.runs import Progress, Run
+from narrows.runs.files import make_folder
 
-__all__ = ["FIGURES", "Figure"]
+__all__ = ["FIGURES", "Figure", "draw_figure"]
 
 
 class Figure(NamedTuple):
@@ -117,3 +118,24 @@ FIGURES = {
     "reevaluation-5": Figure("First toy task", f"{_REEVALUATION}, Figures 5 and 6", _first_toy),
     "reevaluation-7": Figure("Second toy task", f"{_REEVALUATION}, Figure 7", _second_toy),
 }
+
+
+def draw_figure(name: str, folder: Path, progress: Progress) -> tuple[Path, list[Section]]:
+    """Draw a figure of a folder into its folder `figures`.
+
+    Args:
+        name: one of `FIGURES`.
+        folder: of a run, or of what else the figure is drawn from.
+        progress: where progress is shown.
+
+    Returns:
+        The page, and its sections.
+
+    Raises:
+        NarrowsError: where the folder has not what the figure shows.
+    """
+    figure = FIGURES[name]
+    sections = figure.make(folder, progress)
+    path = make_folder(folder / "figures") / f"{name}.html"
+    lead = f"After {figure.source}. {folder.resolve().name}"
+    return write_page(path, figure.title, lead, sections), sections
