@@ -182,9 +182,9 @@ def _standardised(splits: Splits, notes: list[str]) -> Splits:
 def _check_same(name: str, splits: Splits) -> None:
     first = splits.train
     for part, data in splits._asdict().items():
-        for what in ("shape", "classes", "image"):
-            if (wanted := getattr(first, what)) != (got := getattr(data, what)):
-                raise DataError(f"{name}: train has {what} {wanted}, and {part} has {got}")
+        for key in ("shape", "classes", "image"):
+            if (wanted := getattr(first, key)) != (got := getattr(data, key)):
+                raise DataError(f"{name}: train has {key} {wanted}, and {part} has {got}")
     if first.classes < 2:
         raise DataError(f"{name}: there is only one class; a classifier needs at least two")
 

@@ -205,7 +205,13 @@ def compared(table: PaperTable, record: ReproductionRecord | None) -> Iterator[C
 
 
 def record_path(folder: Path, name: str, scale: Scale) -> Path:
-    """Where the record of a table lies."""
+    """Where the record of a table lies.
+
+    Args:
+        folder: of the records.
+        name: of the table.
+        scale: of the reproduction.
+    """
     return folder / f"{name}-{scale}.json"
 
 

@@ -75,7 +75,7 @@ def compare_runs(first: str | Path, second: str | Path) -> list[tuple[str, Any, 
     sides = [_described(Run.open(folder)) for folder in (first, second)]
     names = dict.fromkeys([*sides[0], *sides[1]])
     pairs = ((name, *(side.get(name) for side in sides)) for name in names)
-    return [(name, one, other) for name, one, other in pairs if one != other]
+    return [(name, left, right) for name, left, right in pairs if left != right]
 
 
 def _described(run: Run) -> dict[str, Any]:
