@@ -3,9 +3,9 @@
 A cell is *reproduced* if it lies within its column's tolerance (one percentage point, less for
 errors of a few percent) or within two standard errors of the paper's number. The standard error is
 that of our mean over seeds; with one seed it is that of a share of the test images. Where the paper
-prints its own spread over seeds, the standard error is that of the difference of both means, and the
-paper's number of seeds, which no paper states, is taken to be ours. Otherwise the cell *differs*, and
-counts as explained where an experiment in the repository demonstrates why.
+prints its own spread over seeds, the standard error is that of the difference of both means. The
+paper's number of seeds, which no paper states, is taken to be ours. Otherwise the cell *differs*,
+and counts as explained where an experiment in the repository demonstrates why.
 """
 
 from __future__ import annotations
