@@ -35,6 +35,7 @@ METHOD_CASES = {
     "dropout":            (PLAIN, ""),
     "label_smoothing":    (PLAIN, ""),
     "confidence_penalty": (PLAIN, ""),
+    "jacobian_penalty":   (PLAIN, ""),
     "vib":                (CODED, ""),
     "ceb":                (CODED, ""),
     "nib":                (CODED, ""),
