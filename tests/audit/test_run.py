@@ -234,3 +234,6 @@ def test_a_claim_is_a_share():
     model, x, y = undefended()
     with pytest.raises(InputError, match="claimed must be a number"):
         audit(model, x, y, eps=0.1, claimed="half")
+    for claimed in (-0.1, 90):
+        with pytest.raises(InputError, match=r"a share in .* divide percent by 100"):
+            audit(model, x, y, eps=0.1, claimed=claimed)

@@ -5,7 +5,7 @@ import pytest
 from narrows.models import NetworkConfig
 from narrows.report.remarks import remarks
 from narrows.runs.records import LostMember
-from scenarios_records import FakeRun, record
+from scenarios_records import FakeRun, attack, record
 
 LEFT = {0.1: (0.5, 0.4)}
 CURVE = {1.0: (0.5, 0.5), 0.1: (2.5, 2.5), 0.01: (4.5, 2.7), 0.001: (6.5, 2.8)}
@@ -126,3 +126,19 @@ def test_different_networks_are_named():
         "vib: mlp 8-4-3; aib: mlp without hidden layers."
     ]
     assert remarks(FakeRun(records)) == []
+
+
+@pytest.mark.parametrize(("fgsm", "pgd"), [(None, 0.4), (0.2, None), (0.2, 0.4)])
+def test_a_single_step_is_compared_where_both_attacks_have_a_result(fgsm, pgd):
+    row = record(0.1, left={0.2: (0.5, 0.5)})
+    row.attacks.extend([attack("fgsm", 0.1, fgsm), attack("pgd", 0.1, pgd)])
+    remarked = any("single step" in text for text in remarks(FakeRun([row])))
+    assert remarked is (None not in (fgsm, pgd))
+    row.attacks.pop()
+    assert not any("single step" in text for text in remarks(FakeRun([row])))
+
+
+def test_pgd_without_a_radius_or_a_result_is_not_held_to_chance():
+    row = record(0.1, left={0.1: (0.1, 0.1)})
+    row.attacks.extend([attack("pgd", None, 0.9), attack("pgd", 0.6, None)])
+    assert remarks(FakeRun([row])) == [UPPER]

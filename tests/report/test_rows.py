@@ -8,7 +8,7 @@ import torch
 from narrows.errors import StoreError
 from narrows.report import rows
 from narrows.report.rows import CHOSEN, KNEE
-from scenarios_records import FakeRun, record
+from scenarios_records import FakeRun, attack, record
 
 BITS = 1 / math.log(2)
 # A clear knee at 0.1; the best validation accuracy at 0.01.
@@ -139,3 +139,15 @@ def test_projections_of_each_beta_have_its_rank():
     ]  # fmt: skip
     assert (found[0]["x"], found[0]["y"]) == (0.1, 1.2346)
     assert [row["only"] for row in found] == [False] * 4 + [True] * 2
+
+
+def test_attacks_without_a_radius_or_a_result_are_not_drawn():
+    row = record(0.1, left=LEFT)
+    other = record(0.2, left=LEFT)
+    row.attacks.append(attack("pgd", 0.5, None))
+    row.attacks.append(attack("l2", None, 0.25))
+    run = FakeRun([row, other])
+    drawn = [(line["attack"], line["eps"]) for line in rows.accuracy_against_beta(run)]
+    usual = [("clean", None), ("fgsm", 0.1), ("pgd", 0.1), ("fgsm", 0.3), ("pgd", 0.3)]
+    assert drawn == 2 * usual
+    assert 0.5 not in {line["eps"] for line in rows.accuracy_against_eps(run)}

@@ -104,6 +104,6 @@ def sample_section() -> Section:
                 scale=alt.Scale(domain=["-1", "+1"], range=[PALETTE[2], PALETTE[1]]),
             ),
         )
-        .properties(width=_WIDTH + 100, height=_HEIGHT)
+        .properties(width=430, height=_HEIGHT)
     )
     return Section("Samples of the first toy task", [text], chart)
