@@ -45,7 +45,8 @@ def test_a_tensor_is_not_copied_and_an_array_is():
 @pytest.mark.parametrize(
     "given",
     ["0.1", None, {"x": 1}, {1}, object(), ["a", "b"], [[1.0], [1.0, 2.0]], [None], b"12",
-     [torch.ones(2), torch.ones(3)], np.array(["a"]), np.array([1j])],
+     [torch.ones(2), torch.ones(3)], np.array(["a"]), np.array([1j]),
+     np.ma.masked_greater([1.0, 2.0], 1.5)],
     ids=lambda given: type(given).__name__,
 )  # fmt: skip
 def test_what_is_no_table_of_numbers_is_refused(given):
@@ -145,6 +146,8 @@ def test_samples_are_float64_columns():
     assert checks.check_samples([1, 2, 3]).shape == (3, 1)
     assert checks.check_samples(torch.ones(3, 2, dtype=torch.float16)).dtype == torch.float64
     assert checks.check_samples([[0.1], [0.2]])[0, 0].item() == 0.1
+    assert checks.check_samples([2**53, -(2**53)])[0, 0].item() == 2**53
+    assert checks.as_tensor(np.ma.masked_greater([1.0, 2.0], 3), "x").tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -156,6 +159,9 @@ def test_samples_are_float64_columns():
         (torch.full((3, 1), math.nan), "NaN"),
         (torch.full((3, 1), 1e200, dtype=torch.float64), "overflow"),
         (torch.zeros(3, 1, dtype=torch.complex64), "real"),
+        (torch.arange(3) + 2**60, "above 2\\^53"),
+        (np.arange(3, dtype=np.uint64) + 2**63, "above 2\\^53"),
+        (np.array([1.0, 2.0], dtype=object), r"write .astype\(float\)"),
     ],
 )
 def test_samples_that_cannot_be_measured(given, says):

@@ -56,6 +56,7 @@ ArrayLike = Tensor | np.ndarray[Any, Any] | Sequence[Any]
 
 _functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
 _LARGEST = 1e150  # the square of a larger number overflows float64
+_EXACT = 2.0**53  # up to here every whole number is a double
 _SUM = 1e-6  # by which the sum of a joint distribution may differ from 1
 
 
@@ -93,6 +94,8 @@ def _as_array(value: object, name: str) -> np.ndarray[Any, Any]:
             return torch.stack([row.detach().cpu() for row in value]).numpy()
         except (RuntimeError, TypeError) as error:
             raise InputError(f"{name} is a list of tensors of unequal form: {error}") from error
+    if np.ma.is_masked(value):
+        raise InputError(f"{name} has masked numbers; leave those samples out or fill them in")
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
@@ -103,9 +106,10 @@ def _as_array(value: object, name: str) -> np.ndarray[Any, Any]:
 
 
 def _not_an_array(name: str, value: object) -> InputError:
+    objects = "; an array of Python objects is none: write .astype(float)"
     return InputError(
         f"{name} must be a torch.Tensor, a NumPy array or nested lists of numbers, "
-        f"got {type(value).__name__}"
+        f"got {type(value).__name__}{objects * hasattr(value, '__array__')}"
     )
 
 
@@ -290,6 +294,8 @@ def check_samples(z: ArrayLike, name: str = "z", *, fewest: int = 2) -> Tensor:
         raise InputError(f"{name} is {list(samples.shape)} and has no columns to measure")
     if len(samples) < fewest:
         raise InputError(f"{name} holds {len(samples)} samples; at least {fewest} are needed")
+    if not samples.is_floating_point() and has_values(samples):
+        _check_exact(samples, name)
     samples = samples.to(torch.float64)
     if has_values(samples):
         if not torch.isfinite(samples).all():
@@ -300,6 +306,15 @@ def check_samples(z: ArrayLike, name: str = "z", *, fewest: int = 2) -> Tensor:
                 "divide it by a constant"
             )
     return samples
+
+
+def _check_exact(whole: Tensor, name: str) -> None:
+    """Refuse whole numbers that double precision cannot tell apart."""
+    if whole.dtype in (torch.uint64, torch.int64) and (whole.double().abs() > _EXACT).any():
+        raise InputError(
+            f"{name} holds whole numbers above 2^53, which double precision cannot tell apart; "
+            "subtract the smallest"
+        )
 
 
 def check_joint(joint: ArrayLike, name: str = "joint") -> Tensor:

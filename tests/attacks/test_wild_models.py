@@ -356,3 +356,17 @@ def test_a_copy_of_the_model_is_left_as_it_was():
     FGSM(eps=0.1)(model, X, Y)
     assert all(torch.equal(before[name], part) for name, part in model.state_dict().items())
     assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("name", ["pgd", "deepfool"])
+def test_weights_that_are_not_there_or_have_no_gradient_are_named(name):
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(5))
+    with pytest.raises(InputError, match="lazy layers whose weights are not there yet"):
+        EXAMPLES[name](lazy, X, Y)
+    y = lazy(X).argmax(1)
+    assert len(EXAMPLES[name](lazy, X, y).success) == len(X)
+    with torch.inference_mode():
+        useless = copy.deepcopy(lazy)
+    with pytest.raises(InputError, match=r"made in inference mode.*copy.deepcopy\(model\)"):
+        EXAMPLES[name](useless, X, y)
+    assert EXAMPLES["square"](useless, X, y).success.dtype == torch.bool

@@ -49,6 +49,23 @@ def test_features_are_standardised_by_the_training_set():
 
 
 @pytest.mark.parametrize(
+    ("scale", "offset"), [(1.0, 1.7e9), (1e-300, 0.0), (1e300, 0.0), (1e-4, -1e10)]
+)
+def test_features_of_any_unit_become_the_same(scale, offset):
+    x = RNG.integers(-40, 41, (60, 3)).astype(float)
+    made, wanted = splits(scale * x + offset), splits(x)
+    torch.testing.assert_close(made.train.x, wanted.train.x, atol=2e-2, rtol=0)
+    assert made.train.x.dtype == torch.float32
+    assert made.train.x.std(0, correction=0).sub(1).abs().max() < 1e-3
+
+
+def test_a_feature_that_only_rounding_changes_is_constant():
+    x = np.concatenate([RNG.random((60, 1)) * 9, np.full((60, 1), 7.1)], 1)
+    x[::7, 1] = np.nextafter(7.1, 8)
+    assert splits(x).train.x[:, 1].abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
     ("x", "dtype", "shape"),
     [
         (RNG.integers(0, 256, (60, 5, 5)).astype(np.uint8), torch.uint8, (1, 5, 5)),
@@ -118,6 +135,8 @@ X = RNG.random((60, 4))
         ({"": Part(X, Y[:9])}, "as many labels as inputs"),
         ({"": Part(X, np.eye(3)[Y])}, r"labels.argmax\(1\)"),
         ({"": Part(X, RNG.random(60))}, "labels must be classes, got real numbers"),
+        ({"": Part(X, np.where(Y == 1, np.inf, Y))}, "real numbers like inf"),
+        ({"": Part(X, np.where(Y == 1, 1e30, Y))}, r"real numbers like 1e\+30"),
         ({"": Part(X, np.array([None] * 60))}, "whole numbers or text"),
         ({"": Part(X, Y * 0)}, "only one class"),
         ({"": Part(X[:2], Y[:2])}, "too few to split"),

@@ -56,6 +56,24 @@ def test_it_continues_model_by_model(small_run, tmp_path, monkeypatch):
     assert sum(counted) == 2 * len(run.members()) - 2
 
 
+def test_a_model_is_attacked_in_the_stack_that_it_had_before_the_interruption(
+    small_run, tmp_path, monkeypatch
+):
+    run, plans = copied(small_run, tmp_path), plan_attacks(SETTINGS)
+    before = attack_run(run, plans)
+    paths = sorted((run.path / plans[0][0].folder).iterdir())
+    paths[1].unlink()
+    sizes, original = [], member_attacks.attack_many
+
+    def noted(models, *arguments):
+        sizes.append(len(models))
+        return original(models, *arguments)
+
+    monkeypatch.setattr(member_attacks, "attack_many", noted)
+    assert attack_run(run, plans) == before
+    assert sizes == [len(run.members([before[1].member.method]))]
+
+
 def test_drawn_codes_and_attacks_without_a_radius(small_run, tmp_path):
     run = copied(small_run, tmp_path)
     settings = {

@@ -89,6 +89,24 @@ def test_an_interruption_costs_the_model_in_hand_and_no_other(small_run, tmp_pat
     assert reevaluate_run(*arguments) == result
 
 
+def test_a_model_is_attacked_in_the_stack_that_it_had_before_the_interruption(
+    small_run, tmp_path, monkeypatch
+):
+    run = copied(small_run, tmp_path)
+    arguments = (run, ["vib"], None, 5, "cpu", Progress(), BRIEF)
+    before = reevaluate_run(*arguments)
+    (run.path / "reevaluation" / "vib-0.01-1.json").unlink()
+    sizes, original = [], reevaluation.reevaluate_models
+
+    def noted(models, *rest):
+        sizes.append(len(models))
+        return original(models, *rest)
+
+    monkeypatch.setattr(reevaluation, "reevaluate_models", noted)
+    assert reevaluate_run(*arguments) == before
+    assert sizes == [len(run.members(["vib"]))]
+
+
 def test_other_settings_are_measured_anew(small_run, tmp_path):
     run = copied(small_run, tmp_path)
     path = run.path / "reevaluation" / "vib-0.1-0.json"

@@ -54,6 +54,23 @@ def test_equal_values_share_a_bin_and_a_constant_column_has_one():
     assert binned_relevance(torch.zeros(9, 2), torch.arange(9)).nats == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize("count", [3, 10, 49, 51, 90, 97])
+@pytest.mark.parametrize("bins", [2, 30])
+def test_a_code_of_two_values_has_their_entropy_whichever_is_frequent(count, bins):
+    z = (torch.arange(100)[:, None] < count).double()
+    expected = pytest.approx(entropy([0] * count + [1] * (100 - count)))
+    assert binned_rate(z, bins).nats == expected
+    assert binned_rate(-z, bins).nats == expected
+
+
+def test_the_zeros_of_a_rectified_code_are_no_small_values():
+    z = torch.cat([torch.zeros(60), torch.linspace(0.1, 1, 40)])[:, None]
+    for code in (z, -z):
+        zeros, others = bin_codes(code, 2)[:, 0].split([60, 40])
+        assert len(zeros.unique()) == 1
+        assert not torch.isin(others, zeros).any()
+
+
 @pytest.mark.parametrize("cells", [4, 64])
 def test_the_correction_removes_most_of_the_bias(cells):
     plain, corrected = [], []

@@ -41,6 +41,32 @@ def test_each_reason_to_doubt_has_its_sentence():
     assert warning(torch.full((N,), 4), x=X.sign(), z=Z) is None
 
 
+@pytest.mark.parametrize("variant", [1, 2])
+def test_repeated_samples_are_warned_of(variant):
+    x, z = CorrelatedGaussians(0.6).sample(300)
+    twice = ksg(x.repeat(2, 1), z.repeat(2, 1), variant=variant)
+    assert "100.0% of the samples occur more than once" in twice.diagnostics["warning"]
+    y = (x[:, 0] > 0).long()
+    assert ksg_relevance(z, y).diagnostics["warning"] is None
+    repeated = ksg_relevance(z.repeat(2, 1), y.repeat(2)).diagnostics["warning"]
+    assert "occur more than once" in repeated
+
+
+def test_a_few_values_far_out_make_no_unit():
+    x, z = CorrelatedGaussians(0.6).sample(1000)
+    x[0] = 1e6
+    far = ksg(x, z)
+    assert far.nats < 0.1 * ksg(x, z, scaling="ranks").nats
+    assert "a column of x has a few values so far out" in far.diagnostics["warning"]
+    assert "a column of z has" in ksg(z, x).diagnostics["warning"]
+    assert ksg(x, z, scaling="ranks").diagnostics["warning"] is None
+    # Of one column alone the unit does not matter.
+    assert ksg_relevance(x, (z[:, 0] > 0).long()).diagnostics["warning"] is None
+    # The zeros of a rectified code are one value.
+    rectified = torch.where(x.argsort(0).argsort(0) > 900, z, 0)
+    assert ksg(rectified, z).diagnostics["warning"] is None
+
+
 def test_a_constant_column_leaves_the_width_of_neighbourhoods_alone():
     wider = torch.cat([X, torch.ones(N, 2).double()], 1)
     plain, with_constants = (ksg(x, Z).diagnostics["neighbourhood"] for x in (X, wider))

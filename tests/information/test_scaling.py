@@ -55,6 +55,18 @@ def test_numbers_of_all_sizes_have_their_standard_deviation(factor):
     assert (units / factor).tolist() == pytest.approx(POINTS.std(0).tolist())
 
 
+def test_a_column_of_rounding_alone_is_constant():
+    rounding = 1 + 3e-16 * POINTS[:, :1]
+    scaled, distances = scale_columns(torch.cat([POINTS, rounding], 1), "columns")
+    assert (scaled[:, 3] == scaled[0, 3]).all()
+    assert distances == scale_columns(POINTS, "columns")[1]
+    large = torch.full((200, 1), 1e16).double()
+    assert scale_columns(torch.cat([POINTS, large], 1), "columns")[1] == distances
+    single = (1 + 3e-8 * POINTS[:, :1]).float().double()
+    assert scale_columns(single, "columns")[0].std() > 0.9
+    assert scale_columns(single, "columns", eps=2.0**-23)[0].std() == 0
+
+
 def test_a_constant_column_has_the_unit_1():
     assert column_units(torch.full((5, 1), 3.0).double()).tolist() == [1.0]
     scaled, _ = scale_columns(torch.full((5, 1), 3.0).double(), "columns")

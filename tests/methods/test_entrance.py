@@ -49,6 +49,17 @@ def test_tensors_of_another_type_than_the_weights_are_told_what_to_become(x, mes
         CrossEntropy()(nn.Linear(6, 3), x, Y)
 
 
+@pytest.mark.parametrize("method", [CrossEntropy(), VIB(0.1), PGDTraining(VIB(0.1), eps=0.1)])
+def test_inference_mode_costs_inputs_nothing_and_a_model_its_gradient(method):
+    with torch.inference_mode():
+        x, y, useless = X.clone(), Y.clone(), stochastic()
+    model = stochastic()
+    method(model, x, y).backward()
+    assert all(weight.grad is not None for weight in model.parameters())
+    with pytest.raises(InputError, match=r"made in inference mode.*copy.deepcopy\(model\)"):
+        method(useless, X, Y)
+
+
 def test_other_errors_of_a_model_stay_what_they_are():
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         CrossEntropy()(nn.Linear(5, 3), X, Y)

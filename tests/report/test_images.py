@@ -27,3 +27,11 @@ def test_three_channels_are_colours():
     image = decoded(data_uri(colours))
     assert (image.mode, image.size) == ("RGB", (2, 1))
     assert list(image.tobytes()) == [255, 0, 0, 0, 255, 51]
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_other_numbers_of_channels_are_drawn_as_their_mean(channels):
+    values = torch.linspace(0, 1, channels)[:, None, None].expand(channels, 2, 3)
+    image = decoded(data_uri(values))
+    assert (image.mode, image.size) == ("L", (3, 2))
+    assert list(image.tobytes()) == [128] * 6

@@ -141,6 +141,28 @@ def test_measuring_goes_on_with_the_first_model_that_has_no_record(tmp_path, mon
     assert (folder / "models.safetensors").stat().st_mtime_ns == weights
 
 
+def test_a_model_is_measured_in_the_stack_that_it_had_before_the_interruption(
+    tmp_path, monkeypatch
+):
+    run = tiny_run(tmp_path, **QUICK | {"seeds": 3})
+    paths = [run.files("vib").record(member) for member in run.members()]
+    before = [path.read_text() for path in paths]
+    for path in (run.path / "done.json", run.files("vib").done, *paths[1:]):
+        path.unlink()
+    kept, stacks, original = paths[0].stat().st_mtime_ns, [], engine.evaluate_models
+
+    def noted(models, *arguments):
+        stacks.append(len(models))
+        return original(models, *arguments)
+
+    monkeypatch.setattr(engine, "evaluate_models", noted)
+    tiny_run(tmp_path, **QUICK | {"seeds": 3})
+    # In a stack of two the products of matrices are rounded differently.
+    assert stacks == [3]
+    assert [path.read_text() for path in paths] == before
+    assert paths[0].stat().st_mtime_ns == kept
+
+
 def test_models_measured_together_have_the_records_that_they_have_alone(tmp_path, monkeypatch):
     evaluate = {"eps": [0.1], "pgd_steps": 3, "attack_images": 20, "information_samples": 50}
     settings = QUICK | {"methods": ["cross_entropy", "vib"], "betas": [0.1, 1.0], "seeds": 2}

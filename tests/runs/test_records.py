@@ -12,6 +12,7 @@ from narrows.runs.records import (
     EstimateRecord,
     LostMember,
     Measurements,
+    stacks_of,
 )
 
 RATE = EstimateRecord(2.0, 0.1, 400, math.log(400))
@@ -33,6 +34,13 @@ def test_members_of_equal_numbers_are_equal_and_have_an_order():
     assert Member("vib", np.float64(0.5), 0).key == "vib-0.5-0"
     unordered = [Member("vib", 10.0, 0), Member("vib", 2.0, 1), Member("vib", 2.0, 0)]
     assert sorted(unordered) == unordered[::-1]
+
+
+def test_members_are_measured_together_with_others_of_their_method():
+    members = [Member(name, 0.1, seed) for name in ("vib", "aib") for seed in range(3)]
+    stacks = list(stacks_of(members, lambda first: 2 if first.method == "vib" else 5))
+    assert stacks == [members[:2], members[2:3], members[3:]]
+    assert list(stacks_of([], lambda first: 1)) == []
 
 
 @pytest.mark.parametrize(("beta", "seed"), [(-0.1, 0), (math.nan, 0), (math.inf, 0), (0.1, -1)])

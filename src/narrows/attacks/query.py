@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from narrows.attacks._best import Best
 from narrows.attacks._precision import Precision
@@ -331,6 +332,11 @@ def named_errors(x: Tensor) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         lines = str(error).strip().splitlines()
         line = f"{type(error).__name__}: {lines[0] if lines else 'without a message'}"
+        if "Inference tensors" in str(error):
+            raise InputError(
+                f"the model was made in inference mode, where nothing has a gradient ({line}); "
+                "make it, or copy.deepcopy(model), outside of torch.inference_mode()"
+            ) from error
         if "requires grad" in str(error):
             raise InputError(
                 f"the model cannot be run when a gradient is needed ({line}); avoid NumPy and "
@@ -354,7 +360,12 @@ def frozen(model: nn.Module) -> Iterator[None]:
         raise InputError(
             f"a model must be a torch.nn.Module, got {type(model).__name__}; wrap it in one"
         )
-    flags = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    weights = [*model.parameters()]
+    if any(isinstance(weight, UninitializedParameter) for weight in weights):
+        raise InputError(
+            "the model has lazy layers whose weights are not there yet; run it on a batch first"
+        )
+    flags = [weight for weight in weights if weight.requires_grad and not weight.is_inference()]
     try:
         with evaluating(model):
             for parameter in flags:

@@ -25,10 +25,13 @@ from narrows.checks import as_tensor, check_labels
 from narrows.data._base import Dataset, Splits, split_off
 from narrows.errors import DataError, InputError
 
-__all__ = ["Part", "as_parts", "to_splits"]
+__all__ = ["Part", "as_parts", "in_single_precision", "to_splits"]
 
 _SHARE, _SEED = 0.2, 0
 _CHANNELS = (1, 3, 4)
+_LEAST_EXPONENT = -1000
+_ULPS = 16
+_LARGEST_LABEL = 2.0**53
 
 
 class Part(NamedTuple):
@@ -122,8 +125,10 @@ def _inputs(name: str, raw: Mapping[str, Any], notes: list[str]) -> tuple[bool, 
         notes.append("bytes 0 to 255 are divided by 255")
         inputs = {key: x.to(torch.uint8) for key, x in inputs.items()}
         return True, _channels_first(inputs, notes)
-    inputs = {key: x.to(torch.float32) for key, x in inputs.items()}
     images = low >= 0 and high <= 1
+    # Features stay exact until they are standardised: single precision has no seconds since 1970.
+    kind = torch.float32 if images else torch.float64
+    inputs = {key: x.to(kind) for key, x in inputs.items()}
     if all(_looks_like_images(x) for x in inputs.values()) and not images:
         raise DataError(
             f"{name}: images must lie in [0, 1] or be bytes (uint8), got {low:.4g} to {high:.4g}; "
@@ -172,11 +177,40 @@ def _standardised(splits: Splits, notes: list[str]) -> Splits:
     train = splits.train
     if train.image:
         return splits
-    x = train.x.double()
-    mean, std = x.mean(0), x.std(0, correction=0)
-    std[std == 0] = 1
+    mean, std = train.x.mean(0), _deviation(train.x)
     notes.append("each feature is standardised by its mean and deviation in the training set")
-    return Splits(*(replace(part, x=((part.x - mean) / std).float()) for part in splits))
+    return Splits(*(in_single_precision(replace(part, x=(part.x - mean) / std)) for part in splits))
+
+
+def _deviation(x: Tensor) -> Tensor:
+    """Standard deviation of each feature of `x: [n, ...]`, 1 where only rounding tells its values.
+
+    A power of two, which rounds nothing, keeps the squares of huge and tiny features in range.
+    """
+    largest = x.abs().amax(0)
+    width = x.amax(0) - x.amin(0)
+    exponent = torch.frexp(width).exponent.clamp_min(_LEAST_EXPONENT).to(x)
+    std = torch.ldexp(torch.ldexp(x, -exponent).std(0, correction=0), exponent)
+    return torch.where(width > _ULPS * torch.finfo(x.dtype).eps * largest, std, 1.0)
+
+
+def in_single_precision(data: Dataset) -> Dataset:
+    """The same data; those in double precision are rounded to single.
+
+    Args:
+        data: of any kind.
+
+    Raises:
+        DataError: for numbers that single precision does not hold.
+    """
+    if data.x.dtype != torch.float64:
+        return data
+    if (largest := data.x.abs().max().item()) > torch.finfo(torch.float32).max:
+        raise DataError(
+            f"{data.name}: inputs reach {largest:.1e}, more than single precision holds; divide "
+            "them by a constant"
+        )
+    return replace(data, x=data.x.float())
 
 
 def _check_same(name: str, splits: Splits) -> None:
@@ -237,10 +271,11 @@ def _flat(where: str, y: Any) -> np.ndarray[Any, Any]:
     if labels.dtype.kind == "b":
         labels = labels.astype(np.int64)
     if labels.dtype.kind == "f" and labels.ndim == 1:
-        if not (labels == np.round(labels)).all():
+        whole = (labels == np.round(labels)) & (np.abs(labels) < _LARGEST_LABEL)
+        if not whole.all():
             raise DataError(
-                f"{where}: labels must be classes, got real numbers like {labels[0]}; bin them "
-                "first, like numpy.digitize(y, edges)"
+                f"{where}: labels must be classes, got real numbers like {labels[~whole][0]}; bin "
+                "them first, like numpy.digitize(y, edges)"
             )
         labels = labels.astype(np.int64)
     try:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 
 from narrows.data._base import Dataset, Splits
-from narrows.data.arrays import Part, as_parts, to_splits
+from narrows.data.arrays import Part, as_parts, in_single_precision, to_splits
 from narrows.errors import DataError
 
 __all__ = ["as_dataset", "as_splits", "keyed"]
@@ -82,7 +82,7 @@ def as_dataset(source: Any, name: str = "data") -> Dataset:
     if len(parts) > 1:
         raise DataError(f"{name}: holds the parts {', '.join(parts)}; give one of them")
     (made,) = as_parts(name, parts).values()
-    return made
+    return in_single_precision(made)
 
 
 def _parts(name: str, source: Any) -> dict[str, Part | Dataset]:

@@ -5,12 +5,13 @@ RUN/attacks/<name>-<hash>/<model>.json
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from narrows.attacks import ATTACKS, Attack, attack_many
 from narrows.errors import ConfigError, unknown_name
@@ -20,7 +21,7 @@ from narrows.models.stack import models_at_once
 from narrows.runs import Member, Progress, Run
 from narrows.runs.files import locked_folder, make_folder, read_json, write_json
 from narrows.runs.identity import identity_of
-from narrows.runs.records import AttackRecord
+from narrows.runs.records import AttackRecord, stacks_of
 
 __all__ = ["AttackPlan", "MemberAttack", "attack_run", "plan_attacks", "read_attacks"]
 
@@ -116,15 +117,13 @@ def attack_run(
     with locked_folder(run.path):
         for plan, attack in attacks:
             folder = make_folder(run.path / plan.folder)
-            pending = [member for member in members if not _file(folder, member).exists()]
+            pending = {member for member in members if not _file(folder, member).exists()}
             label = f"{plan.name}{'' if (e := getattr(attack, 'eps', None)) is None else f' {e:g}'}"
             with (progress or Progress()).bar(f"{run.path.name}: {label}", len(members)) as bar:
                 bar.show(len(members) - len(pending), "")
-                while pending:
-                    for done in _attack_together(run, plan, attack, pending):
-                        write_json(_file(folder, done.member), _KIND, done)
-                        bar.advance()
-                    pending = [m for m in pending if not _file(folder, m).exists()]
+                for done in _attack_stacks(run, plan, attack, pending):
+                    write_json(_file(folder, done.member), _KIND, done)
+                    bar.advance()
     return read_attacks(run, [plan for plan, _ in attacks])
 
 
@@ -141,20 +140,31 @@ def read_attacks(run: Run, plans: Sequence[AttackPlan]) -> list[MemberAttack]:
     ]
 
 
-def _attack_together(
-    run: Run, plan: AttackPlan, attack: Attack, pending: Sequence[Member]
-) -> list[MemberAttack]:
-    """Attack the first of the pending models, and those of its method that fit beside it."""
+def _attack_stacks(
+    run: Run, plan: AttackPlan, attack: Attack, pending: Set[Member]
+) -> Iterator[MemberAttack]:
+    """Attack the pending models, in the stacks that all models of the run form."""
     x, y = (part.to(run.config.device) for part in run.splits.test.batch(slice(0, plan.images)))
-    first = run.model(pending[0]).to(x.device)
-    alike = [member for member in pending if member.method == pending[0].method]
-    together = alike[: models_at_once(first, x) if run.config.stack else 1]
-    models = [first, *(run.model(member).to(x.device) for member in together[1:])]
+
+    def at_once(first: Member) -> int:
+        return models_at_once(run.model(first).to(x.device), x) if run.config.stack else 1
+
+    for stack in stacks_of(run.members(), at_once) if pending else ():
+        if not pending.isdisjoint(stack):
+            done = _attack_together(run, plan, attack, stack, x, y)
+            yield from (each for each in done if each.member in pending)
+
+
+def _attack_together(
+    run: Run, plan: AttackPlan, attack: Attack, stack: Sequence[Member], x: Tensor, y: Tensor
+) -> list[MemberAttack]:
+    models = [run.model(member).to(x.device) for member in stack]
+    first = models[0]
     mode = "sample" if resting_mode(first)[0] == "sample" or plan.mode == "sample" else "mean"
     samples = run.config.evaluate.samples if mode == "sample" else None
     victims = [as_classifier(model, samples, mode) for model in models]
     done = []
-    for member, result in zip(together, attack_many(victims, attack, x, y), strict=True):
+    for member, result in zip(stack, attack_many(victims, attack, x, y), strict=True):
         distances = result.distance[torch.isfinite(result.distance)]
         eps = getattr(attack, "eps", None)
         record = AttackRecord(

@@ -28,6 +28,7 @@ from narrows.runs import Member, Progress, Run
 from narrows.runs.engine import check_device
 from narrows.runs.files import locked_folder, read_json, write_json
 from narrows.runs.progress import Bar
+from narrows.runs.records import stacks_of
 
 __all__ = [
     "MemberRow",
@@ -250,35 +251,49 @@ def reevaluate_run(
             stored = read_json(path, _KIND, StoredReevaluation) if path.exists() else None
             if stored and (stored.settings, stored.images) == (settings, len(x)):
                 known[member] = stored
-        while pending := [member for member in members if member not in known]:
-            for member, rows in _reevaluate_together(run, pending, x, y, settings, progress):
-                known[member] = StoredReevaluation(settings, len(x), rows)
-                write_json(folder / f"{member.key}.json", _KIND, known[member])
+        pending = {member for member in members if member not in known}
+        for stack in _stacks(run, members, x) if pending else ():
+            if pending.isdisjoint(stack):
+                continue
+            for member, rows in _reevaluate_together(run, stack, x, y, settings, progress):
+                if member in pending:
+                    known[member] = StoredReevaluation(settings, len(x), rows)
+                    write_json(folder / f"{member.key}.json", _KIND, known[member])
     rows = [MemberRow(member, row) for member in members for row in known[member].rows]
     return Reevaluated(rows, run.config.data_name, len(x))
 
 
+def _stacks(run: Run, members: Sequence[Member], x: Tensor) -> Iterator[list[Member]]:
+    """The members that are attacked together: those of one method and of the same modes."""
+
+    def at_once(first: Member) -> int:
+        return models_at_once(run.model(first).to(x.device), x) if run.config.stack else 1
+
+    for stack in stacks_of(members, at_once):
+        if len(stack) == 1:
+            yield stack
+            continue
+        modes = [(_modes(run.model(member).to(x.device), x), member) for member in stack]
+        while modes:
+            first = modes[0][0]
+            yield [member for other, member in modes if other == first]
+            modes = [(other, member) for other, member in modes if other != first]
+
+
 def _reevaluate_together(
     run: Run,
-    pending: Sequence[Member],
+    stack: Sequence[Member],
     x: Tensor,
     y: Tensor,
     settings: Reevaluation,
     progress: Progress,
 ) -> list[tuple[Member, list[Row]]]:
-    """The first of the pending models, and those of its method and modes that fit beside it."""
-    first = run.model(pending[0]).to(x.device)
-    modes, models, together = _modes(first, x), [first], [pending[0]]
-    at_once = models_at_once(first, x) if run.config.stack else 1
-    for member in [other for other in pending if other.method == pending[0].method][1:at_once]:
-        model = run.model(member).to(x.device)
-        if _modes(model, x) == modes:
-            models.append(model)
-            together.append(member)
+    models = [run.model(member).to(x.device) for member in stack]
+    modes = _modes(models[0], x)
     per_mode = 1 + len(settings.fgsm_eps) + len(settings.pgd_eps) * len(settings.restarts)
-    label = str(pending[0])
-    if len(together) > 1:
-        label = f"{pending[0].method}, {len(together)} models"
+    label = str(stack[0])
+    if len(stack) > 1:
+        label = f"{stack[0].method}, {len(stack)} models"
     with progress.bar(label, len(models) * len(modes) * per_mode) as bar:
 
         def on_rows(rows: list[Row], bar: Bar = bar) -> None:
@@ -286,4 +301,4 @@ def _reevaluate_together(
                 bar.advance()
 
         measured = reevaluate_models(models, x, y, settings, on_rows)
-    return list(zip(together, measured, strict=True))
+    return list(zip(stack, measured, strict=True))

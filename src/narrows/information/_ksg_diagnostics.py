@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,10 @@ _WIDE = 0.8
 _TIED = 0.05
 # At this share, codes of 4 to 8 noisy bits and 200 to 1,000 samples were off by a tenth.
 _ALONE = 0.08
+# Of correlated log-normal variables whose middle is narrower than this, a sixth was lost or more.
+_NARROW = 0.05
+_FEW_VALUES = 20
+_TO_DEVIATION = 0.6745  # median distance from the median, of a normal variable of deviation 1
 
 
 class Settings(NamedTuple):
@@ -55,7 +60,9 @@ def diagnose(
     if flat:
         warning = f"{' and '.join(flat)} is constant and carries nothing: the information is 0"
     else:
-        warning = _of_values(alone, duplicates, ties, k) or _of_width(width)
+        warning = _of_values(alone, duplicates, ties, k)
+        warning = warning or (alone is None and _of_repeats(variables)) or None
+        warning = warning or _of_units(settings.scaling, variables) or _of_width(width)
     return {
         "bound": "none",
         **settings._asdict(),
@@ -99,6 +106,38 @@ def _of_values(
             f"{tied} is rounded or discrete: {ties[tied]:.1%} of the samples equal {k} others in "
             "it; take the variant 'mixture'"
         )
+    return None
+
+
+def _of_repeats(variables: Mapping[str, Tensor]) -> str | None:
+    """What samples that occur more than once say against an estimate for densities."""
+    row = label_rows(torch.cat([*variables.values()], 1))
+    repeated = (torch.bincount(row)[row] > 1).double().mean().item()
+    if repeated <= _TIED:
+        return None
+    return (
+        f"{repeated:.1%} of the samples occur more than once, and repeats look like information; "
+        "leave them out"
+    )
+
+
+def _of_units(scaling: str, variables: Mapping[str, Tensor]) -> str | None:
+    """What a column says whose standard deviation is that of a few values far out."""
+    if scaling not in ("columns", "vectors"):
+        return None
+    for name, part in variables.items():
+        for column in part.T if sum(other.shape[1] for other in variables.values()) > 1 else ():
+            # Atoms count once: most values of a rectified code are 0.
+            values = column.unique()
+            if len(values) < _FEW_VALUES:
+                continue
+            middle = (values - values.median()).abs().median() / _TO_DEVIATION
+            share = (middle / column.std()).item()
+            if share < _NARROW:
+                return (
+                    f"a column of {name} has a few values so far out that the others lie within "
+                    f"{share:.1%} of its standard deviation; take scaling='ranks'"
+                )
     return None
 
 

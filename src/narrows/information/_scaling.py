@@ -28,13 +28,19 @@ _LEAST_WITHIN = 1e-6
 _ULPS = 16
 
 
-def scale_columns(points: Tensor, how: Scaling, y: Tensor | None = None) -> tuple[Tensor, float]:
+def scale_columns(
+    points: Tensor, how: Scaling, y: Tensor | None = None, eps: float = 0.0
+) -> tuple[Tensor, float]:
     """Return `points: [n, D]` in units of their columns, and the rounding of their distances.
+
+    A column whose spread is no more than rounding becomes constant: in units of that spread the
+    rounding of one column would count as much as the values of another.
 
     Args:
         points: samples.
         how: one of the scalings above, or "none".
         y: `[n]` labels: the unit of a column is then its spread within the classes.
+        eps: of the precision that the samples came in; they are in double precision now.
 
     Raises:
         InputError: for an unknown scaling.
@@ -43,6 +49,9 @@ def scale_columns(points: Tensor, how: Scaling, y: Tensor | None = None) -> tupl
         named = ", ".join(map(repr, get_args(Scaling)))
         raise InputError(f"scaling must be one of {named}, got {how!r}")
     largest = points.abs().amax(0)
+    least = max(eps, _ULPS * torch.finfo(points.dtype).eps)
+    varies = _spread(points) > least * largest
+    points, largest = torch.where(varies, points, points[0]), torch.where(varies, largest, 0.0)
     if how == "ranks":
         points = torch.stack([_normal_scores(column) for column in points.T], 1)
         largest = points.abs()

@@ -57,9 +57,24 @@ def bin_codes(z: ArrayLike, bins: int = 30, width: float | None = None) -> Tenso
     if width is not None:
         return _cells(z, check_number(width, "width", above=0, error=InputError), eps)
     bins = check_count(bins, "bins", 2, InputError)
-    ordered = z.T.sort(1).values
-    edges = ordered[:, [len(z) * i // bins for i in range(1, bins)]]
-    return torch.searchsorted(edges.contiguous(), z.T.contiguous(), right=True).T
+    columns = z.T.contiguous()
+    edges = _edges_of_equal_mass(columns.sort(1).values, bins)
+    return torch.searchsorted(edges, columns, right=True).T
+
+
+def _edges_of_equal_mass(ordered: Tensor, bins: int) -> Tensor:
+    """Where the bins of `ordered: [K, n]` begin, without the first: `[K, bins - 1]`.
+
+    An edge amid equal values moves to that end of them that is nearer. Otherwise a coordinate that
+    has one of two values would be in one bin if the smaller one is more frequent.
+    """
+    n = ordered.shape[1]
+    at = torch.tensor([n * i // bins for i in range(1, bins)], device=ordered.device)
+    values = ordered[:, at].contiguous()
+    first = torch.searchsorted(ordered, values)
+    after = torch.searchsorted(ordered, values, right=True)
+    later = (after < n) & ((first == 0) | (after - at < at - first))
+    return ordered.gather(1, torch.where(later, after, first))
 
 
 def _cells(z: Tensor, width: float, eps: float) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from narrows.checks import ArrayLike, check_count, check_number, check_samples
+from narrows.checks import ArrayLike, as_tensor, check_count, check_number, check_samples
 from narrows.errors import InputError
 from narrows.information._checks import (
     check_pair,
@@ -102,13 +102,17 @@ def ksg(
         >>> abs(ksg(x, x + noise).bits - 0.5) < 0.1
         True
     """
-    x, z = check_pair(check_samples(x, "x"), check_samples(z, "z"))
+    given = as_tensor(x, "x"), as_tensor(z, "z")
+    x, z = check_pair(check_samples(given[0], "x"), check_samples(given[1], "z"))
     n = len(x)
-    if variant not in (None, 1, 2, "mixture"):
+    variants: dict[str, Variant | None] = {str(each): each for each in (None, 1, 2, "mixture")}
+    if str(variant) not in variants:
         raise InputError(f"variant must be 1, 2, 'mixture' or None, got {variant!r}")
+    variant = variants[str(variant)]
     k, seed = _check_settings(k, jitter, seed, n)
     (x, rounding), (z, other) = (
-        scale_columns(_shake(part, jitter, seed + i), scaling) for i, part in enumerate((x, z))
+        scale_columns(_shake(part, jitter, (seed + i) % 2**64), scaling, eps=_eps(given[i]))
+        for i, part in enumerate((x, z))
     )
     rounding = max(rounding, other)
     if variant is None:
@@ -172,12 +176,13 @@ def ksg_relevance(
         >>> abs(ksg_relevance(10.0 * y[:, None] + noise, y).bits - 1.0) < 0.01
         True
     """
-    z = check_samples(z, "z")
+    given = as_tensor(z, "z")
+    z = check_samples(given, "z")
     y = labels_of(y, z)
-    if variant not in (None, "ross", "mixture"):
+    if str(variant) not in ("None", "ross", "mixture"):
         raise InputError(f"variant must be 'ross', 'mixture' or None, got {variant!r}")
     k, seed = _check_settings(k, jitter, seed, len(z))
-    z, rounding = scale_columns(_shake(z, jitter, seed), scaling, y)
+    z, rounding = scale_columns(_shake(z, jitter, seed), scaling, y, _eps(given))
     labels, counts = y.unique(return_counts=True)
     if counts.min() <= k:
         raise InputError(
@@ -278,6 +283,11 @@ def _shake(part: Tensor, jitter: float, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(part.shape, dtype=part.dtype, generator=generator)
     return part + jitter * part.std(0) * noise.to(part.device)
+
+
+def _eps(given: Tensor) -> float:
+    """Relative precision of the samples as they came; 0 for whole numbers, which are exact."""
+    return torch.finfo(given.dtype).eps if given.is_floating_point() else 0.0
 
 
 def _typical(points: Tensor) -> Tensor:

@@ -103,7 +103,10 @@ def renyi_information(
     """
     x, z = check_pair(check_samples(x, "x"), check_samples(z, "z"))
     widths = [_width(x, bandwidth_x), _width(z, bandwidth_z)]
-    k, other = (gaussian_kernel(part, width) for part, width in zip((x, z), widths, strict=True))
+    k, other = (
+        gaussian_kernel(part / width, 1.0) if given is None else gaussian_kernel(part, width)
+        for part, width, given in zip((x, z), widths, (bandwidth_x, bandwidth_z), strict=True)
+    )
     of_x, of_z, both = (
         renyi_entropy(*kernels, alpha=alpha).item() for kernels in ((k,), (other,), (k, other))
     )
@@ -152,4 +155,7 @@ def _width(samples: Tensor, bandwidth: float | None) -> float:
     n, d = samples.shape
     if constant_columns(samples) == d:
         return 1.0
-    return samples.var(0).mean().sqrt().item() * n ** (-1 / (d + 4))
+    # The squares of very small numbers are 0, and a power of two rounds nothing.
+    exponent = torch.frexp(samples.amax(0) - samples.amin(0)).exponent.max().clamp_min(-1000)
+    size = torch.ldexp(samples.new_ones(()), exponent)
+    return ((samples / size).var(0).mean().sqrt() * size).item() * n ** (-1 / (d + 4))

@@ -61,7 +61,7 @@ def check_batch(model: nn.Module, x: ArrayLike, y: ArrayLike, *, images: bool = 
         raise InputError(
             f"labels must be at least 0, got {low}; leave out the samples whose label is negative"
         )
-    return Batch(inputs, labels)
+    return Batch(inputs, _trainable(labels))
 
 
 def check_inputs(model: nn.Module, x: ArrayLike, *, images: bool = False) -> Tensor:
@@ -91,7 +91,13 @@ def check_inputs(model: nn.Module, x: ArrayLike, *, images: bool = False) -> Ten
             raise InputError("inputs hold NaN or infinity; leave those samples out")
         if low >= 0 and _BRIGHT < high <= 255:
             _warn_of_range()
-    return inputs
+    return _trainable(inputs)
+
+
+def _trainable(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy of one that was made in inference mode and can have no gradient."""
+    made_there = tensor.is_inference() and not torch.is_inference_mode_enabled()
+    return tensor.clone() if made_there else tensor
 
 
 @cache
@@ -143,7 +149,12 @@ def classes_checked(model: nn.Module, batch: Batch) -> Iterator[None]:
 
 
 def _explained(model: nn.Module, x: Tensor, error: RuntimeError) -> Exception:
-    """The error, or a clearer one where inputs of another type than the weights caused it."""
+    """The error, or a clearer one where the model or the type of the inputs caused it."""
+    if "Inference tensors" in str(error):
+        return InputError(
+            f"{type(model).__name__} was made in inference mode, where nothing has a gradient; "
+            "make it, or copy.deepcopy(model), outside of torch.inference_mode()"
+        )
     weight = next(model.parameters(), None)
     if weight is None or weight.dtype == x.dtype or "type" not in str(error):
         return error

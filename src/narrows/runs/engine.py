@@ -28,7 +28,7 @@ from narrows.runs.layout import (
     WeightsHeader,
 )
 from narrows.runs.progress import Progress
-from narrows.runs.records import LostMember, Member, MemberRecord
+from narrows.runs.records import LostMember, Measurements, Member, MemberRecord, stacks_of
 from narrows.runs.run import Run, read_weights
 from narrows.runs.summary import chosen_beta
 from narrows.storage import save_tensors
@@ -201,32 +201,43 @@ class _MethodTask:
             )
 
     def _measure(self, tensors: dict[str, Tensor], header: WeightsHeader) -> list[MemberRecord]:
-        """Measure the models that have no record yet, as many together as makes it faster."""
-        members = [Member(self.method, stored.beta, stored.seed) for stored in header.members]
-        paths = [self.files.record(member) for member in members]
-        pending = [index for index, path in enumerate(paths) if not path.exists()]
-        with self.progress.bar(f"{self.method}: measuring", len(members)) as bar:
-            bar.show(len(members) - len(pending), "")
-            while pending:
-                models = [self._model(tensors, pending[0], members[pending[0]])]
-                together = pending[: self._together(models[0])]
-                models += [self._model(tensors, index, members[index]) for index in together[1:]]
-                measured = evaluate_models(models, self.splits, self.config.evaluate)
-                for index, measurements in zip(together, measured, strict=True):
-                    record = MemberRecord(
-                        method=self.method,
-                        beta=members[index].beta,
-                        seed=members[index].seed,
-                        best_epoch=header.members[index].best_epoch,
-                        adversarial=self.config.adversarial,
-                        **vars(measurements),
-                    )
-                    write_json(paths[index], RECORD, record)
-                    bar.advance()
-                pending = pending[len(together) :]
-        return [read_json(path, RECORD, MemberRecord) for path in paths]
+        """Measure the models that have no record yet, in stacks as large as makes it faster."""
+        numbers = {
+            Member(self.method, stored.beta, stored.seed): number
+            for number, stored in enumerate(header.members)
+        }
+        paths = {member: self.files.record(member) for member in numbers}
+        pending = {member for member, path in paths.items() if not path.exists()}
 
-    def _together(self, model: nn.Module) -> int:
+        def at_once(first: Member) -> int:
+            return self._at_once(self._model(tensors, numbers[first], first))
+
+        with self.progress.bar(f"{self.method}: measuring", len(numbers)) as bar:
+            bar.show(len(numbers) - len(pending), "")
+            for stack in stacks_of([*numbers], at_once) if pending else ():
+                if pending.isdisjoint(stack):
+                    continue
+                models = [self._model(tensors, numbers[member], member) for member in stack]
+                measured = evaluate_models(models, self.splits, self.config.evaluate)
+                for member, measurements in zip(stack, measured, strict=True):
+                    if member in pending:
+                        stored = header.members[numbers[member]]
+                        self._record(member, stored.best_epoch, measurements)
+                        bar.advance()
+        return [read_json(path, RECORD, MemberRecord) for path in paths.values()]
+
+    def _record(self, member: Member, best_epoch: int, measurements: Measurements) -> None:
+        record = MemberRecord(
+            method=member.method,
+            beta=member.beta,
+            seed=member.seed,
+            best_epoch=best_epoch,
+            adversarial=self.config.adversarial,
+            **vars(measurements),
+        )
+        write_json(self.files.record(member), RECORD, record)
+
+    def _at_once(self, model: nn.Module) -> int:
         if not self.config.stack:
             return 1
         return measured_together(model, self.splits, self.config.evaluate)

@@ -7,6 +7,7 @@ number that is not finite is stored as null.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from narrows.errors import ConfigError, StoreError
@@ -19,6 +20,7 @@ __all__ = [
     "Measurements",
     "Member",
     "MemberRecord",
+    "stacks_of",
 ]
 
 
@@ -54,6 +56,26 @@ class Member:
 
     def __str__(self) -> str:
         return f"{self.method}, beta = {self.beta:.10g}, seed {self.seed}"
+
+
+def stacks_of(
+    members: Sequence[Member], at_once: Callable[[Member], int]
+) -> Iterator[list[Member]]:
+    """The members that are measured together: neighbours of one method, at most `at_once` of them.
+
+    Products of matrices are rounded differently in stacks of different sizes. So that a process
+    that was killed goes on to the same numbers, pass all members, also those measured already.
+
+    Args:
+        members: of one run.
+        at_once: of the first member of a stack, how many fit into one.
+    """
+    left = list(members)
+    while left:
+        alike = [member for member in left if member.method == left[0].method]
+        stack = alike[: at_once(left[0])]
+        yield stack
+        left = [member for member in left if member not in stack]
 
 
 @dataclass(frozen=True)
