@@ -76,6 +76,7 @@ class Cluster:
 
     def kill(self, victim: str, index: int) -> str:
         """Kill one of them, and start what takes its place; what is wrong then, or nothing."""
+        self._replace_dead()
         if victim == "worker":
             self._kill(self.workers[index])
             self.workers[index] = self._worker()
@@ -94,10 +95,8 @@ class Cluster:
         deadline = time.monotonic() + 2 * _PATIENCE
         while self.driver.is_alive() and time.monotonic() < deadline:
             time.sleep(0.01)
-            for index, worker in enumerate(self.workers):
-                if worker.exitcode == -signal.SIGKILL:  # at its change to a file
-                    self.killed.add(worker.pid or 0)
-                    self.workers[index] = self._worker()
+            self._replace_dead()
+        self._replace_dead()
         if self.driver.exitcode is None:
             return f"the driver has not ended: {self._printed()[-300:]}"
         return "" if self.driver.exitcode == 0 else f"the driver ended with {self._printed()}"
@@ -114,6 +113,13 @@ class Cluster:
         if not self.journal.exists():
             return []
         return [Computed(*json.loads(line)) for line in self.journal.read_text().splitlines()]
+
+    def _replace_dead(self) -> None:
+        """Note the workers that have killed themselves, and start others."""
+        for index, worker in enumerate(self.workers):
+            if worker.exitcode == -signal.SIGKILL:
+                self.killed.add(worker.pid or 0)
+                self.workers[index] = self._worker()
 
     def _worker(self, last: int | None = None) -> BaseProcess:
         return self._fork(_work, self.address, self.folder, self.journal, last)
