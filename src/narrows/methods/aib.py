@@ -111,6 +111,7 @@ class AIB(Method):
     """
 
     source = "Zhai & Zhang 2021, arXiv 2103.00381"
+    couples = "its critic compares inputs with codes of other inputs"
     needs = "a latent, and trains a critic"
     default_betas = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     log_partition: Tensor
