@@ -179,6 +179,8 @@ COMMAND_CASES = [
     CommandCase("report RUN"),
     CommandCase("report RUN --markdown"),
     CommandCase("report RUN --json"),
+    CommandCase("report RUN --png OUT/png --pdf OUT/pdf"),
+    CommandCase("report RUN RUN/../other --out OUT/page.html --json", run="pair"),
     CommandCase("report RUN", run="binary"),
     CommandCase("report RUN", run="twelve-bit"),
     CommandCase("export RUN --method vib --beta 0.1 --seed 1 --formats safetensors --out OUT"),

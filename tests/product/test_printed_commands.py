@@ -44,6 +44,7 @@ STANDS_FOR = {
     r"runs/digits-4ddf399127": "{finished}",
     r"runs/mnist-e4660707ac":  "{vib-table1}",
     r"runs/imb-plane":         "{imb-plane}",
+    r"runs/another":           "{diverged}",
     r"\bRUN\b":                "{above}",
     r"\bsrc/narrows/recipes\b": str(ROOT / "src/narrows/recipes"),
 }  # fmt: skip
