@@ -27,7 +27,7 @@ def points():
 
 @pytest.mark.parametrize(
     "tensors",
-    [{}, images(), images(shape=(3, 4, 4)), images(shape=(6,)), points(),
+    [{}, images(), images(shape=(3, 4, 4)), images(shape=(5, 4, 4)), images(shape=(6,)), points(),
      {**images(), **points()}],
 )  # fmt: skip
 def test_what_a_run_stores_is_accepted(tensors):
@@ -48,7 +48,6 @@ def test_a_missing_tensor_is_named(name):
     ("name", "tensor"),
     [
         ("clean", torch.rand(2)),
-        ("clean", torch.rand(2, 5, 8, 8)),
         ("clean", torch.zeros(2, 1, 8, 8, dtype=torch.long)),
         ("pgd", torch.rand(2, 1, 8, 9)),
         ("pgd", torch.rand(1, 1, 8, 8)),
