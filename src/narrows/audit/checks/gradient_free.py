@@ -24,6 +24,8 @@ from narrows.types import Finding
 
 __all__ = ["gradient_free"]
 
+_TITLES = {"square": "Square", "rays": "RayS", "sparse_rs": "Sparse-RS"}
+
 
 def gradient_free(case: Case) -> Finding:
     """Fails where Square or RayS fools images that PGD does not."""
@@ -31,7 +33,7 @@ def gradient_free(case: Case) -> Finding:
     success = {name: case.plain(attack).success for name, attack in _searches(case).items()}
     left = {name: share(~fooled) for name, fooled in success.items()}
     missed = only_first(torch.stack(list(success.values())).any(0), climbed)
-    searched = ", ".join(f"{accuracy:.1%} under {name}" for name, accuracy in left.items())
+    searched = ", ".join(f"{accuracy:.1%} under {_TITLES[name]}" for name, accuracy in left.items())
     evidence = (
         f"accuracy {searched}, {share(~climbed):.1%} under PGD on two losses; {share(missed):.1%} "
         "of the images are fooled by a search only"
@@ -52,7 +54,7 @@ def _searches(case: Case) -> dict[str, Attack]:
         "seed": case.seed,
     }
     if case.norm == "l0":
-        return {"Sparse-RS": SparseRS(**settings)}
+        return {"sparse_rs": SparseRS(**settings)}
     if case.norm == "l1":
-        return {"Square": Square(**settings)}
-    return {"Square": Square(**settings), "RayS": RayS(**settings, common_noise=True)}
+        return {"square": Square(**settings)}
+    return {"square": Square(**settings), "rays": RayS(**settings, common_noise=True)}
