@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from narrows.attacks import norms
 from narrows.attacks._base import Attack
-from narrows.attacks.entrance import check_eps
 from narrows.attacks.query import Query
 from narrows.errors import ConfigError, InputError, unknown_name
 from narrows.libraries import load_library
@@ -88,8 +87,6 @@ class Backend(Attack):
         super().__post_init__()
         if not callable(self.call):
             raise ConfigError(f"call must be (model, x, y) -> x_adv, got {self.call!r}")
-        if self.eps is not None:
-            check_eps(self.eps, self.norm)
 
     @classmethod
     def example(cls) -> Self:
