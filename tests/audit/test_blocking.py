@@ -119,3 +119,15 @@ def test_layers_that_change_the_image_or_draw_noise_are_not_passed_by(layer):
 def test_of_layers_inside_each_other_the_outermost_is_named():
     nested = nn.Sequential(nn.Sequential(Rounding()), nn.Flatten())
     assert blocking_modules(nested, undefended()[1][:4]) == ["0"]
+
+
+def test_only_layers_that_are_given_a_batch_are_looked_at():
+    class Sums(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = Step(1 / 8)
+
+        def forward(self, x):
+            return x.flatten(1) + self.step(x.flatten(1).sum(1)).unsqueeze(1)
+
+    assert blocking_modules(Sums(), undefended()[1][:4]) == []

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from narrows.audit._rays import RayS, _blocks
+from narrows.audit._rays import RayS, _blocks, _towards_others
 from narrows.errors import ConfigError
 from scenarios_attacks import exact_radius, linear_case
 
@@ -47,3 +47,9 @@ def test_blocks_are_halves_of_halves():
 def test_no_queries_are_refused():
     with pytest.raises(ConfigError, match="queries must be at least 1"):
         RayS(eps=0.1, queries=0)
+
+
+def test_the_first_ray_points_to_the_nearest_image_of_another_class():
+    x = torch.tensor([[0.5, 0.5], [0.6, 0.6], [0.7, 0.2], [0.0, 0.0]])
+    signs = _towards_others(x, torch.tensor([0, 0, 1, 1]))
+    assert signs.tolist() == [[1, -1], [1, -1], [-1, 1], [1, 1]]

@@ -20,7 +20,7 @@ from narrows.methods.adversarial import PGDTraining
 from narrows.models.mlp import mlp
 from scenarios_attacks import NoisyInput as Noisy
 from scenarios_attacks import exact_radius, linear_case, sparse_radius
-from scenarios_audit import EPS, SMALL, case_of, undefended
+from scenarios_audit import EPS, SMALL, NaNNearby, case_of, undefended
 
 
 def fit(model, loss, epochs):
@@ -262,3 +262,23 @@ def test_a_claim_is_a_share():
     for claimed in (-0.1, 90):
         with pytest.raises(InputError, match=r"a share in .* divide percent by 100"):
             audit(model, x, y, eps=0.1, claimed=claimed)
+
+
+def test_what_an_attack_has_met_is_examined_at_the_end():
+    model, x, y = undefended()
+    brief = replace(SMALL, images=6, steps=4, queries=10, directions=1)
+    found = audit(NaNNearby(model), x, y, eps=EPS, budget=brief)
+    assert "finite" in found.flagged
+
+
+def test_where_one_view_fools_all_images_no_other_is_tried(monkeypatch):
+    case, judged = case_of(), []
+    wrong = case.wrong
+
+    def noted(x, rows):
+        judged.append(len(rows))
+        return wrong(x, rows)
+
+    monkeypatch.setattr(case, "wrong", noted)
+    assert run.blind(case) == 0
+    assert judged == [len(case.survivors)]

@@ -101,6 +101,7 @@ def test_what_is_no_number_equals_itself_and_nothing_else():
         (torch.ones(2), torch.ones(2, 1)),
         (torch.ones(2), torch.ones(2, dtype=torch.float64)),
         (np.zeros(2), np.zeros(3)),
+        (np.array(1.0), np.array(2.0)),
         ("a", "b"),
     ],
     ids=str,
@@ -113,3 +114,13 @@ def test_another_type_length_or_key_is_a_change(before, after):
     assert state.changed() == ["value"]
     state.restore()
     assert type(module.value) is type(before)
+
+
+def test_what_contains_itself_is_compared_to_a_certain_depth():
+    module = nn.Identity()
+    module.rows = [1, 2]
+    module.rows.append(module.rows)
+    state = State(module)
+    assert state.changed() == []
+    module.rows[0] = 3
+    assert state.changed() == ["rows"]

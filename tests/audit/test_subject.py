@@ -35,6 +35,17 @@ def test_minus_infinity_is_104_below_what_is_finite():
     assert logits.tolist() == [[1.0, -103.0, 3.0], [0.0, 1.0, 2.0]]
 
 
+def test_images_with_a_probability_of_zero_are_remembered():
+    model = subject([[1.0, -math.inf, 3.0], [0.0, 1.0, 2.0]])
+    model(X)
+    assert model.impossible.tolist() == [True, False]
+    assert not model.undefined.any()
+    broken = subject([[1.0, math.nan, 3.0], [0.0, 1.0, 2.0]])
+    broken(X)
+    assert not broken.impossible.any()
+    assert broken.undefined.tolist() == [True, False]
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_what_is_no_number_is_the_class_of_the_nearest_image(bad):
     model = subject([[1.0, bad, 3.0], [0.0, 1.0, 2.0]])

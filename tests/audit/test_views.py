@@ -167,3 +167,16 @@ def test_rounding_is_passed_through_in_a_network_of_the_audits_own_too():
     torch.testing.assert_close(
         case.view("surrogate+straight_through")(case.x), case.view("surrogate")(case.x)
     )
+
+
+def test_a_rescaled_view_has_a_median_gap_of_one():
+    case = case_of()
+    top = case.view("rescaled")(case.x).topk(2, 1).values
+    assert (top[:, 0] - top[:, 1]).median().item() == pytest.approx(1.0)
+    assert case.view("borrowed") is not None
+
+
+def test_a_core_is_a_view_where_something_lies_around_it():
+    assert case_of().view("core") is None
+    case = case_of(Detached)
+    torch.testing.assert_close(case.view("core")(case.x), undefended()[0](case.x), atol=1, rtol=1)

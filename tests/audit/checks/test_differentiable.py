@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from narrows.audit.checks.differentiable import differentiable
 from narrows.audit.planted import JPEGLike, NoisyInput, Sawtooth
-from scenarios_audit import Around, MonteCarloDropout, case_of, undefended
+from scenarios_audit import EPS, Around, MonteCarloDropout, case_of, undefended
 
 
 @pytest.mark.parametrize("wrap", [Sawtooth, NoisyInput])
@@ -64,3 +64,22 @@ def test_honest_noise_is_held_and_passes():
     assert finding.passed
     assert finding.data["correlation"] > 0.9
     assert finding.remedy == ""
+
+
+def test_without_a_right_answer_nothing_is_examined():
+    case = case_of()
+    case.clean[:] = False
+    finding = differentiable(case)
+    assert (finding.passed, finding.examined) == (True, False)
+
+
+def test_every_pixel_moves_to_both_sides_by_a_tenth_of_the_radius():
+    case, seen = case_of(), []
+    case.view("plain")
+    handle = case.model.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    differentiable(case)
+    handle.remove()
+    ahead, behind = seen[-2:]
+    apart = (ahead - behind).abs()
+    torch.testing.assert_close(apart, torch.full_like(apart, 2 * EPS / 10), atol=1e-6, rtol=1e-5)
+    assert 0.4 < (ahead > behind).double().mean() < 0.6

@@ -5,7 +5,8 @@ import sys
 import pytest
 import torch
 
-from narrows.audit.checks.noise import noise
+from narrows.audit._probe import correct_rows
+from narrows.audit.checks.noise import _cosine, noise
 from narrows.audit.planted import NoisyInput, NoisyLatent, NoisyWeights
 from scenarios_audit import MonteCarloDropout, OffGrid, Wavering, case_of, results_of
 
@@ -57,3 +58,9 @@ def test_either_sign_of_misleading_noise_is_enough(monkeypatch, cosine, more, pa
     finding = noise(case)
     assert finding.passed is passed
     assert finding.data == {"cosine": cosine, "gain": more / 100}
+
+
+def test_gradients_of_two_draws_that_are_the_same_have_a_cosine_of_one():
+    case = case_of()
+    rows = correct_rows(case)
+    assert _cosine(case, rows) == pytest.approx(1.0)

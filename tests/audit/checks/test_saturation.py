@@ -13,6 +13,7 @@ def test_saturation_that_hides_is_found(wrap):
     assert not finding.passed
     assert finding.data["saturated"] > 0.5
     assert finding.data["margin"] > 0.3
+    assert finding.remedy == "report attacks on the margin, or in float64"
 
 
 def test_saturation_alone_is_no_fault():

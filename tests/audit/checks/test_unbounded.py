@@ -20,4 +20,6 @@ def test_an_honest_model_is_fooled_everywhere():
 @pytest.mark.parametrize(("left", "passed"), [(6, True), (20, False)])
 def test_the_count_decides(left, passed):
     case = results_of(lambda attack, view: torch.arange(100) >= left)
-    assert unbounded(case).passed is passed
+    finding = unbounded(case)
+    assert finding.passed is passed
+    assert bool(finding.remedy) is not passed

@@ -60,6 +60,8 @@ def test_the_exact_chart_has_means_below_the_bound():
     limit = [row for row in data if "top" in row]
     assert max(row["relevance"] for row in limit) <= REGION.information / math.log(2) + 1e-9
     assert max(row["rate"] for row in limit) == pytest.approx(2.04)
+    allowed = REGION.bound([row["rate"] * math.log(2) for row in limit]) / math.log(2)
+    assert [row["relevance"] for row in limit] == pytest.approx(allowed.tolist())
     # The shaded region reaches a little above I(X;Y), the most that any code can have.
     (top,) = {row["top"] for row in limit}
     assert top == pytest.approx(1.06 * REGION.information / math.log(2))

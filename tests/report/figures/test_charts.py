@@ -27,3 +27,11 @@ def test_shares_have_an_axis_in_percent():
     scales = [layer["encoding"]["y"].get("scale") for layer in percent["spec"]["layer"][1:]]
     assert scales[0] == {"domain": [0, 1]}
     assert "100%" in vl_convert.vegalite_to_svg(percent)
+    bits = against_beta(shares, "bits", alt.value("red"), COLUMN).to_dict()
+    assert bits["spec"]["layer"][1]["encoding"]["y"]["scale"] == {"zero": True}
+    assert "%" not in vl_convert.vegalite_to_svg(bits)
+
+
+def test_only_some_ticks_of_beta_have_a_label():
+    axis = log_beta("weight").to_dict()
+    assert (axis["title"], axis["scale"]) == ("weight", {"type": "log"})

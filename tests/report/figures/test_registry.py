@@ -51,6 +51,7 @@ def test_a_figure_is_a_page_with_its_charts(name, of, charts, request, tmp_path)
     body = page.rpartition("<body>")[2]
     assert body.count('class="chart"') == charts
     assert html.escape(figure.source) in body
+    assert ("exact bound" in body) is (of == "twelve_bit")
 
 
 def test_audits_in_the_folder_of_the_run_are_drawn(digits):
@@ -84,5 +85,6 @@ def test_a_figure_is_drawn_into_the_folder_that_it_is_drawn_from(digits):
     path, sections = draw_figure("aib-4", digits.path, Progress())
     assert path == digits.path / "figures" / "aib-4.html"
     assert [section.title for section in sections] == ["IB curves"]
+    assert "pairwise distances" in sections[0].text[0]
     body = path.read_text().rpartition("<body>")[2]
     assert html.escape(f"After {FIGURES['aib-4'].source}. {digits.path.name}") in body

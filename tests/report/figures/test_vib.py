@@ -22,7 +22,7 @@ from scenarios_records import FakeRun, estimate, record
 
 MEMBERS = [Member("vib", 0.1, 0), Member("vib", 0.1, 1), Member("vib", 1.0, 0)]
 ERRORS = [
-    ShotError(member, split, shots, 0.25 if shots == 1 else 0.125)
+    ShotError(member, split, shots, (0.25 if shots == 1 else 0.125) / (1 + (split == "train")))
     for member in MEMBERS
     for split in ("train", "test")
     for shots in (1, 12)
@@ -49,7 +49,10 @@ def test_each_method_has_its_errors_and_its_information():
         "Error of vib", "Information of vib", "Error of ceb", "Information of ceb",
     ]  # fmt: skip
     rows = sections[0].chart.to_dict()["data"]["values"]
-    assert {(row["from"], row["error"]) for row in rows} == {("1 draw", 0.25), ("12 draws", 0.125)}
+    assert {(row["split"], row["from"], row["error"]) for row in rows} == {
+        ("test data", "1 draw", 0.25), ("test data", "12 draws", 0.125),
+        ("training data", "1 draw", 0.125), ("training data", "12 draws", 0.0625),
+    }  # fmt: skip
     assert {row["split"] for row in rows} == {"training data", "test data"}
 
 
