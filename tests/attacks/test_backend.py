@@ -14,7 +14,9 @@ from torch import nn
 from narrows.attacks import FGSM, PGD, Backend
 from narrows.attacks import norms as geometry
 from narrows.attacks.backend import from_art, from_autoattack, from_foolbox, from_torchattacks
+from narrows.data import load
 from narrows.errors import ConfigError, InputError
+from narrows.methods import VIB
 from narrows.models.bottleneck import Bottleneck, as_classifier
 from scenarios_attacks import Counting, NoisyInput, SignStep, curved_case, linear_case
 
@@ -276,6 +278,48 @@ def test_the_real_library_where_it_is_installed(module, attack):
     result = attack(model, x, y)
     assert result.robust_accuracy == pytest.approx(ours, abs=0.1)
     assert result.backwards > 0
+
+
+def by_torchattacks(library, model, x, y):
+    return library.PGD(model, eps=0.3, alpha=0.1, steps=5)(x, y)
+
+
+def by_foolbox(library, model, x, y):
+    wrapped = library.PyTorchModel(model, bounds=(0, 1), device="cpu")
+    return library.attacks.LinfPGD(steps=5)(wrapped, x, y, epsilons=0.3)[1]
+
+
+def by_pyautoattack(library, model, x, y):
+    attack = library.AutoAttack(
+        model, eps=0.3, norm="Linf", version="custom", attacks=["apgd-ce"], device="cpu"
+    )
+    return attack.run_standard_evaluation(x, y)[0]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mode", ["mean", "sample"])
+@pytest.mark.parametrize("call", [by_torchattacks, by_foolbox, by_pyautoattack])
+def test_other_libraries_attack_a_stochastic_model_of_ours_as_they_would_any(call, mode):
+    name = call.__name__.removeprefix("by_")
+    library = pytest.importorskip(name, reason=f"{name} is not installed", exc_type=Exception)
+    torch.manual_seed(0)
+    train, _, test = load("digits")
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 16))
+    net = Bottleneck(encoder, nn.Linear(8, 10), latent="gaussian")
+    method, optimiser = VIB(0.01), torch.optim.Adam(net.parameters(), 0.05)
+    for _ in range(40):
+        optimiser.zero_grad()
+        method(net, *train.all()).backward()
+        optimiser.step()
+    model = as_classifier(net, mode=mode, samples=12 if mode == "sample" else None).eval()
+    x, y = test.batch(slice(0, 20))
+    with torch.no_grad():
+        assert (model(x).argmax(1) == y).double().mean() > 0.8
+    x_adv = call(library, model, x, y).detach()
+    assert (x_adv - x).abs().max() <= 0.3 + 1e-6
+    with torch.no_grad():
+        right = model(x_adv).argmax(1) == y
+    assert right.double().mean() < 0.5
 
 
 @pytest.mark.filterwarnings("ignore")

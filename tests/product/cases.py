@@ -134,6 +134,7 @@ COMMAND_CASES = [
     CommandCase("runs RUN --compare . ."),
     CommandCase("runs RUN/.. --export OUT.csv"),
     CommandCase("runs RUN/.. --export OUT.csv --json"),
+    CommandCase("runs RUN/.. --export OUT.txt --format csv"),
     CommandCase("runs RUN/.. --where state=unfinished --prune --yes --json"),
     CommandCase("runs RUN/.. --where state=unfinished --prune --yes"),
     CommandCase(f"attack RUN --method vib --beta 0.1 --seed 1 --data digits --device cpu "

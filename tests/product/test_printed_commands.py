@@ -27,6 +27,7 @@ SKIPPED = {
     "pip install -c constraints.txt torch": "downloads",
     "pip install .": "downloads",
     "bash scripts/test.sh": "would run this test",
+    "bash scripts/smoke.sh": "downloads, and builds an environment",
     "python -c pass": "is no command of ours",
     "python benchmarks/faults/mutate.py": "tests/fuzz runs it",
 }
@@ -55,6 +56,8 @@ SHORTER = {
     r"^narrows run --data":  " ".join(["--methods vib", *TINY]),
     r"^narrows run mine":    " ".join(["--methods vib", *TINY]),
     r"^narrows run --network": " ".join(TINY),
+    r"--network resnet18": "--methods ib_rar --seeds 1 --set network.channel_share=0.0625 "
+                           "--set train_images=100",
     r"^narrows audit":   "--budget fast --images 10",
     r"^narrows attack":  "--images 10",
     r"carlini_wagner":   "--set steps=3",
