@@ -42,7 +42,7 @@ def test_a_linear_model_keeps_what_it_truly_has():
     assert found.verdict.reached == pytest.approx(truth)
     assert found.verdict.outcome is Outcome.HOLDS
     assert found.flagged == ()
-    assert found.tried == ("ensemble",)
+    assert found.tried == ("ensemble", "around")
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
-"""What a knowing attacker leaves of the second fresh set: he climbs `undefended`, and steers."""
+"""What a knowing attacker leaves of a red team's defence: he climbs `undefended`, and steers."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+
+from defences.red_team_parts import Misleading, within
 
 __all__ = ["knowing_attack"]
 
@@ -12,7 +14,7 @@ _VOTES = 200  # draws of a stochastic model
 
 
 def knowing_attack(
-    model: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int = 40, rounds: int = 12
+    model: Misleading, x: Tensor, y: Tensor, eps: float, steps: int = 40, rounds: int = 12
 ) -> Tensor:
     """Which images the model still classifies correctly, `[n]`.
 
@@ -32,7 +34,7 @@ def knowing_attack(
 
 
 def _climb(
-    model: nn.Module,
+    model: Misleading,
     x: Tensor,
     y: Tensor,
     target: Tensor | None,
@@ -53,17 +55,19 @@ def _climb(
         (slope,) = torch.autograd.grad((other - own).sum(), at)
         size = eps * (0.5 if step < steps / 2 else 0.1)
         at = at.detach() + size * slope.sign()
-        at = torch.min(torch.max(at, x - eps), x + eps).clamp(0, 1)
+        at = within(at, x, eps)
         if step % 3 and step < steps - 6:
             continue
         for image in model.steer(at, x, eps):
-            assert (image - x).abs().max() <= eps + 1e-6 and 0 <= image.min() and image.max() <= 1
+            assert (image - x).abs().max() <= eps + 1e-6
+            assert image.min() >= 0
+            assert image.max() <= 1
             held &= _right(model, image, y, stochastic)
     return held
 
 
 @torch.no_grad()
-def _right(model: nn.Module, x: Tensor, y: Tensor, stochastic: bool) -> Tensor:
+def _right(model: Misleading, x: Tensor, y: Tensor, stochastic: bool) -> Tensor:
     if not stochastic:
         return model(x).argmax(1) == y
     if (model(x).argmax(1) == y).to(torch.float32).mean() > 0.999:

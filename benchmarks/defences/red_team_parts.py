@@ -1,4 +1,4 @@
-"""Networks that the second fresh set of defences is made of, trained on the digits in seconds."""
+"""Parts of the red team's defences: networks trained on the digits in seconds, and hashes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,57 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from narrows import load
+from narrows.data import load
 
-__all__ = ["dense", "digits", "noisy_net", "plain_net", "robust_net", "trained"]
+__all__ = [
+    "Misleading",
+    "dense",
+    "digits",
+    "hashed",
+    "nearby",
+    "noisy_net",
+    "plain_net",
+    "robust_net",
+    "trained",
+    "within",
+]
+
+
+class Misleading(nn.Module):
+    """A model that tells a knowing attacker where to climb."""
+
+    def undefended(self, x: Tensor) -> Tensor:
+        """Logits with honest gradients."""
+        raise NotImplementedError
+
+    def steer(self, attacked: Tensor, x: Tensor, eps: float) -> list[Tensor]:
+        """Images to try, for each one that was climbed to."""
+        return [attacked]
+
+
+def hashed(x: Tensor, streams: int) -> Tensor:
+    """Pseudo-random numbers in [0, 1), `[b, streams]`, that any change of an image changes."""
+    flat = x.detach().flatten(1).float()
+    weights = torch.linspace(3.1, 17.9, flat.shape[1]).sin()
+    phase = 1e4 * (flat @ weights)[:, None] + 78.233 * torch.arange(1, streams + 1)
+    return (phase.sin() * 43758.5453).frac().abs()
+
+
+def within(x_adv: Tensor, x: Tensor, eps: float) -> Tensor:
+    """`x_adv` brought back into the ball and the box."""
+    return torch.min(torch.max(x_adv, x - eps), x + eps).clamp(0, 1)
+
+
+def nearby(attacked: Tensor, x: Tensor, eps: float, size: float, count: int) -> list[Tensor]:
+    """Random changes of at most `size`, inside the ball."""
+    moves = [size * (2 * torch.rand_like(x) - 1) for _ in range(count)]
+    return [within(attacked + move, x, eps) for move in moves]
 
 
 @cache
 def digits() -> tuple[Tensor, Tensor]:
     """The training images, `[n, 1, 8, 8]`, and their classes."""
-    return load("digits")[0].all()
+    return load("digits").train.all()
 
 
 def dense(width: int = 128) -> nn.Sequential:
@@ -63,7 +105,7 @@ def _attacked(net: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
         loss = F.cross_entropy(net(moved), y)
         (slope,) = torch.autograd.grad(loss, moved)
         moved = moved.detach() + eps / 2 * slope.sign()
-        moved = torch.min(torch.max(moved, x - eps), x + eps).clamp(0, 1)
+        moved = within(moved, x, eps)
     return moved
 
 

@@ -1,12 +1,14 @@
-"""Honest models of odd kinds beside the second fresh set: an audit must accuse none of them."""
+"""Honest models of odd kinds beside those of the red team: an audit must accuse none of them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.defences.training2 import digits, noisy_net, plain_net, robust_net, trained
+from defences.red_team_parts import digits, noisy_net, plain_net, robust_net, trained
 
 __all__ = ["HONEST"]
 
@@ -197,19 +199,18 @@ def soft_forest() -> nn.Module:
     return trained(_Forest, steps=150, rate=2e-2)
 
 
-
-HONEST = [
-    ensemble,
-    soft_neighbours,
-    radial,
-    sine_trained,
-    coarse_weights,
-    faint_logits,
-    huge_linear,
-    max_pooled,
-    attention,
-    noisy_input,
-    noisy_robust,
-    drops_pixels,
-    soft_forest,
-]
+HONEST: dict[str, Callable[[], nn.Module]] = {
+    "ensemble": ensemble,
+    "soft_neighbours": soft_neighbours,
+    "radial": radial,
+    "sine_trained": sine_trained,
+    "coarse_weights": coarse_weights,
+    "faint_logits": faint_logits,
+    "huge_linear": huge_linear,
+    "max_pooled": max_pooled,
+    "attention": attention,
+    "noisy_input": noisy_input,
+    "noisy_robust": noisy_robust,
+    "drops_pixels": drops_pixels,
+    "soft_forest": soft_forest,
+}
