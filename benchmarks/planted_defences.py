@@ -4,7 +4,9 @@
 
 One undefended model is put behind each defence of `narrows.audit.planted` (`--set planted`), behind
 those on which remedies were developed too (`--set developed`), and behind those that were written
-after the remedies were finished (`--set fresh`), some of which are networks of their own. The table
+after the remedies were finished (`--set fresh`), some of which are networks of their own. Those of
+a red team that had not read the audit are trained by themselves (`--set red_team`, digits, Linf .1,
+with honest models of its own). The table
 shows what FGSM and PGD claim, what the audit reaches, its verdict and the checks that failed, and
 what is left by an attacker who knows the defence. A defence is found out if the verdict is
 *overestimated* or *attack failed*. Honest models are cleared if it is *holds*, and what the audit
@@ -29,6 +31,10 @@ import torch.nn.functional as F
 from defences.developed import DEVELOPED
 from defences.fresh import FRESH, Defended
 from defences.honest import ODD, Honest, lipschitz
+from defences.red_team import RED_TEAM
+from defences.red_team_honest import HONEST
+from defences.red_team_knowing import knowing_attack
+from defences.red_team_parts import Misleading
 from torch import Tensor, nn
 
 from narrows.audit import BUDGETS, Audit, Case, Outcome, audit
@@ -85,8 +91,10 @@ def certified(model: nn.Module, x: Tensor, y: Tensor, eps: float, bound: float =
     return safe.double().mean().item()
 
 
-def honest_models(splits: Splits, epochs: int, eps: float) -> Models:
+def honest_models(sets: tuple[str, ...], splits: Splits, epochs: int, eps: float) -> Models:
     """Models whose robustness is what it seems, and how each is audited."""
+    if sets == ("red_team",):
+        return {name: (make(), {"eps": eps}) for name, make in HONEST.items()}
     shape, pixels = splits.train.shape, splits.train.x[0].numel()
     torch.manual_seed(1)
     hardening = PGDTraining(CrossEntropy(), eps=eps / 2, steps=5)
@@ -167,11 +175,17 @@ def defended(
         if not only or name in only:
             torch.manual_seed(3)
             made[name] = make(base, splits, lambda model: fit(model, splits, epochs, plain))
+    for name, make in (RED_TEAM if "red_team" in sets else {}).items():
+        if not only or name in only:
+            model = make().eval()
+            made[name] = Defended(model, model)
     return made
 
 
 def knowing(made: Defended, x: Tensor, y: Tensor, eps: float, settings: Settings) -> float:
     """What is left by attacks on what a knowing attacker differentiates, judged on the model."""
+    if isinstance(made.model, Misleading):
+        return knowing_attack(made.model, x, y, eps).double().mean().item()
     case = Case(made.model, x, y, eps=eps, twin=made.known, **settings)
     for loss in ("margin", "cross_entropy"):
         climb_guide(case, "twin", loss=loss)
@@ -207,7 +221,7 @@ def summary(planted: list[Row], honest: list[Row]) -> str:
 @click.option("--twin", is_flag=True, help="Tell the audit the undefended model.")
 @click.option("--no-training", is_flag=True, help="Give the audit no training data.")
 @click.option(
-    "--set", "sets", multiple=True, default=["planted"], help="planted, developed, fresh."
+    "--set", "sets", multiple=True, default=["planted"], help="planted, developed, fresh, red_team."
 )
 @click.option("--only", multiple=True, help="Names of defences; all if not given.")
 @click.option("--defence", multiple=True, help="One of your own, file.py:function.")
@@ -250,7 +264,7 @@ def main(
         planted.append(line)
     honest = []
     if not skip_honest:
-        for name, (model, claim) in honest_models(splits, epochs, eps).items():
+        for name, (model, claim) in honest_models(sets, splits, epochs, eps).items():
             line = examine(name, model, x, y, **claim, **given, **settings)
             if name.startswith("certified"):
                 line["certified"] = certified(model, x, y, claim["eps"])

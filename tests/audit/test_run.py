@@ -43,7 +43,7 @@ def test_a_linear_model_keeps_what_it_truly_has():
     assert found.verdict.reached == pytest.approx(truth)
     assert found.verdict.outcome is Outcome.HOLDS
     assert found.flagged == ()
-    assert found.tried == ("ensemble",)
+    assert found.tried == ("ensemble", "around")
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("l1", 1.2), ("l0", 2)])

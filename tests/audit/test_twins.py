@@ -128,6 +128,7 @@ def test_together_is_the_mean_at_one_temperature():
     both = Together([model, hot], x)
     torch.testing.assert_close(both(x), Together([model], x)(x))
     assert torch.equal(both(x).argmax(1), model(x).argmax(1))
+    torch.testing.assert_close(both(x.double()), both(x))  # a view in double precision asks it too
 
 
 @pytest.mark.parametrize(

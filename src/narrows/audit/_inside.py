@@ -25,7 +25,15 @@ from torch import Tensor, nn
 
 from narrows.models.outputs import as_output, logits_of
 
-__all__ = ["Core", "PassThrough", "Probe", "core_of", "fit_probe", "outputs_of"]
+__all__ = [
+    "Core",
+    "PassThrough",
+    "Probe",
+    "classifiers_in",
+    "core_of",
+    "fit_probe",
+    "outputs_of",
+]
 
 _RIDGE = 1e-2
 
@@ -80,6 +88,30 @@ def core_of(model: nn.Module, x: Tensor, classes: int) -> nn.Module | None:
     seen = outputs_of(model, x, lambda given, out: given.shape == x.shape and out.shape == shape)
     deepest = max(seen, key=lambda name: name.count("."), default=None)
     return None if deepest is None else dict(model.named_modules())[deepest]
+
+
+def classifiers_in(model: nn.Module, x: Tensor, classes: int) -> list[nn.Module]:
+    """All innermost modules that take images like `x: [n, ...]` and return `[n, classes]`.
+
+    They are found by trying each, since one that answers at few images may not be run on others.
+    """
+    fit: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        with suppress(Exception, SystemExit):  # whatever a module raises that takes no images
+            if name and logits_of(module, x).shape == (len(x), classes):
+                fit[name] = module
+    outer = {part for name in fit for part in _above(name)}
+    return [module for name, module in fit.items() if name not in outer]
+
+
+def _above(name: str) -> list[str]:
+    """Names of the modules that one lies in.
+
+    >>> _above("a.b.c")
+    ['a', 'a.b']
+    """
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
 class Core(nn.Module):

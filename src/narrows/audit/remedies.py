@@ -14,14 +14,17 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from narrows.attacks import APGD, FAB, PGD, Attack, HopSkipJump, MultiTargeted, SparseRS, Square
+from narrows.audit._around import search_around
 from narrows.audit._base import Case
 from narrows.audit._guided import climb_guide
 from narrows.audit.trials import helpful_views
 from narrows.audit.twins import TWINS
+from narrows.audit.views import INNER
 
 __all__ = ["ALWAYS", "ANSWERS", "REMEDIES", "WHERE_ODD", "remedies_for", "unfit"]
 
 _WALK = 4  # times the budget's queries that a walk along the boundary takes
+_MORE = 4  # times the budget's queries that are tried around attacks that led somewhere
 _RIVALS = 3  # classes towards which FAB goes
 
 
@@ -148,6 +151,16 @@ def _twins(case: Case) -> None:
         for loss in ("cross_entropy", "margin"):
             climb_guide(case, view, loss=loss)
     climb_guide(case, "together", start="random")
+    search_around(case, "together")
+
+
+def _around(case: Case) -> None:
+    """Random neighbours of attacks on networks inside; many more of them where any is fooled."""
+    inner = [f"inner_{number + 1}" for number in range(INNER)]
+    for view in inner if case.view("inner_1") else ["core"]:
+        if search_around(case, view):
+            for loss in ("cross_entropy", "margin"):
+                search_around(case, view, loss=loss, times=_MORE)
 
 
 def _through(case: Case, first: str = "", last: str = "", noise: str = "fixed_noise") -> str:
@@ -205,6 +218,7 @@ REMEDIES: dict[str, Remedy] = {
     "draws": _draws,
     "restarts": _restarts,
     "transfer": _transfer,
+    "around": _around,
     "twins": _twins,
     "views": _views,
     "square": _square,
@@ -213,7 +227,7 @@ REMEDIES: dict[str, Remedy] = {
     "targets": _targets,
 }
 
-ALWAYS = ("ensemble",)
+ALWAYS = ("ensemble", "around")
 
 WHERE_ODD = ("twins", "views")
 
@@ -259,7 +273,7 @@ def remedies_for(
         without: remedies that mean nothing for this model.
 
     >>> remedies_for(["saturation"])
-    ['ensemble', 'margin', 'float64', 'twins', 'views']
+    ['ensemble', 'margin', 'float64', 'around', 'twins', 'views']
     """
     wanted = {*ALWAYS, *(name for check in failed for name in (*ANSWERS[check], *WHERE_ODD))}
     if twins:

@@ -99,6 +99,7 @@ class Together(nn.Module):
     def __init__(self, networks: Sequence[nn.Module], x: Tensor) -> None:
         super().__init__()
         self.networks = tuple(networks)  # not modules of this one: their mode is their own
+        self.takes = x.dtype
         with torch.no_grad():
             tops = [logits_of(network, x).topk(2, 1).values for network in networks]
         gaps = [(top[:, 0] - top[:, 1]).median().item() for top in tops]
@@ -106,8 +107,9 @@ class Together(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Log-probabilities `[n, classes]`."""
+        shown = x.to(self.takes)  # a view in double precision may borrow the gradient
         scaled = zip(self.networks, self.scales, strict=True)
-        parts = [(scale * logits_of(network, x)).log_softmax(1) for network, scale in scaled]
+        parts = [(scale * logits_of(network, shown)).log_softmax(1) for network, scale in scaled]
         return torch.stack(parts).mean(0)
 
 

@@ -20,6 +20,7 @@
 | labels             | a network taught the classes only that the model says                   |
 | twin               | the model without its defence, where one was given                      |
 | core               | the classifier inside the model, for what the model gives it            |
+| inner_1 to inner_4 | the first four of several classifiers inside the model, each by itself  |
 | probe              | a linear readout of the model's last features                           |
 | retrained          | its architecture, trained anew on true labels, or on its own (_labels)  |
 | small              | a small network, trained on true labels, or on the model's (_labels)    |
@@ -47,7 +48,7 @@ from torch.overrides import TorchFunctionMode
 from narrows.audit._backward import Backward, Gradient, borrowed, differences, smoothed, votes
 from narrows.audit._claim import Claim, per_pixel
 from narrows.audit._guarded import Guarded
-from narrows.audit._inside import Core, PassThrough, core_of, fit_probe
+from narrows.audit._inside import Core, PassThrough, classifiers_in, core_of, fit_probe
 from narrows.audit._leaky import Leaky
 from narrows.audit._subject import Subject, held
 from narrows.audit.blocking import blocking_modules
@@ -59,7 +60,9 @@ from narrows.models.bottleneck import draw_logits
 from narrows.models.noise import forked_rng
 from narrows.models.outputs import average_logits, logits_of
 
-__all__ = ["VIEWS", "build_view"]
+__all__ = ["INNER", "VIEWS", "build_view"]
+
+INNER = 4  # classifiers inside a model, at most, that are attacked one by one
 
 View = Callable[[nn.Module, Claim], nn.Module | None]
 _PROBED = 2048  # images that a linear readout is fitted to
@@ -223,6 +226,19 @@ def _core(model: nn.Module, claim: Claim) -> nn.Module | None:
     return claim.subject.around(Core(claim.model, core), claim.subject.takes)
 
 
+def _inner(number: int) -> View:
+    """A view of one classifier of several inside the model; None where there is only one."""
+
+    def view(model: nn.Module, claim: Claim) -> nn.Module | None:
+        sample = claim.x[:2].to(claim.subject.takes)
+        found = classifiers_in(claim.model, sample, claim.classes)
+        if len(found) < 2 or number >= len(found):
+            return None
+        return claim.subject.around(Core(claim.model, found[number]), claim.subject.takes)
+
+    return view
+
+
 def _same(model: nn.Module, core: nn.Module, x: Tensor) -> bool:
     """Whether two networks have the same logits and the same gradients at `x: [n, ...]`."""
     looks = []
@@ -275,6 +291,7 @@ VIEWS: dict[str, View] = {
     "labels": lambda model, claim: distil(claim, labels_only=True),
     "twin": lambda model, claim: claim.twin,
     "core": _core,
+    **{f"inner_{number + 1}": _inner(number) for number in range(INNER)},
     "probe": _probe,
     "retrained": lambda model, claim: train_twin(claim, same=True, model_labels=False),
     "retrained_labels": lambda model, claim: train_twin(claim, same=True, model_labels=True),

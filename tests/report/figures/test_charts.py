@@ -1,7 +1,7 @@
 import altair as alt
 import vl_convert
 
-from narrows.report.figures.charts import against_beta
+from narrows.report.figures.charts import against_beta, log_beta
 
 ROWS = [
     {"method": method, "beta": beta, "seed": seed, "value": beta + seed}
