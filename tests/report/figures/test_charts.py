@@ -1,7 +1,7 @@
 import altair as alt
 import vl_convert
 
-from narrows.report.figures.charts import against_beta, log_beta
+from narrows.report.figures.charts import against_beta
 
 ROWS = [
     {"method": method, "beta": beta, "seed": seed, "value": beta + seed}
@@ -30,8 +30,3 @@ def test_shares_have_an_axis_in_percent():
     bits = against_beta(shares, "bits", alt.value("red"), COLUMN).to_dict()
     assert bits["spec"]["layer"][1]["encoding"]["y"]["scale"] == {"zero": True}
     assert "%" not in vl_convert.vegalite_to_svg(bits)
-
-
-def test_only_some_ticks_of_beta_have_a_label():
-    axis = log_beta("weight").to_dict()
-    assert (axis["title"], axis["scale"]) == ("weight", {"type": "log"})
