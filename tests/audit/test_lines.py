@@ -29,6 +29,14 @@ def test_of_the_lines_below_the_nearer_one_is_taken(low, high, slope):
     assert torch.autograd.grad(value.sum(), at)[0].item() == slope
 
 
+@pytest.mark.parametrize(("low", "high", "slope"), [(-1.0, 3.0, -0.75), (-3.0, 1.0, -0.25)])
+def test_the_line_above_joins_both_ends(low, high, slope):
+    at = torch.zeros(1, 1, requires_grad=True)
+    with Lines([Layer(torch.tensor([[low]]), torch.tensor([[high]]))]):
+        value = -torch.relu(at)
+    assert torch.autograd.grad(value.sum(), at)[0].item() == slope
+
+
 def test_a_pass_can_be_stopped_and_begun_again():
     layer = Layer(-torch.ones(1, 2), torch.ones(1, 2))
     x = torch.ones(1, 2, requires_grad=True)
