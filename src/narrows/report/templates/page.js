@@ -21,7 +21,8 @@ function collect(part) {
 
 // A new width, and the height that keeps the chart's shape.
 function resized(unit, width) {
-  if (typeof unit.width !== "number") return;
+  const isPicture = unit.layer?.some(({mark}) => mark.type === "image");
+  if (typeof unit.width !== "number" || isPicture) return;
   const shape = unit.height / unit.width;
   unit.width = Math.max(120, Math.floor(width));
   if (!hasBars(unit))
