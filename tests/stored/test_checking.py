@@ -1,12 +1,13 @@
 """What is damaged is named, and what differs between two runs."""
 
+import numpy as np
 import pytest
 
 from narrows.errors import StoreError
 from narrows.experiments.member_attacks import attack_run, plan_attacks
-from narrows.runs import Progress, carry_out
-from narrows.stored.checking import compare_runs, damage
-from scenarios_runs import copied, tiny_run
+from narrows.runs import Progress, Run, carry_out
+from narrows.stored.checking import compare_runs, damage, settings_of
+from scenarios_runs import copied, tiny_config, tiny_run
 
 
 @pytest.fixture
@@ -57,6 +58,15 @@ def test_only_what_differs_is_compared(run, tmp_path):
     (other.path / "vib" / "done.json").unlink()
     unfinished = {name: two for name, _, two in compare_runs(run.path, other.path)}
     assert unfinished["state"] == "unfinished"
+
+
+def test_settings_name_own_data_without_their_folder(tmp_path):
+    data = tmp_path / "mine.npz"
+    np.savez(data, x=np.random.default_rng(0).random((40, 4, 4)), y=np.arange(40) % 2)
+    config = tiny_config(data=str(data))
+    settings = settings_of(Run(tmp_path, config))
+    assert settings["data"] == "mine"
+    assert str(tmp_path) not in str(settings)
 
 
 def test_a_changed_description_of_the_data_is_not_continued(run):

@@ -188,8 +188,12 @@ def _findings(findings: Sequence[FindingRecord]) -> ResultTable:
             return "not examined"
         return "passed" if finding.passed else "failed"
 
-    rows = [[row.check, word(row), row.evidence, row.remedy] for row in findings]
-    return ResultTable(["check", "result", "evidence", "what to do"], rows)
+    rows = [[row.check, word(row), row.evidence] for row in findings]
+    columns = ["check", "result", "evidence"]
+    if any(row.remedy for row in findings):
+        columns.append("what to do")
+        rows = [[*row, finding.remedy] for row, finding in zip(rows, findings, strict=True)]
+    return ResultTable(columns, rows)
 
 
 def _attacks(attacks: Sequence[Entry]) -> ResultTable:

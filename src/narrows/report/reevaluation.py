@@ -11,6 +11,7 @@ import altair as alt
 
 from narrows.experiments.reevaluation import Reevaluated
 from narrows.report.page import Section, write_page
+from narrows.report.plots import log_beta
 from narrows.report.tables import ResultTable
 
 __all__ = [
@@ -77,9 +78,7 @@ def one_step(rows: Rows) -> Any:
     """
     seen = [row for row in rows if row["attack"] == "fgsm"]
     base = alt.Chart().encode(_ACCURACY, color=_mode(seen))
-    swept = base.transform_filter("datum.beta > 0").encode(
-        alt.X("beta:Q", title="beta", scale=alt.Scale(type="log"))
-    )
+    swept = base.transform_filter("datum.beta > 0").encode(log_beta())
     dots = swept.mark_circle(size=45, opacity=0.6).encode(
         tooltip=["method:N", "beta:Q", "seed:O", "mode:N", alt.Tooltip("accuracy:Q", format=".1%")]
     )

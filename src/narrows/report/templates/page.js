@@ -4,7 +4,7 @@ const LIGHTER = {  // of colours that a dark page would swallow
   "#000000": "#f2f2f2", "#333333": "#cccccc", "#0072B2": "#4aa8e0", "#332288": "#9d8df0",
   "#661100": "#d9896a", "#117733": "#5fbf77", "#882255": "#d778a8", "#AA4499": "#d68bc9",
 };
-const LEGEND = 150, AXIS = 72, NARROW = 700, HIGHEST = 420;
+const LEGEND = 150, AXIS = 88, GAP = 44, NARROW = 700, HIGHEST = 420;
 
 function panelsOf(spec) {
   const field = spec.facet.column?.field ?? spec.facet.field;
@@ -19,13 +19,38 @@ function collect(part) {
   return Object.entries(part).filter(([key]) => key !== "encoding").flatMap(([, v]) => collect(v));
 }
 
-// A new width, and the height that keeps the chart's shape; that of bars follows from their number.
+// A new width, and the height that keeps the chart's shape.
 function resized(unit, width) {
-  if (typeof unit.width !== "number") return;
-  const shape = unit.height / unit.width, first = unit.layer?.[0] ?? unit;
+  const isPicture = unit.layer?.some(({mark}) => mark.type === "image");
+  if (typeof unit.width !== "number" || isPicture) return;
+  const shape = unit.height / unit.width;
   unit.width = Math.max(120, Math.floor(width));
-  if (first.encoding?.y?.type !== "nominal")
+  if (!hasBars(unit))
     unit.height = Math.floor(Math.min(unit.width * shape, Math.max(unit.height, HIGHEST)));
+}
+
+const hasBars = unit => (unit.layer?.[0] ?? unit).encoding?.y?.type === "nominal";
+
+// The room that the names of bars take, half of the page at most.
+function roomOfNames(unit, left) {
+  const layers = unit.layer ?? [unit], {field} = layers[0].encoding.y;
+  const longest = Math.max(...collect(unit).map(row => String(row[field] ?? "").length));
+  const room = Math.min(7 * longest, left / 2);
+  for (const {encoding: {y}} of layers) y.axis = {...y.axis, labelLimit: room};
+  return room + AXIS;
+}
+
+// The width of each of the panels that stand side by side.
+function widthOfPanel(part, left, most) {
+  const alone = part.resolve?.scale?.y === "independent" || part.resolve?.axis?.y === "independent";
+  return alone ? left / most - AXIS : (left - AXIS) / most - GAP;
+}
+
+// The room of the longest name in a legend.
+function roomOfLegend(spec) {
+  const domains = JSON.stringify(spec).matchAll(/"domain":(\["[^\]]*"\])/g);
+  const names = [...domains].flatMap(([, domain]) => JSON.parse(domain));
+  return Math.min(320, Math.max(LEGEND, ...names.map(name => 40 + 7 * name.length)));
 }
 
 function fitted(original, room) {
@@ -34,20 +59,18 @@ function fitted(original, room) {
     const layout = {bottom: {direction: "vertical", anchor: "start"}};
     spec.config.legend = {...spec.config.legend, orient: "bottom", columns: 2, layout};
   }
-  fill(spec, room - (narrow ? 0 : LEGEND), narrow);
+  fill(spec, room - (narrow ? 0 : roomOfLegend(spec)), narrow);
   return spec;
 }
 
 // Give a chart, and every chart in it, its share of `left` pixels; panels that do not fit go below.
 function fill(part, left, narrow) {
-  if (part.facet?.row) {
-    const panels = part.facet.column ? panelsOf(part) : 1;
-    resized(part.spec, Math.min(left / panels - AXIS / 2, 420));
-  } else if (part.facet) {
-    const panels = panelsOf(part), most = Math.max(1, Math.min(panels, Math.floor(left / 230)));
+  if (part.facet) {
+    const panels = panelsOf(part), least = panels > 6 ? 180 : 230;
+    const most = Math.max(1, Math.min(panels, part.columns ?? panels, Math.floor(left / least)));
     if (part.facet.column && most < panels) part.facet = part.facet.column;
     if (!part.facet.column) part.columns = most;
-    resized(part.spec, Math.min(left / most - AXIS, 760));
+    resized(part.spec, Math.min(widthOfPanel(part, left, most), 760));
   } else if (part.hconcat) {
     if (narrow) { part.vconcat = part.hconcat; delete part.hconcat; }
     for (const inner of part.vconcat ?? part.hconcat)
@@ -60,7 +83,7 @@ function fill(part, left, narrow) {
   } else if (part.concat) {
     part.columns = Math.max(1, Math.min(part.columns ?? 3, Math.floor(left / 230)));
     for (const inner of part.concat) fill(inner, left / part.columns, narrow);
-  } else resized(part, left - AXIS);
+  } else resized(part, left - (hasBars(part) ? roomOfNames(part, left) : AXIS));
 }
 
 function coloured(spec) {
