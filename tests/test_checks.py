@@ -1,6 +1,7 @@
 """Each check accepts what means the same, and says of everything else what to write instead."""
 
 import math
+import os
 import warnings
 from pathlib import Path
 
@@ -240,6 +241,16 @@ def test_a_tensor_without_numbers_is_refused_where_numbers_are_needed():
     assert checks.check_dense(tensor.to("meta"), "x").is_meta
     with pytest.raises(InputError, match="x must hold numbers; a tensor on the meta device"):
         checks.check_dense(tensor.to("meta"), "x", present=True)
+
+
+def test_a_pipe_and_a_device_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(OSError, match="Not a regular file"):
+            checks.check_regular(path)
+    checks.check_regular(tmp_path)
+    checks.check_regular(tmp_path / "nothing")
+    checks.check_regular(Path(__file__))
 
 
 def test_a_path_is_utf_8():

@@ -12,6 +12,7 @@
 | `check_count`   | a whole number with a smallest value     | int                                |
 | `check_number`  | a finite real number in a range          | float                              |
 | `check_path`    | a path or its text                       | `pathlib.Path`                     |
+| `check_regular` | a path that is about to be read          | nothing                            |
 
 Each converts once, at the entrance of a public function, so that the code behind it may rely on the
 result. An error says what was expected, what arrived, and what to write instead.
@@ -22,6 +23,7 @@ Values can only be looked at where there are any: on the meta device, inside `to
 
 from __future__ import annotations
 
+import errno
 import math
 import numbers
 import os
@@ -47,6 +49,7 @@ __all__ = [
     "check_logits",
     "check_number",
     "check_path",
+    "check_regular",
     "check_samples",
     "has_values",
 ]
@@ -409,6 +412,18 @@ def check_path(path: str | os.PathLike[str], name: str = "path") -> Path:
     if not isinstance(text, str) or not text or re.search("[\0\ud800-\udfff]", text):
         raise ConfigError(f"{name} must be a path in UTF-8, got {text!r}")
     return Path(text)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse a pipe or a device: reading would wait for a writer, or never end.
+
+    A path where nothing is, and a folder, are left to whoever reads it.
+
+    Raises:
+        OSError: as for other things that cannot be read.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
 
 
 def _describe(tensor: Tensor) -> str:

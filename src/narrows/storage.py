@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from narrows.checks import check_path
+from narrows.checks import check_path, check_regular
 from narrows.errors import CheckpointError, StoreError
 
 __all__ = [
@@ -128,6 +128,7 @@ def load_tensors(
     """
     path = check_path(path)
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from narrows.checks import check_regular
 from narrows.data._base import Dataset
 from narrows.data.arrays import Part
 from narrows.data.objects import keyed
@@ -108,6 +109,7 @@ def _decoded(file: Path, grey: bool) -> np.ndarray[Any, Any]:
 
 def _opened(file: Path, read: Any) -> Any:
     try:
+        check_regular(file)
         with Image.open(file) as image:
             if image.mode.startswith(("I", "F")):
                 raise DataError(f"{file}: holds {image.mode} pixels; convert it to 8 bits first")

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from narrows.checks import check_regular
 from narrows.data._base import Splits
 from narrows.data.arrays import to_splits
 from narrows.data.image_folder import read_image_folder
@@ -147,6 +148,7 @@ def _found(path: Path) -> Path:
 def _read_npz(path: Path) -> dict[str, Any]:
     """The arrays of a file, by name; nothing is unpickled."""
     try:
+        check_regular(path)
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise DataError(f"{path}: holds a single array; expected an .npz of x and y")

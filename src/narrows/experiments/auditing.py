@@ -11,6 +11,7 @@ import msgspec
 from narrows.attacks.identity import digest as fingerprint
 from narrows.attacks.ledger import Entry
 from narrows.audit import CHECKS, REMEDIES, Case, audit, loss_surface, resolve_budget
+from narrows.checks import check_number
 from narrows.experiments.folders import request_folder
 from narrows.experiments.targets import Relatives, Target
 from narrows.models.bottleneck import as_classifier
@@ -152,6 +153,9 @@ def audit_target(
         beside the ledger of all attacks.
     """
     spend = resolve_budget(budget)
+    check_number(eps, "eps")
+    if claimed is not None:
+        check_number(claimed, "claimed")
     x, y = target.test.batch(slice(0, images or spend.images))
     request = AuditRequest(
         name=target.name,

@@ -15,7 +15,7 @@ import msgspec
 import torch
 from torch import nn
 
-from narrows.checks import check_count, check_path
+from narrows.checks import check_count, check_path, check_regular
 from narrows.errors import InputError, unknown_name
 from narrows.information.plane import MEASURES, LayerPoint, as_batch, as_names, plane_layers
 from narrows.models.evaluating import evaluating
@@ -175,6 +175,7 @@ def load_plane(path: str | os.PathLike[str]) -> PlaneRecord:
     """
     path = check_path(path)
     try:
+        check_regular(path)
         content = path.read_bytes()
         file = msgspec.json.decode(content, type=_File)
         plain = msgspec.json.decode(content)
