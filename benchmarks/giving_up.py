@@ -1,11 +1,12 @@
-"""What APGD and FAB spare by giving up early, and whether any image is lost by it.
+"""What APGD, FAB and Square spare by giving up early, and whether any image is lost by it.
 
     python benchmarks/giving_up.py [--images 300] [--out giving_up.json]
 
 trains the small CNN of `attacks.py` on MNIST if NARROWS_DATA names a folder that holds it, else on
-the digits inside the package, and a second one by two epochs of PGD training. Targeted APGD and
-targeted FAB attack the images that APGD on the cross-entropy has left, once as they are and once
-with every climb and every approach taken to its end.
+the digits inside the package, and a second one by two epochs of PGD training. APGD on the
+cross-entropy attacks all images; targeted APGD, targeted FAB and Square attack those that it has
+left, and as many that it has not. Each attacks once as it is, and once with every climb, approach
+and search taken to its end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from _timing import save
 from torch import Tensor, nn
 
 from attacks import hardened, train
-from narrows.attacks import APGD, FAB, Attack
+from narrows.attacks import APGD, FAB, Attack, Square
 from narrows.data import load
 
 RADII = {"plain": {"linf": 0.1, "l2": 1.5}, "PGD-trained": {"linf": 0.2, "l2": 2.5}}
@@ -44,29 +45,37 @@ class PatientFAB(FAB):
 
 
 def compare(model: nn.Module, x: Tensor, y: Tensor, norm: Any, eps: float) -> dict[str, Any]:
-    """Images fooled and passes, of both attacks with and without giving up."""
-    left = ~APGD(norm=norm, eps=eps, restarts=1)(model, x, y).success
-    left &= model(x).argmax(1) == y
-    x, y = x[left], y[left]
-    shared: dict[str, Any] = {"norm": norm, "eps": eps, "restarts": 1, "targets": 9}
+    """Images fooled and passes, of each attack with and without giving up."""
+    shared: dict[str, Any] = {"norm": norm, "eps": eps, "restarts": 1}
+    settings = {**shared, "loss": "targeted_dlr", "targets": 9}
+    first = APGD(**shared)
     pairs: dict[str, tuple[Attack, Attack]] = {
-        "APGD-T": (
-            APGD(loss="targeted_dlr", **shared),
-            PatientAPGD(loss="targeted_dlr", **shared),
-        ),
-        "FAB-T": (FAB(**shared), PatientFAB(**shared)),
+        "APGD-T": (APGD(**settings), PatientAPGD(**settings)),
+        "FAB-T": (FAB(**shared, targets=9), PatientFAB(**shared, targets=9)),
+        "Square": (Square(norm=norm, eps=eps, patient=False), Square(norm=norm, eps=eps)),
     }
     found: dict[str, Any] = {"images": len(x), "eps": eps}
+    found["APGD-CE"] = row(first, PatientAPGD(**shared), model, x, y)
+    success = first(model, x, y).success
+    hard, easy = ((success == fooled).nonzero().squeeze(1) for fooled in (False, True))
+    rows = torch.cat([hard, easy[: len(hard)]])
     for name, (ours, patient) in pairs.items():
-        given, taken = ours(model, x, y), patient(model, x, y)
-        found[name] = {
-            "fooled": int(given.success.sum()),
-            "fooled_by_patience": int(taken.success.sum()),
-            "lost": int((taken.success & ~given.success).sum()),
-            "share_of_passes": given.backwards / taken.backwards,
-        }
-        click.echo(f"  {norm} {eps:g}, {len(x)} images, {name}: {found[name]}")
+        found[name] = row(ours, patient, model, x[rows], y[rows])
+    for name in ("APGD-CE", *pairs):
+        click.echo(f"  {norm} {eps:g}, {name}: {found[name]}")
     return found
+
+
+def row(ours: Attack, patient: Attack, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:
+    """What one attack fools, and what it spares."""
+    given, taken = ours(model, x, y), patient(model, x, y)
+    return {
+        "images": len(x),
+        "fooled": int(given.success.sum()),
+        "fooled_by_patience": int(taken.success.sum()),
+        "lost": int((taken.success & ~given.success).sum()),
+        "share_of_passes": given.forwards / taken.forwards,
+    }
 
 
 @click.command(help=__doc__)

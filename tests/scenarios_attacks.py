@@ -61,7 +61,8 @@ def exact_radius(model: Linear, x: Tensor, y: Tensor, norm: Norm) -> Tensor:
         gap = logits.gather(1, y[:, None]) - logits
         weight = model.layer.weight
         normal = weight[None] - weight[y][:, None]
-        dual = normal.abs().sum(-1) if norm == "linf" else normal.norm(dim=-1)
+        order = {"linf": 1, "l2": 2, "l1": float("inf")}[norm]
+        dual = torch.linalg.vector_norm(normal, order, dim=-1)
         distance = (gap / dual).masked_fill(dual == 0, float("inf"))
     return distance.amin(1)
 

@@ -22,6 +22,7 @@ TESTS = Path(__file__).parent
 LAYERS = [
     "registry",
     "errors",
+    "libraries",
     "streams",
     "types",
     "checks",

@@ -17,7 +17,12 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Where a package is imported under another name than it is installed by.
 INSTALLED_AS = {"PIL": "pillow", "yaml": "pyyaml", "vl_convert": "vl-convert-python"}
-INSTALLED_AS |= {"sklearn": "scikit-learn"}
+INSTALLED_AS |= {"sklearn": "scikit-learn", "art": "adversarial-robustness-toolbox"}
+# For the tests, the docs and the benchmarks alone.
+OF_TOOLS = {"bench", "dev", "docs", "test", "test-frameworks"}
+
+
+LOADERS = ("import_module", "load_library")
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -25,6 +30,7 @@ def names(requirements: list[str]) -> set[str]:
 
 
 def imported() -> set[str]:
+    """Packages of import statements, and of `import_module("...")` and `load_library("...")`."""
     found = set()
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -32,13 +38,16 @@ def imported() -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found.add(node.module.split(".")[0])
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(LOADERS):
+                found |= {text.value.split(".")[0] for text in node.args[:1]
+                          if isinstance(text, ast.Constant)}  # fmt: skip
     return found - set(sys.stdlib_module_names) - {"narrows"}
 
 
 def test_every_imported_package_is_declared():
     declared = names(PROJECT["dependencies"])
-    for extra in ("sklearn", "onnx", "dask"):
-        declared |= names(PROJECT["optional-dependencies"].get(extra, []))
+    for extra in PROJECT["optional-dependencies"].keys() - OF_TOOLS:
+        declared |= names(PROJECT["optional-dependencies"][extra])
     wanted = {INSTALLED_AS.get(name, name).lower() for name in imported()}
     assert sorted(wanted - declared) == []
 

@@ -14,6 +14,8 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DivergedError",
+    "EngineError",
+    "FolderInUseError",
     "InputError",
     "NarrowsError",
     "StoreError",
@@ -43,6 +45,14 @@ class CheckpointError(NarrowsError, ValueError):
 
 class StoreError(NarrowsError, OSError):
     """A run folder cannot be read or written, or another process is using it."""
+
+
+class FolderInUseError(StoreError):
+    """Another process writes to the folder."""
+
+
+class EngineError(NarrowsError, OSError):
+    """The processes that carry a sweep out have stopped, or run another version."""
 
 
 class DivergedError(NarrowsError, ArithmeticError):

@@ -1,8 +1,10 @@
+import math
 import random
 import re
 import sys
 import types
 import warnings
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -198,6 +200,44 @@ def test_constructors_call_libraries_as_these_want_it(monkeypatch):
         assert result.backwards == expected.backwards
 
 
+class OfSeveralNorms(Built):
+    """Stands for an attack that is told its norm."""
+
+    told: ClassVar[list] = []
+
+    def __init__(self, model=None, eps=0.1, norm=None, constraint=None):
+        super().__init__(model, eps)
+        self.told.append(constraint if norm is None else norm)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (from_torchattacks, ("Linf", "L2")),
+        (from_foolbox, ("linf", "l2")),
+        (from_art, (math.inf, 2)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:the backend left the l2 ball")
+def test_an_attack_of_several_norms_is_told_which(make, words, monkeypatch):
+    model, x, y = curved_case()
+    attacks = types.SimpleNamespace(Attack=OfSeveralNorms, __name__="foolbox.attacks")
+    fake(
+        monkeypatch,
+        torchattacks={"Attack": OfSeveralNorms},
+        foolbox={"attacks": attacks, "PyTorchModel": lambda model, bounds, device: model},
+        art={},
+        art__estimators={},
+        art__estimators__classification={"PyTorchClassifier": lambda model, **_: model},
+        art__attacks={},
+        art__attacks__evasion={"Attack": OfSeveralNorms},
+    )
+    for norm, word in zip(("linf", "l2"), words, strict=True):
+        OfSeveralNorms.told.clear()
+        make("Attack", norm=norm, eps=0.2)(model, x, y)
+        assert set(OfSeveralNorms.told) == {word}
+
+
 def test_a_missing_library_and_a_misspelt_attack_are_named(monkeypatch):
     model, x, y = linear_case(2)
     monkeypatch.setitem(sys.modules, "torchattacks", None)
@@ -212,6 +252,16 @@ def test_a_missing_library_and_a_misspelt_attack_are_named(monkeypatch):
     ("module", "attack"),
     [
         ("torchattacks", from_torchattacks("PGD", eps=0.1, alpha=0.01, steps=20)),
+        ("torchattacks", from_torchattacks("APGD", norm="l2", eps=0.4, steps=20)),
+        (
+            "art",
+            from_art("ProjectedGradientDescent", norm="l2", eps=0.4, max_iter=20, verbose=False),
+        ),
+        ("foolbox", from_foolbox("L2PGD", norm="l2", eps=0.4, rel_stepsize=0.1, steps=20)),
+        (
+            "pyautoattack",
+            from_autoattack(norm="l2", eps=0.4, version="custom", attacks=["apgd-ce"]),
+        ),
         ("foolbox", from_foolbox("LinfPGD", eps=0.1, abs_stepsize=0.01, steps=20)),
         ("pyautoattack", from_autoattack(eps=0.1, version="custom", attacks=["apgd-ce"])),
         ("art", from_art("ProjectedGradientDescentPyTorch", eps=0.1, max_iter=20, verbose=False)),
@@ -222,7 +272,7 @@ def test_a_missing_library_and_a_misspelt_attack_are_named(monkeypatch):
 def test_the_real_library_where_it_is_installed(module, attack):
     pytest.importorskip(module, reason=f"{module} is not installed", exc_type=Exception)
     model, x, y = curved_case()
-    ours = PGD(eps=0.1, steps=20, restarts=3)(model, x, y).robust_accuracy
+    ours = PGD(eps=attack.eps, norm=attack.norm, steps=20, restarts=3)(model, x, y).robust_accuracy
     result = attack(model, x, y)
     assert result.robust_accuracy == pytest.approx(ours, abs=0.1)
     assert result.backwards > 0

@@ -80,3 +80,42 @@ def test_a_model_without_layers_or_one_that_fails_has_none():
 
     assert blocking_modules(Bare(), torch.rand(2, 1, 2, 2)) == []
     assert blocking_modules(nn.Sequential(nn.BatchNorm1d(4)).train(), torch.rand(1, 4)) == []
+
+
+class Step(nn.Module):
+    """Rounds to multiples of a width."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+
+    def forward(self, x):
+        return (x / self.width).round() * self.width
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_steps_are_looked_for_at_the_scale_of_what_a_layer_is_given(scale):
+    x = scale * torch.arange(1, 17).view(1, 1, 4, 4) / 16
+    assert blocking_modules(nn.Sequential(Step(scale / 64), nn.Flatten()), x) == ["0"]
+
+
+class Far(nn.Module):
+    def forward(self, x):
+        return 1 - (8 * x).round() / 8
+
+
+class Noisy(nn.Module):
+    def forward(self, x):
+        return ((8 * x).round() + 0.1 * torch.rand_like(x)) / 8
+
+
+@pytest.mark.parametrize("layer", [Far, Noisy])
+def test_layers_that_change_the_image_or_draw_noise_are_not_passed_by(layer):
+    x = undefended()[1][:4]
+    with torch.random.fork_rng([]):
+        assert blocking_modules(nn.Sequential(layer(), nn.Flatten()), x) == []
+
+
+def test_of_layers_inside_each_other_the_outermost_is_named():
+    nested = nn.Sequential(nn.Sequential(Rounding()), nn.Flatten())
+    assert blocking_modules(nested, undefended()[1][:4]) == ["0"]

@@ -1,21 +1,26 @@
 """What is given is checked once; any form of model is met, and left as it was found."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from narrows.audit import Budget, Case, resolve_budget
-from narrows.errors import ConfigError, InputError
+from narrows.audit import Budget, Case, audit, resolve_budget
+from narrows.audit._claim import gray_radius
+from narrows.errors import ConfigError, InputError, NarrowsError
 from narrows.models.mlp import mlp
 from scenarios_audit import (
+    EPS,
     SMALL,
     Around,
     Caching,
+    Centred,
     NaNOnSome,
     OffGrid,
+    Overwriting,
     Tiring,
     TwoRows,
     case_of,
@@ -87,6 +92,51 @@ def test_arrays_lists_and_any_integers_are_taken(images, labels):
     case = Case(model, images(x), labels(y), eps=0.1, budget=SMALL)
     assert torch.equal(case.x, x)
     assert torch.equal(case.y, y)
+
+
+class Broken(nn.Module):
+    def forward(self, x):
+        return x.flatten(1)[:, :10] * math.nan
+
+
+class Integers(nn.Module):
+    def forward(self, x):
+        return x.flatten(1)[:, :10].round().long()
+
+
+def classes(count):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, count))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda x, y: {"x": 255 * x}, "divide 0-255 images by 255"),
+        (lambda x, y: {"x": x.to(torch.uint8)}, "floating point"),
+        (lambda x, y: {"x": x[:0], "y": y[:0]}, "empty"),
+        (lambda x, y: {"y": y[:3]}, "one of labels for each of 40 samples, got 3"),
+        (lambda x, y: {"y": y.float()}, "must be integers"),
+        (lambda x, y: {"y": y + 20}, "lie in 0..9"),
+        (lambda x, y: {"eps": 8.0}, "divide by 255"),
+        (lambda x, y: {"eps": 127.5, "norm": "l2"}, "at most 8 in L2.*divide by 255"),
+        (lambda x, y: {"eps": 0.0}, "eps must be positive"),
+        (lambda x, y: {"eps": math.nan}, "eps must"),
+        (lambda x, y: {"norm": "l1"}, "norm must be"),
+        (lambda x, y: {"budget": "huge"}, "unknown budget 'huge'"),
+        (lambda x, y: {"claimed": 90}, "divide percent by 100"),
+        (lambda x, y: {"model": Broken()}, "NaN or infinity for all 40 images"),
+        (lambda x, y: {"model": Overwriting(undefended()[0])}, "overwrites the images"),
+        (lambda x, y: {"model": Integers()}, "floating point logits, got torch.int64"),
+        (lambda x, y: {"twin": classes(9)}, "twin must tell the same 10 classes apart.*has 9"),
+        (lambda x, y: {"siblings": [classes(10), classes(11)]}, "sibling must tell the same 10"),
+        (lambda x, y: {"siblings": [nn.Linear(3, 10)]}, "cannot be run on images"),
+    ],
+)
+def test_bad_input_is_named_before_anything_runs(change, says):
+    model, x, y = undefended()
+    given = {"model": model, "x": x, "y": y, "eps": EPS, "budget": SMALL, **change(x, y)}
+    with pytest.raises(NarrowsError, match=says):
+        audit(given.pop("model"), given.pop("x"), given.pop("y"), **given)
 
 
 class OneLogit(nn.Module):
@@ -184,3 +234,43 @@ def test_the_mode_and_the_gradients_of_parameters_are_put_back():
     Case(model, x, y, eps=0.1, budget=SMALL)
     assert [part.training for part in (model, model[0], model[-1])] == [True, False, True]
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_gray_radius_reaches_every_gray_image():
+    case = case_of()
+    assert gray_radius(case) == 0.5
+    l2 = case_of(norm="l2", eps=1.0)
+    assert gray_radius(l2) == pytest.approx(0.5 * 64**0.5)
+    assert (l2.x - 0.5).flatten(1).norm(dim=1).max() <= gray_radius(l2)
+
+
+def test_images_that_are_left_out_are_named_up_to_ten():
+    case = case_of(NaNOnSome)
+    assert case.describe_left_out() == (
+        "the model returns NaN or infinity at 2 of 40 images, which were left out (number 3, 7)"
+    )
+    case.left_out = list(range(12))
+    assert "12 of 50 images" in case.describe_left_out()
+    assert case.describe_left_out().endswith("(number 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...)")
+    assert case_of().describe_left_out() == ""
+
+
+def test_a_twin_that_looks_at_its_batch_is_shown_the_same_companions():
+    model, x, _ = undefended()
+    case = case_of(twin=Centred(model), siblings=[model])
+    assert case.twin.companions is not None
+    torch.testing.assert_close(case.twin(x[:1]), case.twin(x[:5])[:1])
+    assert case.siblings[0].companions is None
+    assert not case.batch
+
+
+def test_a_model_whose_answers_changed_with_use_is_known_for_it_from_then_on():
+    case = case_of(Tiring)
+    assert not case.stateful
+    case.plain(case.pgd())
+    assert case.stateful
+    assert case.check_memory()
+    same = case_of(Caching)
+    same.plain(same.pgd())
+    assert not same.stateful
+    assert not same.check_memory()

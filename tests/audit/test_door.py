@@ -1,12 +1,15 @@
 """Rows are spread over all of a set, and points near images lie within the radius."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
 
 from narrows.attacks.norms import size
 from narrows.audit import audit
-from narrows.audit._door import moved, nearby, spread_rows
+from narrows.audit._door import batch_dependence, check_classifier, moved, nearby, spread_rows
+from narrows.audit._subject import Subject
 from narrows.errors import InputError
 
 
@@ -27,10 +30,11 @@ def test_points_nearby(norm, eps):
     torch.testing.assert_close(size(corner - x, norm), torch.full((6,), eps))
 
 
-def test_rounding_is_no_difference():
-    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_rounding_is_no_difference_at_any_size_of_the_logits(scale):
+    logits = scale * torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     assert not moved(logits, logits * (1 + 1e-6))
-    assert moved(logits, logits + torch.tensor([0.0, 0.0, 0.1]))
+    assert moved(logits, logits + scale * torch.tensor([0.0, 0.0, 0.1]))
 
 
 class _Changed(nn.Module):
@@ -43,6 +47,63 @@ class _Changed(nn.Module):
 
 
 X, Y = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3
+
+
+def subject_of(change):
+    torch.manual_seed(0)
+    return Subject(_Changed(change), torch.float32, X, Y)
+
+
+def test_images_without_an_answer_do_not_hide_the_number_of_classes():
+    first = torch.tensor([[torch.nan], [0.0], [0.0], [0.0], [0.0], [0.0]])
+    assert check_classifier(subject_of(lambda z: z + first[: len(z)]), X) == 3
+    with pytest.raises(InputError, match="floating point logits"):
+        check_classifier(subject_of(lambda z: z.argmax(1, keepdim=True).expand(-1, 3)), X)
+
+
+def ranked(z):
+    return z + (torch.arange(len(z)).unsqueeze(1) >= max(1, len(z) // 2))
+
+
+def refusing(least):
+    def change(z):
+        if len(z) < least:
+            raise ValueError("too few images")
+        return z
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "count", "says"),
+    [
+        (lambda z: z, 20, ""),
+        (lambda z: z, 1, ""),
+        (lambda z: z - z.mean(0), 20, r"logits move by [\d.]+ standard .* shown alone"),
+        (lambda z: z - z.mean(0), 1, "shown alone"),
+        (ranked, 20, "in the opposite order"),
+        (lambda z: z + 0.3 * torch.randn_like(z), 20, ""),
+        (refusing(3), 20, "cannot be run on a single image"),
+    ],
+)
+def test_how_an_answer_depends_on_the_batch_is_said(change, count, says):
+    subject = subject_of(change)
+
+    def look(x, seed):
+        torch.manual_seed(seed)
+        return subject(x)
+
+    x = torch.rand(count, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    noisy = not torch.equal(look(x, 0), look(x, 1)) if count > 1 else False
+    with torch.random.fork_rng([]):
+        answer = batch_dependence(subject, x, look, stochastic=noisy)
+    assert re.search(says, answer) if says else answer == ""
+
+
+def test_a_model_that_takes_no_single_image_is_shown_it_twice():
+    subject = subject_of(refusing(2))
+    assert batch_dependence(subject, X, lambda x, seed: subject(x), stochastic=False) == ""
+    assert subject.doubled
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,9 @@ def test_a_gradient_that_is_there_is_passed_on():
 
 def test_without_a_graph_it_is_zero():
     for change in (lambda x: LINEAR(x).detach(), lambda x: LINEAR(x.detach()).detach()):
-        assert torch.equal(gradient(Changed(change), X), torch.zeros_like(X))
+        for x in (X, 0 * X):
+            assert torch.equal(gradient(Changed(change), x), torch.zeros_like(X))
+            assert torch.equal(Guarded(Changed(change))(x), LINEAR(x))
 
 
 def test_what_is_not_finite_is_zero():

@@ -1,11 +1,15 @@
 """A guide is climbed past the point at which it is fooled, and the model is asked at every step."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 
+from narrows.audit import Case
 from narrows.audit._guided import climb_guide, guided_points
 from narrows.audit.planted import Detached, NoisyInput
-from scenarios_audit import EPS, Misleading, case_of
+from scenarios_audit import EPS, SMALL, Misleading, case_of
 
 
 @pytest.mark.parametrize("start", ["image", "random"])
@@ -51,3 +55,25 @@ def test_l2_balls_are_kept_too():
     case = case_of(Detached, norm="l2", eps=0.7)
     x_adv = guided_points(case, case.view("core"), torch.arange(8), start="random")
     assert (x_adv - case.x[:8]).flatten(1).norm(dim=1).max() <= 0.7 + 1e-5
+
+
+class Sure(nn.Module):
+    """Class 0, whatever the one pixel is."""
+
+    def forward(self, x):
+        return x.flatten(1) * torch.tensor([0.0, 0.0]) + torch.tensor([1.0, 0.0])
+
+
+class Valley(nn.Module):
+    """The loss of class 0 is largest where the pixel is .51."""
+
+    def forward(self, x):
+        return -(x.flatten(1) - 0.51).abs() * torch.tensor([0.0, 1.0])
+
+
+def test_momentum_of_nine_tenths_turns_where_the_gradient_turns():
+    x = torch.full((1, 1, 1, 1), 0.5)
+    case = Case(Sure(), x, torch.tensor([0]), eps=0.1, budget=replace(SMALL, steps=5))
+    # Steps of .05 that cross the top each time: 1, -.1, .91, -.181 and .8371 of momentum.
+    points = guided_points(case, Valley(), torch.tensor([0]))
+    assert points.item() == pytest.approx(0.55)

@@ -54,3 +54,14 @@ def test_outputs_are_those_that_are_wanted():
     seen = outputs_of(Around(model), x, lambda given, out: out.shape[1] == 64)
     assert list(seen) == ["model.0", "model.1", "model.2"]
     assert torch.equal(seen["model.1"][1], model[1](x.flatten(1)))
+
+
+def test_a_probe_is_the_ridge_solution():
+    """On orthogonal features of size 1 each weight is its correlation with the label over 1.01."""
+    signs = torch.tensor([[1.0, 1, 1], [-1, 1, -1], [1, -1, -1], [-1, -1, 1]])
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
+    probe = fit_probe(model, signs[:, None], torch.tensor([0, 1, 0, 1]), 2)
+    assert probe.layer is model[0]
+    weight = 0.5 / 1.01
+    expected = [[weight, -weight], [0, 0], [0, 0], [0, 0]]
+    torch.testing.assert_close(probe.weight, torch.tensor(expected), atol=1e-6, rtol=1e-5)

@@ -90,3 +90,20 @@ def test_another_audit_is_refused(tmp_path):
         Record(case_of(), {"eps": 0.3}, tmp_path)
     with pytest.raises(CheckpointError, match="another twin"):
         Record(case_of(twin=case_of().model), SETTINGS, tmp_path)
+
+
+def test_other_training_data_is_another_audit(tmp_path):
+    x, y = case_of().x, case_of().y
+    Record(case_of(training=(x, y)), SETTINGS, tmp_path).save()
+    assert Record(case_of(training=(x, y)), SETTINGS, tmp_path).findings == {}
+    with pytest.raises(CheckpointError, match="other training data"):
+        Record(case_of(training=(x[:-1], y[:-1])), SETTINGS, tmp_path)
+
+
+def test_without_a_folder_a_record_is_kept_in_memory():
+    record = Record(case_of(), SETTINGS, None)
+    finding = Finding("noise", True, "evidence")
+    record.add(finding)
+    record.save()
+    assert record.findings == {"noise": finding}
+    assert record.failed == []

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from narrows.attacks import PGD
 from narrows.audit import CHECKS, Case, Outcome, _record, audit, run
 from narrows.audit.planted import Quantised, ScaledLogits
 from narrows.audit.remedies import REMEDIES
@@ -18,7 +19,7 @@ from narrows.methods import CrossEntropy
 from narrows.methods.adversarial import PGDTraining
 from narrows.models.mlp import mlp
 from scenarios_attacks import NoisyInput as Noisy
-from scenarios_attacks import exact_radius, linear_case
+from scenarios_attacks import exact_radius, linear_case, sparse_radius
 from scenarios_audit import EPS, SMALL, case_of, undefended
 
 
@@ -43,6 +44,30 @@ def test_a_linear_model_keeps_what_it_truly_has():
     assert found.verdict.outcome is Outcome.HOLDS
     assert found.flagged == ()
     assert found.tried == ("ensemble",)
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("l1", 1.2), ("l0", 2)])
+def test_with_few_changed_pixels_too(norm, eps):
+    model, x, _ = linear_case(2, count=60)
+    model.layer.bias.data[0] += 3
+    y = model(x).argmax(1)
+    found = audit(model, x, y, eps=eps, norm=norm, budget=SMALL.with_images(60))
+    truth = (sparse_radius(model, x, norm) > eps).double().mean().item()
+    assert 0.5 < truth < 0.9
+    assert found.verdict.reached == pytest.approx(truth)
+    assert found.verdict.certified == pytest.approx(truth)
+    assert found.verdict.certified_by == "exact"
+    assert found.flagged == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("norm", "eps"), [("l1", 3.0), ("l0", 4)])
+def test_a_hidden_gradient_is_found_where_few_pixels_change(norm, eps):
+    model, x, y = undefended()
+    found = audit(Quantised(model), x, y, eps=eps, norm=norm, budget=SMALL)
+    assert found.verdict.outcome is Outcome.OVERESTIMATED
+    knowing = PGD(norm=norm, eps=eps, steps=40, restarts=3)(model, x, y)
+    assert found.verdict.reached <= knowing.robust_accuracy + 0.05
 
 
 @pytest.mark.slow
@@ -234,3 +259,6 @@ def test_a_claim_is_a_share():
     model, x, y = undefended()
     with pytest.raises(InputError, match="claimed must be a number"):
         audit(model, x, y, eps=0.1, claimed="half")
+    for claimed in (-0.1, 90):
+        with pytest.raises(InputError, match=r"a share in .* divide percent by 100"):
+            audit(model, x, y, eps=0.1, claimed=claimed)

@@ -74,3 +74,42 @@ def test_scripted_modules_keep_their_state_in_tensors():
     assert "running_mean" in state.changed()
     state.restore()
     assert state.changed_tensors() == []
+
+
+def test_what_is_no_number_equals_itself_and_nothing_else():
+    module = Module()
+    module.share, module.values = 0.5, [torch.tensor([1.0, torch.nan]), np.array([1.0, np.nan])]
+    state = State(module)
+    module.nothing = float("nan")
+    module.values = [part + 0 for part in module.values]
+    assert state.changed() == []
+    module.share = float("nan")
+    assert state.changed() == ["share"]
+    state.restore()
+    module.values[0][0] = torch.nan
+    assert state.changed() == ["values"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (1, True),
+        (1, 1.0),
+        ([1, 2], (1, 2)),
+        ({"a": 1}, {"b": 1}),
+        ([1, 2], [1, 2, 3]),
+        (torch.ones(2), torch.ones(2, 1)),
+        (torch.ones(2), torch.ones(2, dtype=torch.float64)),
+        (np.zeros(2), np.zeros(3)),
+        ("a", "b"),
+    ],
+    ids=str,
+)
+def test_another_type_length_or_key_is_a_change(before, after):
+    module = nn.Identity()
+    module.value = before
+    state = State(module)
+    module.value = after
+    assert state.changed() == ["value"]
+    state.restore()
+    assert type(module.value) is type(before)

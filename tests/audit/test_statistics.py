@@ -39,6 +39,7 @@ def test_mcnemar_looks_only_at_images_on_which_two_attacks_differ():
         assert more_often(first, second) is differ
         assert (tail(only, only + other, 0.5) < 0.01) is differ
         assert not more_often(second, first)
+    assert not more_often(base < 50, base < 50)
 
 
 @pytest.mark.parametrize(("successes", "count"), [(0, 20), (7, 20), (20, 20)])

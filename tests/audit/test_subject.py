@@ -86,3 +86,20 @@ def test_an_attack_leaves_the_mode_of_a_hidden_model_alone():
         assert not model.weight.requires_grad
     assert model.training
     assert model.weight.requires_grad
+
+
+@pytest.mark.parametrize(("doubled", "shown"), [(True, [2, 2, 3]), (False, [1, 2, 3])])
+def test_a_single_image_is_shown_twice_to_a_model_that_needs_it(doubled, shown):
+    sizes = []
+
+    class Counting(nn.Module):
+        def forward(self, x):
+            sizes.append(len(x))
+            return x @ torch.tensor([[1.0, 2.0, 3.0], [0.0, 1.0, 0.0]])
+
+    model = Subject(Counting(), torch.float32, X, Y, doubled=doubled)
+    x = torch.cat([X, X])[:3]
+    alone, pair, three = model(x[:1]), model(x[:2]), model(x)
+    assert sizes == shown
+    assert torch.equal(alone, three[:1])
+    assert torch.equal(pair, three[:2])

@@ -44,4 +44,9 @@ def test_noise_is_held_in_every_candidate():
     brief = replace(SMALL, steps=3, directions=4)
     chosen = helpful_views(case_of(MonteCarloDropout, budget=brief), "fixed_noise")
     assert chosen
-    assert all(name.startswith("fixed_noise") for name in chosen)
+    plain, others = "fixed_noise", CANDIDATES[1:]
+    assert set(chosen) <= {plain, *(f"{plain}+{name}" for name in others)}
+
+
+def test_where_no_view_can_be_had_none_helps():
+    assert helpful_views(case_of(eps=0.1), "fixed_noise") == {}

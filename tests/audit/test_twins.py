@@ -1,5 +1,7 @@
 """Twins are trained from scratch, from data that is given or from the images, and transfer."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import nn
@@ -112,6 +114,8 @@ def test_the_small_network_takes_any_image(shape):
 def test_a_twin_of_a_model_that_returns_probabilities_is_taught_their_logarithm():
     case = case_of(lambda model: nn.Sequential(*model, nn.Softmax(1)), training=training())
     assert case.probabilities
+    small = train_twin(case, same=False, model_labels=False)
+    assert accuracy(small, case) > 0.8  # its outputs are logits and are taken for such
     twin = train_twin(case, same=True, model_labels=False)
     assert accuracy(twin, case) > 0.8
     assert twin(case.x).max(1).values.mean() < 0.78  # not pressed to certainty to be heard
@@ -138,3 +142,32 @@ def test_together_is_the_mean_at_one_temperature():
 def test_training_data_of_another_kind_is_refused(x, y, message):
     with pytest.raises(InputError, match=message):
         case_of(training=(x, y))
+
+
+class Seeing(nn.Module):
+    """Keeps every batch that it is trained on."""
+
+    shown: ClassVar[list[torch.Tensor]] = []
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+    def forward(self, x):
+        if self.training:
+            self.shown.append(x.detach())
+        return self.layers(x)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_only_the_audited_images_themselves_are_moved_by_noise(given):
+    Seeing.shown.clear()
+    changes = {"training": training(200)} if given else {}
+    case = case_of(lambda model: Seeing(), eps=0.1, **changes)
+    train_twin(case, same=True, model_labels=False)
+    x = case.training[0] if given else case.x
+    points = torch.cat(Seeing.shown).flatten(1)
+    nearest = torch.cdist(points, x.flatten(1), p=torch.inf).amin(1)
+    assert len(points) == len(Seeing.shown) * min(128, len(x))
+    assert nearest.eq(0).all() if given else nearest.gt(0).all()
+    assert nearest.max() <= 0.1 + 1e-6

@@ -86,7 +86,9 @@ def test_chance_is_that_of_the_classes():
     two.classes = 2
     verdict = judge(two, [])
     assert verdict.outcome is Outcome.NOT_ROBUST
-    assert verdict.sentence.startswith("Not robust, the attacks work: accuracy 50.0% (43.1% to ")
+    assert verdict.sentence.startswith(
+        "Not robust, no better than a guess: accuracy 50.0% (43.1% to "
+    )
     assert "; a guess among 2 classes is right at 50.0%" in verdict.sentence
 
 
@@ -108,6 +110,7 @@ def test_the_sentence_says_what_remains_unknown():
     assert sentence.endswith("no robustness yet; two images were left out.")
     assert "PGD on the cross-entropy alone left 70.0%" in judge(case(0.7, 0.6), []).sentence
     assert "alone left" not in judge(case(0.7, 0.68), []).sentence
+    assert "PGD on the cross-entropy alone left 30.0%" in judge(case(0.3, 0.1), []).sentence
 
 
 @pytest.mark.parametrize(

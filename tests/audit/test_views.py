@@ -1,6 +1,7 @@
 """Views: the same answers as the model, and a gradient where it hides its own."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from narrows.audit.views import VIEWS
 from narrows.errors import ConfigError
 from narrows.models.outputs import logits_of
 from scenarios_audit import (
+    SMALL,
     Float32Only,
     HalfInside,
     NaNGradient,
@@ -139,3 +141,29 @@ def test_unknown_views_are_refused():
     with pytest.raises(ConfigError, match="did you mean 'float64'"):
         case_of().view("float46")
     assert "plain" in VIEWS
+
+
+def test_differences_reach_a_share_of_what_each_pixel_moves_at_the_radius():
+    for norm, eps, width in (("linf", 0.2, 0.05), ("l2", 0.8, 0.8 / 8 / 4)):
+        case = case_of(norm=norm, eps=eps)
+        model, seen = case.model, []
+        view = case.view("finite_differences")
+        handle = model.register_forward_pre_hook(lambda _, given: seen.append(given[0]))  # noqa: B023
+        gradient(view, case.x[:1], case.y[:1])
+        handle.remove()
+        moved = (seen[-1] - case.x[:1]).abs()
+        torch.testing.assert_close(moved, torch.full_like(moved, width), atol=1e-6, rtol=1e-5)
+
+
+def test_a_probe_is_fitted_to_the_training_data_where_there_are_any():
+    x, y = undefended()[1:]
+    given = case_of(training=(x[:20], (y[:20] + 1) % 10)).view("probe")(x[:20]).argmax(1)
+    assert (given == (y[:20] + 1) % 10).double().mean() > 0.8
+    assert (case_of().view("probe")(x).argmax(1) == y).double().mean() > 0.8
+
+
+def test_rounding_is_passed_through_in_a_network_of_the_audits_own_too():
+    case = case_of(Quantised, budget=replace(SMALL, steps=1))
+    torch.testing.assert_close(
+        case.view("surrogate+straight_through")(case.x), case.view("surrogate")(case.x)
+    )

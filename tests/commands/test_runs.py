@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,31 @@ def test_numbers_are_exported(folder, tmp_path, capsys):
     assert out.splitlines()[-1] == f"Table: {file}"
     assert len(file.read_text().splitlines()) == 1 + int(out.split()[0])
     assert "FILE.csv" in refused(capsys, "runs", folder, "--export", tmp_path / "table.xls")
+    assert "--format tensorboard" in refused(capsys, "runs", folder, "--export", tmp_path / "logs")
+    code, out, err = narrows(
+        capsys, "runs", folder, "--export", tmp_path / "table.txt", "--format", "csv"
+    )
+    assert (code, err) == (0, "")
+    assert (tmp_path / "table.txt").read_text() == file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "module", "label"),
+    [
+        (["--export", "OUT.db"], "mlflow", "Store"),
+        (["--export", "OUT", "--format", "tensorboard"], "tensorboardX", "Folder"),
+    ],
+)
+def test_numbers_are_tracked(words, module, label, folder, tmp_path, capsys, monkeypatch):
+    words = ["runs", folder, *(word.replace("OUT", str(tmp_path / "out")) for word in words)]
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, module, None)
+        assert f"pip install 'narrows[{module.lower()[:11]}]'" in refused(capsys, *words)
+    pytest.importorskip(module, reason=f"{module} is not installed")
+    code, out, err = narrows(capsys, *words)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1] == f"{label}: {words[3]}"
+    assert Path(words[3]).exists()
 
 
 def test_runs_are_deleted_after_a_question(folder, capsys, monkeypatch):

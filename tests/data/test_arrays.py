@@ -71,6 +71,8 @@ def test_a_feature_that_only_rounding_changes_is_constant():
         (RNG.integers(0, 256, (60, 5, 5)).astype(np.uint8), torch.uint8, (1, 5, 5)),
         (RNG.integers(0, 256, (60, 5, 5, 3)), torch.uint8, (3, 5, 5)),
         (RNG.integers(0, 256, (60, 25)).astype(np.uint8), torch.uint8, (25,)),
+        (RNG.integers(0, 256, (60, 5, 5)).astype(float), torch.uint8, (1, 5, 5)),
+        (RNG.integers(0, 65536, (60, 5, 5)).astype(np.uint16), torch.float32, (1, 5, 5)),
         (RNG.random((60, 3, 5, 5)), torch.float32, (3, 5, 5)),
         (RNG.random((60, 5, 5, 3)).astype(np.float32), torch.float32, (3, 5, 5)),
         (torch.rand(60, 5, 5), torch.float32, (1, 5, 5)),
@@ -86,6 +88,14 @@ def test_what_is_an_image(x, dtype, shape):
 
 def test_whole_numbers_of_a_table_are_features():
     assert not splits(RNG.integers(0, 90, (60, 5))).train.image
+    assert not splits(RNG.integers(0, 90, (60, 5)).astype(np.uint32)).train.image
+
+
+def test_classes_without_a_sample_are_noted():
+    raw = {"train": Part(RNG.random((60, 4)), Y), "test": Part(RNG.random((9, 4)), Y[:9] * 0)}
+    notes = to_splits("it", raw).train.notes
+    assert "the test set has no sample of the classes 1, 2" in notes
+    assert not any("train" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +156,10 @@ X = RNG.random((60, 4))
         ({}, "got the parts none"),
         ({"train": Part(X, Y), "best": Part(X, Y)}, "unknown part 'best'"),
         ({"train": Part(X, Y), "test": Part(X[:, :2], Y)}, "train has shape"),
+        (
+            {"train": Part((255 * X).astype(np.uint8), Y), "test": Part(X, Y)},
+            "one type, got train torch.uint8, test torch.float64",
+        ),
         ({"train": Part(X, Y), "test": Part(X, Y + 1)}, "it, test: the label 3 is on no sample"),
         ({"train": Part(X, Y), "test": Dataset("it", X, Y, 3)}, "all parts as a Dataset"),
     ],

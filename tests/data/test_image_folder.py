@@ -78,8 +78,29 @@ def test_folders_that_hold_no_classes_are_refused(tmp_path):
         load(str(tmp_path))
     photos(tmp_path)
     (tmp_path / "emu").mkdir()
-    with pytest.raises(DataError, match="emu: holds no PNG or JPEG images"):
+    with pytest.raises(DataError, match=r"emu: holds no images .* must hold those of one class"):
         load(str(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "webp", "tif", "TIFF", "ppm"])
+def test_other_formats_of_torchvision_are_read(suffix, tmp_path):
+    photos(tmp_path)
+    for path in tmp_path.rglob("*.png"):
+        Image.open(path).save(path.with_suffix(f".{suffix}"), lossless=True)
+        path.unlink()
+    made = load(str(tmp_path))
+    assert sum(map(len, made)) == 20
+    assert torch.equal(made.train.x[:, 0, 0, 0] >= 100, made.train.y == 1)
+
+
+def test_what_is_dropped_and_what_is_missing_is_noted(tmp_path):
+    photos(tmp_path / "train", mode="RGBA")
+    photos(tmp_path / "test", count=3, classes=("ant",))
+    made = load(str(tmp_path))
+    assert made.train.shape == (3, 5, 6)
+    notes = made.train.notes
+    assert "images of the mode RGBA are converted to RGB, without transparency" in notes
+    assert "the test set has no sample of the class cat" in notes
 
 
 def test_a_class_of_the_test_set_alone_is_refused(tmp_path):

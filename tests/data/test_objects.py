@@ -74,6 +74,20 @@ def test_images_of_pillow(source):
     assert made.x[:, 0, 0, 0].tolist() == list(range(60))
 
 
+def test_grey_images_of_pillow_among_coloured_ones():
+    colours = [Photos()[i] for i in range(20)]
+    greys = [(image.convert("L"), label) for image, label in colours]
+    made = as_dataset(iter([*colours, *greys]))
+    assert torch.equal(made.x[20:], made.x[:20])
+    assert made.notes[0] == "images of the mode L are converted to RGB"
+
+
+def test_a_picture_of_sixteen_bits_is_named():
+    samples = [*((Photos()[i]) for i in range(3)), (Image.fromarray(np.zeros((5, 6), "u2")), 0)]
+    with pytest.raises(DataError, match="it: sample 3 holds I;16 pixels; convert it to 8 bits"):
+        as_dataset(iter(samples), "it")
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -120,7 +134,7 @@ def test_scikit_learn():
         ("digits", "got str"),
         ({"a": X, "b": Y}, "got a, b"),
         ({}, "got nothing"),
-        ({"x": X}, "has inputs of all samples and no labels"),
+        ({"x": X}, "has inputs of all samples and no labels; name them y$"),
         ({"x_train": X, "y_train": Y, "y_test": Y}, "labels of test and no inputs"),
         ((X, Y, X, Y), "got 4 things"),
         ((X, Y, Y), "got 3 things"),

@@ -48,11 +48,17 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run_harness(ground: Path) -> Callable[..., None]:
     """Run a script of `benchmarks/faults` on the shared material; it has to find nothing."""
+    return lambda script, *words: _run(script, *words, "--ground", ground)
 
-    def run(script: str, *words: object) -> None:
-        command = [sys.executable, FOLDER / script, *words, "--ground", ground]
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-        shown = "\n".join(line for line in done.stdout.splitlines() if not line.startswith("|"))
-        assert done.returncode == 0, f"{shown}\n{done.stderr[-3000:]}"
 
-    return run
+@pytest.fixture
+def run_alone() -> Callable[..., None]:
+    """The same without material."""
+    return _run
+
+
+def _run(script: str, *words: object) -> None:
+    command = [sys.executable, FOLDER / script, *words]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    shown = "\n".join(line for line in done.stdout.splitlines() if not line.startswith("|"))
+    assert done.returncode == 0, f"{shown}\n{done.stderr[-3000:]}"

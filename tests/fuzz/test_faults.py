@@ -16,6 +16,11 @@ def test_commands_that_are_killed_end_as_if_nothing_had_happened(run_harness):
     run_harness("sigkill.py", "--rounds", 4, "--only", "run", "--only", "attack")
 
 
+def test_a_sweep_whose_processes_are_killed_ends_as_if_nothing_had_happened(run_alone):
+    pytest.importorskip("distributed", reason="the extra narrows[dask] is not installed")
+    run_alone("sweep_kills.py", "--rounds", 2)
+
+
 @pytest.mark.parametrize(
     "groups",
     [("streams", "disk", "signals", "rights"), ("names", "numbers", "devices", "models")],

@@ -1,7 +1,7 @@
 """What every method must do: each test runs on the example of every entry of `METHODS`.
 
-A method may describe itself by `has_beta`, `latent`, `needs`, `randomness` and `stackable`; tests
-here hold it to each of them.
+A method may describe itself by `has_beta`, `latent`, `needs`, `randomness`, `stackable` and
+`couples`; tests here hold it to each of them.
 """
 
 import copy
@@ -16,7 +16,8 @@ from narrows.methods import METHODS, Method, Sizes
 from narrows.methods._base import example_batch
 from narrows.models import BinaryStochasticNet, Bottleneck
 from narrows.models.gaussian import code_width
-from narrows.training import Looped, Objective, Solo, Stacked, TrainConfig, Trainer
+from narrows.models.noise import SeededNoise, noise_from, noise_of_rows
+from narrows.training import Looped, Objective, Processes, Solo, Stacked, TrainConfig, Trainer
 from narrows.types import Batch
 from scenarios_methods import OPTIONS
 from scenarios_training import prototypes
@@ -295,6 +296,21 @@ def test_a_stack_trains_each_member_as_it_would_train_alone(name):
         assert stacked.history[-1].losses["loss"][index] == pytest.approx(
             solo.history[-1].losses["loss"][0], rel=1e-10
         )
+
+
+def test_the_loss_is_a_mean_over_inputs_where_the_method_couples_none(name):
+    """So several processes can share a batch; for the others it must say what is coupled."""
+    objective, (x, y) = make(name), example_batch()
+
+    def total(rows: slice) -> torch.Tensor:
+        noise = SeededNoise(torch.Generator().manual_seed(0))
+        with noise_from(noise), noise_of_rows(rows, len(y)):
+            return objective.terms(objective.observe(x[rows], y[rows]), x[rows], y[rows])["total"]
+
+    shares = [Processes(rank, 3).share(len(y)) for rank in range(3)]
+    shared = sum(share.weight * total(share.rows) for share in shares)
+    same = torch.isclose(shared, total(slice(None)), rtol=1e-5)
+    assert same == (not objective.method.couples)
 
 
 def test_repr_builds_the_method_again(name):

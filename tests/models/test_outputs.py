@@ -1,4 +1,3 @@
-import textwrap
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import narrows
 from narrows.attacks import FGSM
 from narrows.errors import InputError
 from narrows.models.outputs import as_output, average_logits, logits_of, pack, unpack
@@ -95,26 +95,23 @@ class Returns(nn.Module):
 @pytest.mark.parametrize(
     ("make", "picks"),
     [
-        (lambda z: HuggingFace(z), "self.model(x).logits"),
-        (lambda z: Inception(z, z + 1), "self.model(x).logits"),
-        (lambda z: OrderedDict(logits=z, loss=None), 'self.model(x)["logits"]'),
-        (lambda z: {"loss": z.sum(), "out": z}, 'self.model(x)["out"]'),
-        (lambda z: (z, z[:, :2]), "self.model(x)[0]"),
-        (lambda z: [z.sum(), z], "self.model(x)[1]"),
-        (lambda z: (z, None, {"features": z}), "self.model(x)[0]"),
+        (lambda z: HuggingFace(z), "'logits'"),
+        (lambda z: Inception(z, z + 1), "'logits'"),
+        (lambda z: OrderedDict(logits=z, loss=None), "'logits'"),
+        (lambda z: {"loss": z.sum(), "out": z}, "'out'"),
+        (lambda z: (z, z[:, :2]), "0"),
+        (lambda z: [z.sum(), z], "1"),
+        (lambda z: (z, None, {"features": z}), "0"),
     ],
 )
-def test_where_the_logits_are_inside_the_error_shows_a_wrapper_that_works(make, picks):
+def test_where_the_logits_are_inside_the_error_shows_a_call_that_works(make, picks):
     model, x, y = Returns(make), torch.rand(6, 4), torch.zeros(6, dtype=torch.int64)
-    with pytest.raises(InputError, match="wrap it so that it does") as caught:
+    with pytest.raises(InputError, match=r"; write narrows\.adapt") as caught:
         FGSM(eps=0.1)(model, x, y)
-    _, *lines = str(caught.value).splitlines()
-    assert len(lines) == 3
-    assert lines[-1].endswith(picks)
-    space = {"torch": torch}
-    exec(textwrap.dedent("\n".join(lines)), space)
-    wrapped = space["Logits"](model)
-    assert torch.equal(wrapped(x), model.layer(x))
+    _, _, call = str(caught.value).partition("; write ")
+    assert call == f"narrows.adapt(model, logits={picks})"
+    wrapped = eval(call, {"narrows": narrows, "model": model})
+    assert torch.equal(wrapped(x).logits, model.layer(x))
     assert FGSM(eps=0.1)(wrapped, x, y).x_adv.shape == x.shape
 
 
@@ -124,6 +121,6 @@ def test_one_score_an_image_is_told_what_it_is_of_two():
 
 
 @pytest.mark.parametrize("result", [(), {}, ("a", 3), {"loss": torch.zeros(())}, object()])
-def test_what_holds_no_logits_gets_no_wrapper(result):
+def test_what_holds_no_logits_gets_no_call(result):
     with pytest.raises(InputError, match=r"got \w+$"):
         as_output(result)

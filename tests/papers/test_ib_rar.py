@@ -8,7 +8,7 @@ from torch import nn
 from narrows import PGD, HBaR
 from narrows.data import Dataset
 from narrows.errors import ConfigError, InputError
-from narrows.papers.ib_rar import _row, select_robust_layers
+from narrows.papers.ib_rar import LayerRobustness, RobustLayers, _row, select_robust_layers
 from narrows.training import TrainConfig
 from scenarios_training import prototypes
 
@@ -96,3 +96,34 @@ def test_what_cannot_be_attacked_or_told_is_refused():
     plain = Dataset("plain", data.x, data.y, 4, image=False)
     with pytest.raises(InputError, match="needs images"):
         select_robust_layers(build, plain, plain, ATTACK, QUICK)
+
+
+def test_the_table_as_text_names_what_is_robust():
+    plain = LayerRobustness(None, 0.9, 0.25, 0.0, 0.0, False)
+    rows = [
+        LayerRobustness("block4", 0.875, 0.5, 0.25, 0.03125, True),
+        LayerRobustness("fc2", 0.9, 0.26, 0.01, 0.02, False),
+    ]
+    table = RobustLayers(plain, rows)
+    assert table.names == ["block4"]
+    assert [line.split() for line in str(table).splitlines()] == [
+        ["layer", "clean", "robust", "gain", "+-"],
+        ["cross-entropy", "only", "90.0%", "25.0%", "0.0%", "0.0%"],
+        ["block4", "87.5%", "50.0%", "25.0%", "3.1%", "robust"],
+        ["fc2", "90.0%", "26.0%", "1.0%", "2.0%"],
+    ]
+    assert len({line.index("%") for line in str(table).splitlines()[1:]}) == 1
+
+
+def test_all_networks_begin_at_the_same_weights():
+    begun = []
+
+    def noted():
+        model = build()
+        begun.append(model[0].weight.detach().clone())
+        return model
+
+    data = prototypes(n=64)
+    select_robust_layers(noted, data, data, ATTACK, QUICK, layers=["1", "3"], seed=3)
+    assert len(begun) == 3  # one without a layer, one for each
+    assert all(torch.equal(weight, begun[0]) for weight in begun)

@@ -17,7 +17,7 @@ from narrows.papers.ib_rar_figures import (
 )
 from narrows.runs import Progress
 from narrows.training import TrainConfig
-from scenarios_runs import copied
+from scenarios_runs import copied, tiny_run
 from scenarios_training import prototypes
 
 
@@ -132,3 +132,18 @@ def test_what_cannot_be_measured_is_refused():
         layer_dependences(build(), x, y, ["2"])
     with pytest.raises(ConfigError, match="no layer '9'"):
         layer_dependences(build(), x, y, ["9"], batch_size=20)
+
+
+def test_a_network_without_hidden_layers_has_no_map(tmp_path):
+    pytest.importorskip("sklearn", reason="t-SNE is scikit-learn's")
+    quick = {"methods": ["cross_entropy"], "seeds": 1, "train": {"epochs": 1}}
+    network = {"encoder": [], "bottleneck": 0, "decoder": []}
+    run = tiny_run(tmp_path, **quick, network=network)
+    with pytest.raises(ConfigError, match="has no hidden layer to draw"):
+        last_layer_maps(run, Progress())
+
+
+def test_an_interval_of_no_steps_is_refused():
+    data = prototypes(n=64)
+    with pytest.raises(ConfigError, match="every must be at least 1"):
+        follow_training(build, IBRAR(0.05), data, data, TrainConfig(epochs=1), ["2"], every=0)

@@ -7,9 +7,16 @@ import pytest
 from narrows.errors import StoreError
 from narrows.models.hidden import hidden_layers
 from narrows.papers import ib_rar_plane
-from narrows.papers.ib_rar_plane import DependenceConfig, read_dependences, run_dependences
+from narrows.papers.ib_rar_figures import DependencePoint
+from narrows.papers.ib_rar_plane import (
+    DependenceConfig,
+    DependenceRecord,
+    read_dependences,
+    run_dependences,
+)
 from narrows.runs import Progress
 from narrows.runs.building import build_model
+from narrows.runs.files import write_json
 from scenarios_runs import tiny_config
 
 RUN = tiny_config(
@@ -66,4 +73,14 @@ def test_other_settings_begin_anew(config, tmp_path):
 
 def test_another_folder_is_refused(tmp_path):
     with pytest.raises(StoreError, match=r"has no dependence\.json; expected the folder planes/"):
+        read_dependences(tmp_path)
+
+
+def test_a_damaged_file_is_refused(config, tmp_path):
+    record = DependenceRecord(config, {"cross_entropy": [DependencePoint(0, "0", 1.0, 2.0)]})
+    write_json(tmp_path / "dependence.json", ib_rar_plane._KIND, record)
+    assert read_dependences(tmp_path) == record
+    path = tmp_path / "dependence.json"
+    path.write_text(path.read_text().replace("2.0", "3.0"))
+    with pytest.raises(StoreError, match=r"dependence\.json"):
         read_dependences(tmp_path)

@@ -143,6 +143,10 @@ def test_the_plane_is_that_of_the_enumeration_of_both_layers():
         ({"methods": ["sfnn", "sfnn"]}, "methods must be named, and none twice"),
         ({"epochs": 0}, "at least 1"),
         ({"seeds": 0}, "at least 1"),
+        ({"samples": 0}, "at least 1"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"points": 0}, "at least 1"),
+        ({"beta": math.inf}, "beta must be finite and at least 0, got inf"),
         ({"beta": -1.0}, "beta must be finite and at least 0, got -1.0"),
         ({"beta": math.nan}, "beta must be finite and at least 0, got nan"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
@@ -205,3 +209,29 @@ def test_a_plane_has_the_points_of_its_methods(tmp_path):
     write_json(tmp_path / "plane.json", "information plane of a training", plane)
     with pytest.raises(StoreError, match=r"plane\.json is not a valid .* epoch 1"):
         read_training_plane(tmp_path)
+
+
+def test_sfnn_has_no_compression_and_the_others_that_of_the_configuration():
+    config = PlaneConfig(beta=0.25, seeds=2, samples=3)
+    for name in config.methods:
+        members = imb._members(name, config)
+        assert len(members) == 2
+        for index in range(2):
+            method = members.member(index).method
+            assert method.beta.item() == (0.0 if name == "sfnn" else 0.25)
+            assert method.samples == 3
+    assert (config.train.optimiser, config.train.learning_rate) == ("sgd", 1.0)
+
+
+@pytest.mark.usefixtures("small")
+def test_without_sfnn_there_is_nothing_to_reach(tmp_path):
+    folder = run_plane(PlaneConfig(methods=["greedy_imb"], **SHORT), tmp_path, Progress())
+    plane = read_training_plane(folder)
+    assert list(plane.points) == ["greedy_imb"]
+    assert plane.reached == {}
+
+
+def test_the_relevance_of_a_layer_is_the_mean_over_seeds():
+    two = PlanePoint(3, [[1.0, 1.0], [2.0, 2.0]], [[0.5, 0.25], [1.0, 0.75]])
+    assert two.mean_relevance() == [0.75, 0.5]
+    assert imb._status(two) == "I(Z;Y) at epoch 3: 0.750 0.500 bits"

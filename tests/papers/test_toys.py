@@ -1,5 +1,7 @@
 """The toy tasks: what is trained, and what a rule that is known scores on them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -90,3 +92,37 @@ def test_a_linear_network_learns_the_robust_feature():
     linear = toys._one_seed(config, 0)[0]
     assert linear.clean > 0.95
     assert linear.shifted > 0.8
+
+
+def test_fewer_seeds_are_read_and_none_is_lost(tmp_path, monkeypatch):
+    results = run_toy(SMALL, tmp_path, Progress())
+    monkeypatch.setattr(toys, "_one_seed", None)
+    first = run_toy(replace(SMALL, seeds=1), tmp_path, Progress())
+    assert first == [result for result in results if result.seed == 0]
+    assert run_toy(SMALL, tmp_path, Progress()) == results
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    run_toy(SMALL, tmp_path, Progress())
+    path = tmp_path / "toy1.json"
+    path.write_text(path.read_text().replace('"linear"', '"vib"', 1))
+    for read in (
+        lambda: toys.read_toy(tmp_path, "toy1"),
+        lambda: run_toy(SMALL, tmp_path, Progress()),
+    ):
+        with pytest.raises(StoreError, match=r"toy1\.json"):
+            read()
+
+
+def test_a_seed_gives_the_same_results_and_leaves_the_generator_alone():
+    before = torch.get_rng_state()
+    first, again, other = (toys._one_seed(SMALL, seed) for seed in (0, 0, 1))
+    assert first == again
+    assert [result.clean for result in first] != [result.clean for result in other]
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_shares_are_of_the_right_answers():
+    logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 5.0]])
+    assert toys._share(logits, torch.tensor([0, 1, 1, 0])) == 0.5
+    assert toys._share(logits, torch.tensor([0, 1, 0, 0])) == 0.75

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
-from narrows.errors import ConfigError
-from narrows.models.bottleneck import as_classifier
-from narrows.papers.vib import embeddings, shot_errors
+from narrows.errors import ConfigError, StoreError
+from narrows.models.bottleneck import Bottleneck, as_classifier
+from narrows.papers.vib import _surroundings, embeddings, shot_errors
 from narrows.runs import Member, Progress
 from scenarios_runs import copied, tiny_run
 
@@ -82,3 +83,26 @@ def test_codes_that_are_no_plane_are_refused_before_anything_is_measured(tmp_pat
     with pytest.raises(ConfigError, match="Gaussian codes of 2 units, and no model of this run"):
         embeddings(run, Progress())
     assert not (run.path / "figures").exists()
+
+
+def test_a_run_without_a_variational_rate_is_refused_before_anything_is_measured(tmp_path):
+    quick = {"methods": ["cross_entropy"], "seeds": 1, "train": {"epochs": 1}}
+    plain = tiny_run(tmp_path, **quick)
+    with pytest.raises(StoreError, match="has a variational rate; train vib"):
+        shot_errors(plain, Progress())
+    with pytest.raises(ConfigError, match="Gaussian codes of 2 units"):
+        embeddings(plain, Progress())  # whose code has two units and no noise
+    assert not (plain.path / "figures").exists()
+
+
+def test_the_square_around_two_posteriors():
+    """N((0, 0), diag(1, 4)) and N((10, 0), I): 2.6 deviations to each side, the wider way."""
+    model = Bottleneck(nn.Linear(1, 4), nn.Linear(2, 4), latent="gaussian")
+    nn.init.zeros_(model.decoder.weight)
+    nn.init.zeros_(model.decoder.bias)
+    mean = torch.tensor([[0.0, 0.0], [10.0, 0.0]])
+    factor = torch.stack([torch.diag(torch.tensor([1.0, 2.0])), torch.eye(2)])
+    centre, half, entropy = _surroundings(model, mean, factor)
+    assert centre == (5.0, 0.0)
+    assert half == pytest.approx(5 + 2.6)
+    assert set(entropy) == {2.0}  # a decoder that knows nothing, of four classes

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,12 @@ def _all_diverged(home: Path) -> Path:
     return folder
 
 
+def _pair(home: Path) -> Path:
+    folder = run(home, *WORDS["finished"])
+    shutil.copytree(folder, home / "other")
+    return folder
+
+
 def _older(home: Path) -> Path:
     with zipfile.ZipFile(OLDER) as archive:
         archive.extractall(home)
@@ -110,6 +117,7 @@ def _experiment(folder: str, *tables: str) -> Callable[[Path], Path]:
 RUNS: dict[str, Callable[[Path], Path]] = {
     **{name: _made(name) for name in ("finished", "diverged", "twelve-bit", "binary")},
     "audited": _audited,
+    "pair": _pair,
     "unfinished": _unfinished,
     "all-diverged": _all_diverged,
     "older": _older,

@@ -44,6 +44,7 @@ STANDS_FOR = {
     r"runs/digits-4ddf399127": "{finished}",
     r"runs/mnist-e4660707ac":  "{vib-table1}",
     r"runs/imb-plane":         "{imb-plane}",
+    r"runs/another":           "{diverged}",
     r"\bRUN\b":                "{above}",
     r"\bsrc/narrows/recipes\b": str(ROOT / "src/narrows/recipes"),
 }  # fmt: skip
@@ -153,9 +154,10 @@ def test_a_printed_command_runs(printed, folder_of, shelf, tmp_path):
 
 def write_own_data(home: Path) -> None:
     """What the pages on own data and networks speak of: functions, a file, images."""
-    for page in ("docs/own-data.md", "docs/own-network.md"):
-        (function, *_) = python_blocks(page)
-        (home / function.text.splitlines()[0].removeprefix("# ")).write_text(function.text)
+    for page in ("docs/own-data.md", "docs/own-network.md", "docs/examples.md"):
+        for block in python_blocks(page):
+            if name := re.match(r"# (\w+\.py)\n", block.text):
+                (home / name[1]).write_text(block.text)
     x = np.random.default_rng(0).integers(0, 256, (40, 4, 4)).astype(np.uint8)
     (home / "mine.toml").write_text('data = "digits"\n')
     np.savez(home / "mine.npz", x=x, y=np.arange(40) % 2)

@@ -1,9 +1,14 @@
 """Every block of Python that README and docs print, in the order of its page, after a prelude."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
-from product.documents import PAGES, Block, python_blocks
+from product.documents import PAGES, Block, blocks, python_blocks
+from product.walk import TINY, run
+from scenarios_frameworks import framework
 
 # What a reader has before she comes to the blocks of a page: her model and her data, small.
 _CODED = """
@@ -29,6 +34,7 @@ small["evaluate"] = {"attack": False, "information_samples": 40}
 made = carry_out(load_config(values=small), Path("runs"), Progress())
 made.path.rename("runs/digits-4ddf399127")
 """,
+    "docs/examples.md": "",
     "docs/own-data.md": "",
     "docs/own-network.md": "",
     "docs/own-loop.md": """
@@ -60,6 +66,15 @@ batches = [train.all()] * 2
 }
 
 
+# Libraries that no page needs, and that only single blocks use.
+_FRAMEWORKS = ("lightning", "timm", "torchvision", "transformers")
+
+
+def needs(block: Block) -> list[str]:
+    """The frameworks that a block imports."""
+    return [name for name in _FRAMEWORKS if re.search(rf"^import {name}$", block.text, re.M)]
+
+
 def execute(page: str, blocks: list[Block]) -> dict[str, object]:
     """Run the blocks of a page in one namespace; a traceback names page and line."""
     names: dict[str, object] = {}
@@ -74,4 +89,29 @@ def execute(page: str, blocks: list[Block]) -> dict[str, object]:
 def test_the_python_of_a_page_runs(page):
     torch.manual_seed(0)
     assert page in PRELUDES, f"say in PRELUDES what a reader of {page} has before its blocks"
-    execute(page, python_blocks(page))
+    execute(page, [block for block in python_blocks(page) if not needs(block)])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "block",
+    [block for page in PAGES for block in python_blocks(page) if needs(block)],
+    ids=lambda block: f"{block.page}:{block.line}",
+)
+def test_a_block_with_a_framework_runs(block):
+    for name in needs(block):
+        framework(name)
+    torch.manual_seed(0)
+    execute(block.page, [block])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_of_torchvision_is_run_by_the_command_that_is_printed(tmp_path):
+    framework("torchvision")
+    page = "docs/own-network.md"
+    (build,) = (block for block in python_blocks(page) if block.text.startswith("# resnet.py"))
+    (printed,) = (block.text for block in blocks(page) if "resnet.py:build" in block.text
+                  and block.language == "text")  # fmt: skip
+    Path("resnet.py").write_text(build.text)
+    _, _, *words = printed.split()
+    assert (run(tmp_path / "out", *words, *TINY, "--seeds", "1") / "report.html").exists()

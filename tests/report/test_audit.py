@@ -61,7 +61,7 @@ def body(path, record):
 def test_claimed_left_and_certified_stand_side_by_side(tmp_path):
     page = body(tmp_path, RECORD)
     assert "left by all attacks" in page
-    assert "<td>none</td>" in page
+    assert '<td class="words">none</td>' in page
     assert "Nothing is certified" in page
     certain = replace(RECORD.verdict, certified=0.35, certified_by="linear bounds")
     page = body(tmp_path, replace(RECORD, verdict=certain))
@@ -93,11 +93,13 @@ def test_only_attacks_that_fooled_another_image_are_drawn():
     attacks = [entry("pgd", 0.9), entry("pgd", 0.6), entry("fgsm", 0.6), entry("pgd", 0.5)]
     spec = descent(attacks, 0.9).to_dict()
     rows = spec["data"]["values"]
-    assert [(row["attack"], row["left"], row["turn"]) for row in rows] == [
-        ("no attack", 0.9, 0),
-        ("pgd", 0.6, 1),
-        ("pgd (2)", 0.5, 2),
+    assert [(row["attack"], row["left"]) for row in rows] == [
+        ("no attack", 0.9),
+        ("pgd", 0.6),
+        ("pgd (2)", 0.5),
     ]
+    order = spec["layer"][0]["encoding"]["y"]["sort"]
+    assert order == ["no attack", "pgd", "pgd (2)"]
     assert spec["height"] == 66
     assert descent([], 0.9).to_dict()["height"] == 60
 

@@ -1,11 +1,8 @@
 """The page of a run: everything that it shows, and nothing from outside."""
 
-import html
 import io
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from narrows.errors import StoreError
-from narrows.report import show_markdown, show_table, write_report
+from narrows.report import show_markdown, show_table, write_figures, write_report
 from narrows.report.html import _charts, _gallery
 from narrows.runs import Run
 from narrows.runs.files import write_json
@@ -39,11 +36,12 @@ def test_the_page_has_charts_table_images_and_how_to_get_them_again(page, small_
     for name in ("curves", "eps", "beta", "projection"):
         assert f'id="{name}"' in page
     assert page.count("data:image/png;base64,") == 2 * 3 * 8
-    assert (
-        page.rpartition("<body>")[2].count("<tr>") == 5 + 2 * 3
-    )  # the table's head and four rows, three of images each
+    tables = page.rpartition("<body>")[2].split("<table ")
+    # What was chosen, images of two methods, and every model; each with its head or three rows.
+    assert [part.count("<tr>") for part in tables[2:]] == [3, 3, 1 + 4]
+    assert tables[1].count("<tr>") >= 1 + 2
     assert small_run.config.data_sha256 in page
-    assert "No attack here is gradient-free" in page
+    assert "no robustness may be claimed yet" in page
     assert "PGD at eps = 0.1 (Linf)" in page
 
 
@@ -130,7 +128,7 @@ def test_the_configuration_on_the_page_is_the_runs(page, small_run):
 def test_headings_of_tables_and_charts_are_named_for_those_who_hear_the_page(page):
     body = page.rpartition("<body>")[2].partition("<script>")[0]
     assert re.findall(r"<th(?=[ >])(?! scope=)", body) == []
-    assert '<th scope="col"><button type="button">method</button></th>' in body
+    assert '<th scope="col" class="words"><button type="button">method</button></th>' in body
     for tag in re.findall(r"<div class=\"(?:chart|wide)\"[^>]*>", body):
         assert "aria-label=" in tag
     assert [tag for tag in re.findall(r"<img [^>]*>", body) if "alt=" not in tag] == []
@@ -149,59 +147,16 @@ def test_no_page_names_a_folder_of_the_machine(tmp_path):
     assert "narrows run --data mine.npz --out=runs" in page
 
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-MEASURE = """
-const answers = {}, errors = [];
-addEventListener("error", event => errors.push(event.message));
-const texts = table => [...table.tBodies[0].rows].map(row => row.cells[1].textContent);
-setTimeout(() => {
-  const page = document.getElementById("page").contentDocument;
-  const table = page.querySelector("table.results"), heading = table.tHead.rows[0].cells[1];
-  answers.width = page.documentElement.scrollWidth;
-  const places = [...page.querySelectorAll(".chart")];
-  answers.drawn = places.map(place => place.querySelectorAll("svg.marks").length);
-  answers.cut = places.map(place => place.scrollWidth - place.clientWidth);
-  answers.before = texts(table);
-  heading.querySelector("button").click();
-  heading.querySelector("button").click();
-  answers.after = texts(table);
-  answers.sorted = heading.getAttribute("aria-sort");
-  const inner = document.getElementById("page").contentWindow;
-  answers.csv = inner.eval("csv(rowsOf(document.querySelector('table.results')))");
-  answers.latex = inner.eval("latex(rowsOf(document.querySelector('table.results')))");
-  answers.errors = errors;
-  document.body.textContent = JSON.stringify(answers);
-}, 4000);
-"""
+def test_every_chart_is_written_as_a_picture(small_run, tmp_path):
+    paths = write_figures(small_run, tmp_path / "new", "pdf")
+    stems = [f"{small_run.path.name}-{name}" for name in _charts(small_run)]
+    assert [path.name for path in paths] == [f"{stem}.pdf" for stem in stems]
+    assert all(path.read_bytes().startswith(b"%PDF") for path in paths)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-@pytest.mark.parametrize("width", [420, 1400])
-@pytest.mark.parametrize("dark", [0, 1])
-def test_the_page_in_a_browser(page, width, dark, tmp_path):
-    frame = f'<iframe id="page" width="{width}" srcdoc="{html.escape(page)}"></iframe>'
-    host = tmp_path / "host.html"
-    host.write_text(f"<body>{frame}<script>{MEASURE}</script></body>")
-    words = [
-        BROWSER,
-        "--headless=new",
-        "--no-sandbox",
-        "--hide-scrollbars",
-        "--window-size=1500,2000",
-    ]
-    words += ["--virtual-time-budget=8000", f"--blink-settings=preferredColorScheme={1 - dark}"]
-    said = subprocess.run([*words, "--dump-dom", f"file://{host}"], capture_output=True, text=True,
-                          timeout=100, check=True).stdout  # fmt: skip
-    answers = json.loads(html.unescape(re.search(r"<body>({.*})</body>", said, re.DOTALL)[1]))
-    assert answers["width"] == width
-    assert answers["drawn"] == [1, 1, 1, 1]
-    assert max(answers["cut"]) <= 0
-    assert answers["errors"] == []
-    numbers = [float(text) for text in answers["after"]]
-    assert numbers == sorted(numbers, reverse=True)
-    assert sorted(answers["after"]) == sorted(answers["before"])
-    assert answers["sorted"] == "descending"
-    assert answers["csv"].startswith("method,beta,chosen by")
-    assert answers["latex"].startswith("\\begin{tabular}{lrr")
-    assert "$\\pm$" in answers["latex"]
+def test_a_run_that_is_not_finished_has_no_pictures(small_run, tmp_path):
+    run = copied(small_run, tmp_path)
+    run.files(run.config.methods[0]).done.unlink()
+    with pytest.raises(StoreError, match="is not finished"):
+        write_figures(run, tmp_path, "png")
+    assert list(tmp_path.glob("*.png")) == []

@@ -29,9 +29,9 @@ def test_three_channels_are_colours():
     assert list(image.tobytes()) == [255, 0, 0, 0, 255, 51]
 
 
-@pytest.mark.parametrize("channels", [2, 4])
-def test_other_numbers_of_channels_are_drawn_as_their_mean(channels):
-    values = torch.linspace(0, 1, channels)[:, None, None].expand(channels, 2, 3)
-    image = decoded(data_uri(values))
-    assert (image.mode, image.size) == ("L", (3, 2))
-    assert list(image.tobytes()) == [128] * 6
+@pytest.mark.parametrize(("channels", "mode"), [(2, "L"), (4, "RGB"), (13, "RGB")])
+def test_of_other_numbers_of_channels_the_first_are_drawn(channels, mode):
+    bands = torch.arange(channels).reshape(-1, 1, 1).expand(-1, 1, 2) / 255
+    image = decoded(data_uri(bands))
+    assert (image.mode, image.size) == (mode, (2, 1))
+    assert list(image.tobytes()) == ([0, 0] if mode == "L" else [0, 1, 2] * 2)

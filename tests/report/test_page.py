@@ -58,6 +58,9 @@ def test_pictures_are_numbered_by_charts(tmp_path):
     assert [path.name for path in paths] == ["page-1.png", "page-2.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
     assert write_pictures(tmp_path / "none", SECTIONS[:1]) == []
+    (pdf,) = write_pictures(tmp_path / "new" / "page", SECTIONS[1:2], "pdf")
+    assert pdf == tmp_path / "new" / "page-1.pdf"
+    assert pdf.read_bytes().startswith(b"%PDF")
 
 
 def test_a_page_that_cannot_be_written_is_named(tmp_path):

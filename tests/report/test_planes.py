@@ -81,3 +81,22 @@ def test_nothing_cannot_be_drawn(tmp_path):
     with pytest.raises(InputError, match="there are no points to draw"):
         write_plane([], tmp_path / "plane.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def marks(chart, kind):
+    layers = chart.to_dict()["spec"]["layer"]
+    return [layer["encoding"] for layer in layers if layer["mark"]["type"] == kind]
+
+
+def test_lines_join_the_layers_of_a_beta_or_the_epochs_of_a_layer():
+    (line,), (point,) = (marks(plane_chart([plane_row()]), kind) for kind in ("line", "circle"))
+    assert line["detail"]["field"] == "beta"
+    assert line["color"] == {"value": "#888888"}
+    assert point["size"] == {"value": 60}
+    assert [shown["field"] for shown in point["tooltip"]] == ["layer", "beta", "rate", "relevance"]
+    recorded = plane_chart([plane_row("recorded", None, epoch) for epoch in (0, 9)])
+    (line,), (point,) = (marks(recorded, kind) for kind in ("line", "circle"))
+    assert line["detail"]["field"] == "layer"
+    assert line["color"]["field"] == "layer"
+    assert point["size"]["field"] == "rank"
+    assert point["tooltip"][1]["field"] == "epoch"

@@ -8,6 +8,7 @@ from narrows.report.plots import (
     accuracy_against_beta,
     accuracy_against_eps,
     ib_curves,
+    log_beta,
     projections,
 )
 
@@ -57,7 +58,7 @@ def test_the_diagonal_ends_where_the_codes_do():
 
 def eps_row(method, choice, eps=0.1):
     band = {"mean": 0.5, "low": 0.4, "high": 0.6}
-    return {"method": method, "beta": 1, "choice": choice, "attack": "pgd", "eps": eps, **band}
+    return {"method": method, "beta": 1, "choices": [choice], "attack": "pgd", "eps": eps, **band}
 
 
 def test_accuracy_against_eps_offers_the_choices_and_begins_with_the_first():
@@ -96,3 +97,11 @@ def test_projections_begin_in_the_middle_of_the_betas(ranks, middle):
     (pick,) = [param for param in chart.to_dict()["params"] if param["name"] == "rank"]
     assert (pick["value"], pick["bind"]["max"]) == (middle, ranks - 1)
     assert f"beta = {0.1 * (1 + middle)}"[:10] in drawn(chart)
+
+
+def test_only_some_ticks_of_beta_have_a_label():
+    axis = log_beta("weight").to_dict()
+    assert (axis["title"], axis["scale"]) == (
+        "weight",
+        {"type": "log", "nice": False, "padding": 8},
+    )

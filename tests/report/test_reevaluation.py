@@ -26,7 +26,7 @@ RESULT = Reevaluated(
 
 
 def test_the_table_has_means_over_seeds_and_a_dash_for_what_is_not_there():
-    table = reevaluation_sections(RESULT)[2].table
+    table = reevaluation_sections(RESULT)[-1].table
     assert table is not None
     assert table.columns == [
         "method", "beta", "mode", "clean %", "FGSM 0.2 %", "PGD 0.2 x 1 %", "PGD 0.2 x 5 %",

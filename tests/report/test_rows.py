@@ -8,7 +8,7 @@ import torch
 from narrows.errors import StoreError
 from narrows.report import rows
 from narrows.report.rows import CHOSEN, KNEE
-from scenarios_records import FakeRun, record
+from scenarios_records import FakeRun, attack, record
 
 BITS = 1 / math.log(2)
 # A clear knee at 0.1; the best validation accuracy at 0.01.
@@ -84,20 +84,22 @@ def test_the_entropy_of_labels_is_in_bits():
 
 def test_accuracy_against_eps_begins_with_clean_images():
     found = rows.accuracy_against_eps(RUN)
-    vib = [row for row in found if row["method"] == "vib" and row["choice"] == KNEE]
+    vib = [row for row in found if row["method"] == "vib" and KNEE in row["choices"]]
     assert [(row["attack"], row["eps"], row["mean"]) for row in vib] == [
         ("fgsm", 0.0, pytest.approx(0.91)), ("fgsm", 0.1, 0.5), ("fgsm", 0.3, 0.3),
         ("pgd", 0.0, pytest.approx(0.91)), ("pgd", 0.1, 0.4), ("pgd", 0.3, 0.1),
     ]  # fmt: skip
     assert {row["beta"] for row in vib} == {0.1}
-    assert {row["beta"] for row in found if row["method"] == "vib" and row["choice"] == CHOSEN} == {
-        0.01
-    }
+    assert {
+        row["beta"] for row in found if row["method"] == "vib" and CHOSEN in row["choices"]
+    } == {0.01}
     # A method without a knee stands at its chosen beta under either choice.
     plain = [row for row in found if row["method"] == "cross_entropy"]
-    assert {row["choice"] for row in plain} == {CHOSEN, KNEE}
+    assert all(row["choices"] == [CHOSEN, KNEE] for row in plain)
     assert {row["beta"] for row in plain} == {0.0}
-    assert len(found) == 2 * 2 * 6
+    # Every other beta is there for a reader who picks it.
+    assert {row["beta"] for row in found if row["choices"] == []} == {0.001, 1.0}
+    assert len(found) == (4 + 1) * 6
 
 
 def test_a_band_is_one_deviation_within_what_a_share_can_be():
@@ -139,3 +141,15 @@ def test_projections_of_each_beta_have_its_rank():
     ]  # fmt: skip
     assert (found[0]["x"], found[0]["y"]) == (0.1, 1.2346)
     assert [row["only"] for row in found] == [False] * 4 + [True] * 2
+
+
+def test_attacks_without_a_radius_or_a_result_are_not_drawn():
+    row = record(0.1, left=LEFT)
+    other = record(0.2, left=LEFT)
+    row.attacks.append(attack("pgd", 0.5, None))
+    row.attacks.append(attack("l2", None, 0.25))
+    run = FakeRun([row, other])
+    drawn = [(line["attack"], line["eps"]) for line in rows.accuracy_against_beta(run)]
+    usual = [("clean", None), ("fgsm", 0.1), ("pgd", 0.1), ("fgsm", 0.3), ("pgd", 0.3)]
+    assert drawn == 2 * usual
+    assert 0.5 not in {line["eps"] for line in rows.accuracy_against_eps(run)}

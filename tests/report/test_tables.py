@@ -4,7 +4,14 @@ import io
 
 from rich.console import Console
 
-from narrows.report.tables import ResultTable, console_table, full_table, markdown, result_table
+from narrows.report.tables import (
+    ResultTable,
+    chosen_table,
+    console_table,
+    full_table,
+    markdown,
+    result_table,
+)
 from narrows.runs import EvaluateConfig
 from scenarios_records import FakeRun, record
 
@@ -60,6 +67,19 @@ def test_the_long_table_shows_every_beta_and_radius():
     ]  # fmt: skip
     assert table.rows[2][2] == "knee"
     assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_the_chosen_models_stand_alone_at_one_radius():
+    table = chosen_table(a_run(), [0.1], images=True)
+    assert table.columns[5:] == ["clean %", "FGSM 0.1 %", "PGD 0.1 %", "DeepFool median L2"]
+    assert [row[1:3] for row in table.rows] == [["0.01", "validation"], ["0.1", "knee"]]
+    assert chosen_table(a_run(), [], images=False).columns[-1] == "clean %"
+
+
+def test_columns_of_words_are_told_from_columns_of_numbers():
+    table = ResultTable(["a", "b", "c"], [["vib", "1.0 ± 0.1", ""], ["1", "-", "knee"]])
+    assert table.words() == [True, False, True]
+    assert ResultTable(["a", "b"], []).words() == [False, False]
 
 
 def test_one_seed_has_no_spread():

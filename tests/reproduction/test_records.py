@@ -1,12 +1,13 @@
 """The comparison of a number with the paper's."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from narrows.errors import StoreError
 from narrows.reproduction.records import Cell, ReproductionRecord, compared, read_record
-from narrows.reproduction.tables import Column, PaperRow, PaperTable, Reason
+from narrows.reproduction.tables import Column, PaperRow, PaperTable, Reason, load_table
 
 
 def cell(values, paper=50.0, images=0, tolerance=1.0):
@@ -93,3 +94,29 @@ def test_a_record_is_read_and_a_damaged_one_is_named(tmp_path):
     path.mkdir()
     with pytest.raises(StoreError, match="cannot read"):
         read_record(tmp_path, "t", "short")
+
+
+def test_the_papers_own_spread_counts_over_as_many_seeds_as_ours():
+    cell = Cell("VIB", "FGS", 45.0, [50.0, 52.0, 54.0], paper_spread=6.0)
+    assert cell.std_error == pytest.approx(math.sqrt(4 / 3 + 36 / 3))
+    assert cell.agrees  # 7 apart, 3.65 for one standard error
+    assert not replace(cell, paper_spread=0.0).agrees
+    one_seed = Cell("VIB", "FGS", 45.0, [50.0], images=100, paper_spread=6.0)
+    assert one_seed.std_error == pytest.approx(math.hypot(5.0, 6.0))
+
+
+def test_spreads_come_from_the_table_and_a_note_is_a_result():
+    table = load_table("aib-table1-mnist")
+    record = ReproductionRecord(
+        table.name,
+        "short",
+        [Cell("NIB", "FGS .10", 45.1, [54.6]), Cell("NIB", "FGS .15", 29.3, note="never")],
+    )
+    states = {
+        each.cell.column: (each.state, each.cell.paper_spread)
+        for each in compared(table, record)
+        if each.cell.row == "NIB"
+    }
+    assert states["FGS .10"] == ("differs", 1.6)
+    assert states["FGS .15"] == ("differs", 4.3)
+    assert states["clean"] == ("not run", 0.2)

@@ -12,13 +12,13 @@ from torch import nn
 from narrows import load_member
 from narrows.errors import ConfigError, DivergedError, StoreError
 from narrows.models import Bottleneck
-from narrows.runs import Member, Run, building, engine, load_config
+from narrows.runs import Member, Progress, Run, building, engine, load_config
 from narrows.runs.engine import check_device
 from narrows.runs.files import locked_folder, read_json, write_json
 from narrows.runs.layout import MethodDone, RunDone
 from narrows.runs.records import LostMember
 from narrows.runs.summary import MethodSummary
-from narrows.training import EpochRecord
+from narrows.training import EpochRecord, Processes
 from narrows.training.trainer import Trainer
 from scenarios_runs import (
     Notes,
@@ -28,6 +28,7 @@ from scenarios_runs import (
     poison,
     snapshot,
     stop_after,
+    tiny_config,
     tiny_run,
 )
 
@@ -359,6 +360,19 @@ def test_methods_of_different_networks_share_a_run(tmp_path):
     assert [run.config.networks[name].name for name in ("sfnn", "vib")] == ["binary", "mlp"]
     assert [record.method for record in run.records()] == ["sfnn", "vib"]
     assert isinstance(run.model(run.member("vib")), Bottleneck)
+
+
+def test_what_processes_cannot_share_is_refused_before_anything_is_written(tmp_path):
+    config = tiny_config(**QUICK | {"methods": ["vib", "hbar"]})
+    reason = "hbar cannot be trained by 2 processes that share each batch: HSIC compares all"
+    with pytest.raises(ConfigError, match=reason):
+        engine.carry_out(config, tmp_path, Progress(), Processes(0, 2))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_normalises_batches_is_noticed():
+    assert engine._normalises(nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False)))
+    assert not engine._normalises(nn.Sequential(nn.GroupNorm(1, 2)))
 
 
 def test_progress_of_an_epoch_spans_the_models():

@@ -60,26 +60,34 @@ def test_going_on_elsewhere_is_recorded_and_reading_a_finished_run_is_not(tmp_pa
 @pytest.mark.parametrize(
     ("begun", "resumed", "finished", "named"),
     [
-        ("0.0.1", [], False, "0.0.1"),
-        ("0.0.1", ["0.0.2", "0.0.1", None], False, "0.0.1, 0.0.2"),
-        (version("narrows"), ["0.0.2"], False, "0.0.2"),
-        (version("narrows"), [version("narrows")], False, None),
+        ("1 a", [], False, "1 (commit a)"),
+        ("1", ["2", "1", None], False, "1, 2"),
+        ("3 b", ["2 b"], False, "2 (commit b)"),
+        ("3 a", [], False, "3 (commit a)"),  # one version, another commit
+        ("3 b", ["3 b"], False, None),
+        ("3", [], False, None),  # of an installed package: which commit is not known
         (None, [], False, None),  # of a copy that is not installed
-        ("0.0.1", [], True, None),  # nothing is computed any more
+        ("1 a", [], True, None),  # nothing is computed any more
     ],
 )
-def test_what_another_version_began_is_continued_with_a_note(
-    begun, resumed, finished, named, tmp_path
+def test_what_other_code_began_is_continued_with_a_note(
+    begun, resumed, finished, named, tmp_path, monkeypatch
 ):
-    before = Environment(narrows=begun, resumed=[Environment(narrows=other) for other in resumed])
+    def code(words: str | None, **others) -> Environment:
+        version, commit = (*(words or "").split(), None, None)[:2]
+        return Environment(narrows=version, git_commit=commit, **others)
+
+    now = code("3 b", torch="1")
+    monkeypatch.setattr(environment, "current_environment", lambda device: now)
+    before = code(begun, resumed=[code(other) for other in resumed])
     write_json(tmp_path / "environment.json", "environment", before)
     notes = Notes()
     record_environment(tmp_path, "cpu", notes, finished=finished)
-    continued = f"is continued by narrows {version('narrows')}; numbers may differ"
+    continued = "is continued by narrows 3 (commit b); numbers may differ"
     assert len(notes.notes) == (named is not None)
     assert all(f"begun by narrows {named} and {continued}" in text for text in notes.notes)
     if named is not None:
-        assert recorded(tmp_path).resumed[-1].narrows == version("narrows")
+        assert recorded(tmp_path).resumed[-1] == now
 
 
 def test_a_damaged_record_is_named(tmp_path):

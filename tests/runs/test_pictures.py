@@ -27,7 +27,7 @@ def points():
 
 @pytest.mark.parametrize(
     "tensors",
-    [{}, images(), images(shape=(3, 4, 4)), images(shape=(6,)),
+    [{}, images(), images(shape=(3, 4, 4)), images(shape=(6,)), images(shape=(5, 4, 4)),
      images(shape=(4, 8, 8)), images(shape=(2, 3, 5)), points(),
      {**images(), **points()}],
 )  # fmt: skip

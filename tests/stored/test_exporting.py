@@ -48,7 +48,7 @@ def test_what_cannot_be_written(small_run, tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="there is no folder"):
         export_csv(export_rows([tmp_path / "none"]), tmp_path / "table.csv")
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ConfigError, match="pip install pandas pyarrow"):
+    with pytest.raises(ConfigError, match=r"pip install 'narrows\[parquet\]'"):
         export_parquet(export_rows([small_run.path]), tmp_path / "table.parquet")
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from narrows.errors import ConfigError
+from narrows.errors import ConfigError, EngineError
 from narrows.experiments.member_attacks import plan_attacks, read_attacks
 from narrows.runs import Run
-from narrows.sweeps import carry_out_sweep, engines, read_grid
+from narrows.runs.files import locked_folder
+from narrows.sweeps import UnitResult, carry_out_sweep, cluster, read_grid, units
+from scenarios_runs import Notes
 
 GRID = """
 methods = ["cross_entropy", "vib"]
@@ -104,7 +106,7 @@ def test_engines_and_their_options(tmp_path, monkeypatch):
 
 def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
     pytest.importorskip("distributed", reason="the extra narrows[dask] is not installed")
-    monkeypatch.setattr(engines, "_SECONDS", 0.3)
+    monkeypatch.setattr(cluster, "_SECONDS", 0.3)
     sweep = read_grid(grid(tmp_path))
     with pytest.raises(ConfigError, match=r"answers at tcp://127\.0\.0\.1:1 .*leave"):
         list(carry_out_sweep(sweep, tmp_path, "dask", address="tcp://127.0.0.1:1"))
@@ -114,22 +116,79 @@ def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
         list(carry_out_sweep(sweep, tmp_path, "dask", address="tcp://127.0.0.1:1", workers=2))
 
 
-def test_a_cluster_gives_the_same_results(local, tmp_path, monkeypatch):
-    """The fast twin of the test with processes: a scheduler and a worker inside this one."""
+@pytest.fixture
+def one_worker():
+    """The fast twin of a cluster of processes: a scheduler and a worker inside this one."""
     distributed = pytest.importorskip("distributed", reason="narrows[dask] is not installed")
-    sweep = read_grid(grid(tmp_path))
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
     ) as cluster:
-        address = cluster.scheduler_address
-        results = list(carry_out_sweep(sweep, tmp_path / "runs", "dask", address=address))
-        assert [result.error for result in results] == [None, None]
-        monkeypatch.setattr(engines, "carry_out_unit", None)
-        calls = iter(["here", "there"])
-        monkeypatch.setattr(engines, "_versions", lambda out: {"narrows": next(calls)})
-        with pytest.raises(ConfigError, match="narrows there, this process here"):
-            list(carry_out_sweep(sweep, tmp_path / "runs", "dask", address=address))
+        yield cluster
+
+
+def test_a_cluster_gives_the_same_results(local, tmp_path, one_worker):
+    sweep, address = read_grid(grid(tmp_path)), one_worker.scheduler_address
+    results = list(carry_out_sweep(sweep, tmp_path / "runs", "dask", address=address))
+    assert [result.error for result in results] == [None, None]
     assert records(tmp_path / "runs") == local
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ({"tcp://w": {"narrows": "4"}}, "worker tcp://w has narrows 4, the driver 5"),
+        ({"tcp://w": AttributeError("no _versions")}, r"\(no _versions\); install narrows 5 there"),
+    ],
+    ids=["another version", "an older one"],
+)
+def test_workers_of_another_version(answers, reason, tmp_path, one_worker, monkeypatch):
+    monkeypatch.setattr(cluster, "_versions", lambda out: {"narrows": "5"})
+    monkeypatch.setattr("distributed.Client.run", lambda *args, **options: answers)
+    sweep, address = read_grid(grid(tmp_path)), one_worker.scheduler_address
+    with pytest.raises(ConfigError, match=reason):
+        list(carry_out_sweep(sweep, tmp_path / "runs", "dask", address=address))
+
+
+def test_workers_that_join_later_or_die_while_they_are_asked(tmp_path, one_worker, monkeypatch):
+    answers = iter(["5", "5", "4"])  # the driver's twice, and that of the worker with a unit
+    monkeypatch.setattr(cluster, "_versions", lambda out: {"narrows": next(answers)})
+    dead = {"tcp://w": OSError("closed")}
+    monkeypatch.setattr("distributed.Client.run", lambda *args, **options: dead)
+    monkeypatch.setattr(cluster, "carry_out_unit", None)
+    sweep, address = read_grid(grid(tmp_path)), one_worker.scheduler_address
+    with pytest.raises(EngineError, match="this worker has narrows 4, the driver 5"):
+        list(carry_out_sweep(sweep, tmp_path / "runs", "dask", address=address))
+
+
+def test_a_scheduler_that_stops(tmp_path, one_worker, monkeypatch):
+    monkeypatch.setattr(cluster, "_SECONDS", 2)
+    monkeypatch.setattr(cluster, "carry_out_unit", lambda unit, out: UnitResult(unit.label, None))
+    sweep, address = read_grid(grid(tmp_path, seeds=40)), one_worker.scheduler_address
+    results = carry_out_sweep(sweep, tmp_path / "runs", "dask", address=address)
+    next(results)
+    one_worker.close()
+    with pytest.raises(EngineError, match=r"the Dask scheduler at .* has stopped; start it"):
+        list(results)
+
+
+@pytest.mark.parametrize("engine", ["local", "dask"])
+def test_a_run_that_another_process_carries_out_comes_last(engine, tmp_path, monkeypatch, request):
+    """It is waited for, and is no failure: the process may be a worker left by a killed driver."""
+    monkeypatch.setattr(units, "_PAUSE", 0.01)
+    address = request.getfixturevalue("one_worker").scheduler_address if engine == "dask" else None
+    sweep = read_grid(grid(tmp_path))
+    first = next(carry_out_sweep(sweep, tmp_path / "runs"))
+    notes = Notes()
+    with locked_folder(Path(str(first.path))):
+        results = carry_out_sweep(sweep, tmp_path / "runs", engine, address=address, progress=notes)
+        other = next(results)
+    assert (other.error, other.path != first.path) == (None, True)
+    assert list(results) == [first]
+    assert sum("in use by another process" in note for note in notes.notes) == 1
 
 
 def children(pid: int) -> list[int]:

@@ -41,23 +41,24 @@ def test_every_combination_is_one_run_or_a_few(written):
     sweep = read_grid(written(GRID))
     units = list(sweep.units())
     # Seven models hold all seeds of cross-entropy, and two seeds of three betas.
-    assert (sweep.settings, sweep.runs, sweep.members) == (4, 4 * (1 + 3), 4 * (5 + 15))
+    assert (sweep.kinds, sweep.runs, sweep.members) == (8, 4 * (1 + 3), 4 * (5 + 15))
     assert len(units) == sweep.runs
     assert sum(unit.members for unit in units) == sweep.members
     assert len({unit.config().identity() for unit in units}) == sweep.runs
     configs = [unit.config() for unit in units]
-    assert [config.data for config in configs] == ["digits"] * 8 + ["twelve-bit"] * 8
-    assert {config.networks[config.methods[0]].bottleneck for config in configs[:4]} == {2}
+    assert [config.methods[0] for config in configs] == ["cross_entropy"] * 4 + ["vib"] * 12
+    assert [config.data for config in configs[4:]] == ["digits"] * 6 + ["twelve-bit"] * 6
+    assert {config.networks["vib"].bottleneck for config in configs[4:7]} == {2}
     assert {config.adversarial for config in configs} == {None}
     assert not any(config.evaluate.attack for config in configs)
     seeds = [(c.first_seed, c.seeds) for c in configs if c.methods == ["vib"]][:3]
     assert seeds == [(0, 2), (2, 2), (4, 1)]
-    assert units[1].label == "data digits, bottleneck 2, adversarial None, vib, seeds 0 to 1"
+    assert units[4].label == "data digits, bottleneck 2, adversarial None, vib, seeds 0 to 1"
 
 
 def test_options_go_over_the_file(written):
     sweep = read_grid(written(GRID), ["seeds=1", "grid.data=[digits]", "train.epochs=9"])
-    assert (sweep.seeds, sweep.settings) == (1, 2)
+    assert (sweep.seeds, sweep.kinds) == (1, 4)
     assert next(sweep.units()).config().train.epochs == 9
 
 
@@ -102,6 +103,8 @@ def test_millions_are_counted_and_not_built():
         ("[grid]\nseeds = [1, 2]", "seeds stands outside of"),
         ("[grid]\nbetas = [[1.0]]", "betas stands outside of"),
         ("[grid]\n\"train.epoch\" = [1, 2]", "epochs"),
+        ("methods = [\"vib\"]\n[grid]\n\"options.ceb.samples\" = [1, 2]", "no effect on vib here"),
+        ("attacks.fgsm.eps = 0.1\n[grid]\n\"evaluate.eps\" = [[0.1], [0.2]]", "no effect on cross"),
         ("grid = 3", "grid must be a table"),
         ("attacks = 3", "attacks must be a table"),
         ("attacks.pgd = 3", "attacks.pgd must be a table"),
@@ -120,6 +123,25 @@ def test_a_wrong_grid_is_refused_in_one_clear_line(text, why, written):
         read_grid(written(text))
     assert why in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_key_without_effect_on_a_method_gives_it_no_further_runs(written):
+    keys = """methods = ["cross_entropy", "vib", "aib"]
+        seeds = 1
+        betas = [0.1]
+        [grid]
+        options.vib.samples = [1, 2]
+        options.mart.steps = [1, 2]
+        train.critic_learning_rate = [0.1, 0.01]
+        train.epochs = [1, 2, 3]
+        adversarial = ["none"{mart}]
+    """
+    plain = read_grid(written(keys.format(mart="").replace("options.mart.steps = [1, 2]", "")))
+    runs = [unit.method for unit in plain.units()]
+    assert [runs.count(method) for method in plain.methods] == [3, 6, 6]
+    assert (plain.runs, plain.members, plain.kinds) == (15, 15, 15)
+    assert len({unit.config().identity() for unit in plain.units()}) == 15
+    assert read_grid(written(keys.format(mart=', "mart"'))).runs == 2 * 2 * 15
 
 
 def test_a_missing_file(tmp_path):

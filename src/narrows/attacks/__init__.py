@@ -26,6 +26,7 @@ from narrows.attacks.multi_targeted import MultiTargeted
 from narrows.attacks.nifgsm import NIFGSM
 from narrows.attacks.pgd import PGD
 from narrows.attacks.query import Query
+from narrows.attacks.sparse_rs import SparseRS
 from narrows.attacks.square import Square
 from narrows.attacks.tgs import TGS
 
@@ -55,6 +56,7 @@ __all__ = [
     "MultiTargeted",
     "Query",
     "Rate",
+    "SparseRS",
     "Square",
     "TrainingLoss",
     "accuracy_curve",
@@ -77,6 +79,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "apgd": APGD,
     "multi_targeted": MultiTargeted,
     "square": Square,
+    "sparse_rs": SparseRS,
     "boundary_attack": BoundaryAttack,
     "hop_skip_jump": HopSkipJump,
     "deepfool": DeepFool,

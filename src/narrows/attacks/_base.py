@@ -106,6 +106,8 @@ class Attack(ABC):
             checked = self._checked(field.name, kinds, value)
             if type(checked) is not type(value) and not isinstance(value, int):
                 object.__setattr__(self, field.name, checked)  # was one of NumPy's numbers
+        if (eps := getattr(self, "eps", None)) is not None:
+            check_eps(eps, self.norm)
 
     def _checked(self, name: str, kinds: set[str], value: object) -> object:
         """A setting after the check that its annotated type, written as `kinds`, asks for."""
@@ -246,10 +248,6 @@ class FixedEps(Attack):
     """
 
     eps: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_eps(self.eps, self.norm)
 
     def clip(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Bring `x_adv` back into the ball around `x` and into [0, 1]."""

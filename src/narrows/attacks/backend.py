@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
+import math
 import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from inspect import signature
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
@@ -17,9 +18,9 @@ from torch import Tensor, nn
 
 from narrows.attacks import norms
 from narrows.attacks._base import Attack
-from narrows.attacks.entrance import check_eps
 from narrows.attacks.query import Query
 from narrows.errors import ConfigError, InputError, unknown_name
+from narrows.libraries import load_library
 from narrows.models.noise import forked_rng
 from narrows.types import Norm
 
@@ -34,6 +35,7 @@ __all__ = [
 
 Call = Callable[[nn.Module, Tensor, Tensor], Any]
 _NO_GRADIENT = ("requires grad", "require grad", "used in the graph")  # in autograd's messages
+_USER = "this attack"  # of the libraries, in errors
 _ROUNDING = 1e-4  # share of the radius or of [0, 1] by which rounding may leave it
 
 
@@ -85,8 +87,6 @@ class Backend(Attack):
         super().__post_init__()
         if not callable(self.call):
             raise ConfigError(f"call must be (model, x, y) -> x_adv, got {self.call!r}")
-        if self.eps is not None:
-            check_eps(self.eps, self.norm)
 
     @classmethod
     def example(cls) -> Self:
@@ -232,37 +232,59 @@ def _isolated(seed: int, device: torch.device) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Library:
-    """An attack of a library by its name; it is built for each chunk, since it holds the model."""
+    """An attack of a library by its name; it is built for each chunk, since it holds the model.
+
+    `norms` is what the library calls the norms, and `argument` what its attacks of several norms
+    are told the norm by.
+    """
+
+    argument: ClassVar[str] = "norm"
+    norms: ClassVar[Mapping[str, object]] = {}
 
     name: str
+    norm: Norm = "linf"
     eps: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def _build(self, home: ModuleType, *arguments: Any, **more: Any) -> Any:
         if not hasattr(home, self.name):
             raise unknown_name(f"attack of {home.__name__}", self.name, dir(home))
-        return getattr(home, self.name)(*arguments, **more, **self.options)
+        kind = getattr(home, self.name)
+        options = {**more, **self.options}
+        if self.argument in signature(kind).parameters:
+            options.setdefault(self.argument, self.norms[self.norm])
+        return kind(*arguments, **options)
 
     def _radius(self) -> dict[str, float]:
         return {} if self.eps is None else {"eps": self.eps}
 
 
 class _Torchattacks(_Library):
+    norms: ClassVar[Mapping[str, object]] = {"linf": "Linf", "l2": "L2"}
+
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        return self._build(_load("torchattacks"), model, **self._radius())(x, y)
+        library = load_library("torchattacks", _USER, "torchattacks")
+        return self._build(library, model, **self._radius())(x, y)
 
 
 class _Foolbox(_Library):
+    argument: ClassVar[str] = "constraint"
+    norms: ClassVar[Mapping[str, object]] = {"linf": "linf", "l2": "l2"}
+
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        library = _load("foolbox")
+        library = load_library("foolbox", _USER, "foolbox")
         wrapped = library.PyTorchModel(model, bounds=(0, 1), device=x.device)
         return self._build(library.attacks)(wrapped, x, y, epsilons=self.eps)[1]
 
 
 class _Art(_Library):
+    norms: ClassVar[Mapping[str, object]] = {"linf": math.inf, "l2": 2}
+
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Any:
-        package = "adversarial-robustness-toolbox"
-        estimators = _load("art.estimators.classification", package)
+        estimators, attacks = (
+            load_library(f"art.{module}", _USER, "adversarial-robustness-toolbox")
+            for module in ("estimators.classification", "attacks.evasion")
+        )
         with torch.no_grad():
             classes = model(x[:1]).shape[1]
         wrapped = estimators.PyTorchClassifier(
@@ -273,25 +295,18 @@ class _Art(_Library):
             clip_values=(0, 1),
             device_type="gpu" if x.is_cuda else "cpu",
         )
-        attack = self._build(_load("art.attacks.evasion", package), wrapped, **self._radius())
+        attack = self._build(attacks, wrapped, **self._radius())
         return attack.generate(x=x.cpu().numpy(), y=y.cpu().numpy())
 
 
 class _AutoAttack(_Library):
+    norms: ClassVar[Mapping[str, object]] = {"linf": "Linf", "l2": "L2"}
+
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         seed = int(torch.randint(2**31 - 1, ()))
-        attack = self._build(_load("pyautoattack"), model, eps=self.eps, seed=seed, device=x.device)
+        library = load_library("pyautoattack", _USER, "pyautoattack")
+        attack = self._build(library, model, eps=self.eps, seed=seed, device=x.device)
         return attack.run_standard_evaluation(x, y)[0]
-
-
-def _load(module: str, package: str | None = None) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        package = package or module
-        raise ConfigError(
-            f"this attack is one of {package}, which needs {error.name}; pip install {package}"
-        ) from error
 
 
 def from_torchattacks(
@@ -301,14 +316,14 @@ def from_torchattacks(
 
     Args:
         name: of the class in torchattacks.
-        norm: in which the perturbation is measured.
+        norm: in which the perturbation is measured; an attack of several norms is told which.
         eps: radius, which is passed to the attack unless it is `None`.
         options: further arguments of its constructor.
 
     Raises:
         ConfigError: when it runs, if torchattacks is not installed or has no such attack.
     """
-    return Backend(call=_Torchattacks(name, eps, options), norm=norm, eps=eps)
+    return Backend(call=_Torchattacks(name, norm, eps, options), norm=norm, eps=eps)
 
 
 def from_foolbox(
@@ -318,14 +333,14 @@ def from_foolbox(
 
     Args:
         name: of the class in foolbox.attacks.
-        norm: in which the perturbation is measured.
+        norm: in which the perturbation is measured; an attack of several norms is told which.
         eps: radius; `None` for an attack that searches for the smallest perturbation.
         options: further arguments of its constructor.
 
     Raises:
         ConfigError: when it runs, if foolbox is not installed or has no such attack.
     """
-    return Backend(call=_Foolbox(name, eps, options), norm=norm, eps=eps)
+    return Backend(call=_Foolbox(name, norm, eps, options), norm=norm, eps=eps)
 
 
 def from_art(
@@ -335,14 +350,14 @@ def from_art(
 
     Args:
         name: of the class in art.attacks.evasion.
-        norm: in which the perturbation is measured.
+        norm: in which the perturbation is measured; an attack of several norms is told which.
         eps: radius, which is passed to the attack unless it is `None`.
         options: further arguments of its constructor.
 
     Raises:
         ConfigError: when it runs, if the toolbox is not installed or has no such attack.
     """
-    return Backend(call=_Art(name, eps, options), norm=norm, eps=eps)
+    return Backend(call=_Art(name, norm, eps, options), norm=norm, eps=eps)
 
 
 def from_autoattack(*, eps: float, norm: Norm = "linf", **options: Any) -> Backend:
@@ -358,5 +373,4 @@ def from_autoattack(*, eps: float, norm: Norm = "linf", **options: Any) -> Backe
     Raises:
         ConfigError: when it runs, if pyautoattack is not installed.
     """
-    order = {"norm": {"linf": "Linf", "l2": "L2"}.get(norm, norm)}
-    return Backend(call=_AutoAttack("AutoAttack", eps, {**order, **options}), norm=norm, eps=eps)
+    return Backend(call=_AutoAttack("AutoAttack", norm, eps, options), norm=norm, eps=eps)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from narrows.attacks._base import Limits, MinimalNorm
 from narrows.attacks._decisions import Decisions
-from narrows.attacks.entrance import check_eps
 from narrows.attacks.norms import per_image, size
 from narrows.attacks.query import Query
 from narrows.types import Norm
@@ -80,11 +79,6 @@ class BoundaryAttack(MinimalNorm):
         "spherical_step": {"above": 0, "high": _GREATEST},
         "source_step": {"above": 0, "high": _GREATEST},
     }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.eps is not None:
-            check_eps(self.eps, self.norm)
 
     @classmethod
     def example(cls) -> Self:

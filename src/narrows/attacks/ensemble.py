@@ -17,6 +17,8 @@ from narrows.attacks.entrance import check_case
 from narrows.attacks.fab import FAB
 from narrows.attacks.ledger import Ledger
 from narrows.attacks.multi_targeted import MultiTargeted
+from narrows.attacks.pgd import PGD
+from narrows.attacks.sparse_rs import SparseRS
 from narrows.attacks.square import Square
 from narrows.checks import ArrayLike, check_path
 from narrows.errors import ConfigError
@@ -188,16 +190,23 @@ def standard(norm: Norm = "linf", *, eps: float, seed: int = 0, **settings: Any)
 
         APGD on the cross-entropy -> APGD towards 9 targets -> FAB towards 9 targets -> Square
 
-    APGD and FAB take 100 steps of one restart, Square 5,000 queries.
+    APGD and FAB take 100 steps of one restart, Square 5,000 queries. With L1 APGD takes 5 restarts
+    on the cross-entropy, and heads for 5 targets. AutoAttack has no ensemble for L0. There it is
 
-    Source: Croce & Hein (2020), arXiv 2003.01690, section 6.
+        PGD on the cross-entropy -> MultiTargeted -> Sparse-RS
+
+    with 100 steps of 5 restarts, 100 steps of one restart, and 5,000 queries.
+
+    Source: Croce & Hein (2020), arXiv 2003.01690, section 6; for L1 Croce & Hein (2021), arXiv
+    2103.01208, section 5.
 
     Deviations: with fewer than 10 classes there are fewer targets. With fewer than 4 the targeted
-    DLR loss is the margin, which is logged as a warning.
+    DLR loss is the margin, which is logged as a warning. The searches are not `patient`, and all
+    attacks stop early where they are hopeless (`benchmarks/giving_up.py`).
 
     Args:
-        norm: `"linf"` or `"l2"`.
-        eps: radius, in units of the [0, 1] image range.
+        norm: `"linf"`, `"l2"`, `"l1"` or `"l0"`.
+        eps: radius, in units of the [0, 1] image range; with L0 a number of pixels.
         seed: of every attack.
         settings: further settings that every attack has: `draws`, `chunk`, ....
 
@@ -210,12 +219,21 @@ def standard(norm: Norm = "linf", *, eps: float, seed: int = 0, **settings: Any)
         >>> result = standard(eps=0.1)(model, x, y)
     """
     shared: dict[str, Any] = {"norm": norm, "eps": eps, "seed": seed, **settings}
+    if norm == "l0":
+        return Ensemble(
+            (
+                ("pgd-ce", PGD(steps=100, restarts=5, **shared)),
+                ("multi-targeted", MultiTargeted(steps=100, restarts=1, **shared)),
+                ("sparse-rs", SparseRS(queries=5000, patient=False, **shared)),
+            )
+        )
+    restarts, targets = (5, 5) if norm == "l1" else (1, 9)
     return Ensemble(
         (
-            ("apgd-ce", APGD(restarts=1, **shared)),
-            ("apgd-t", APGD(restarts=1, loss="targeted_dlr", **shared)),
+            ("apgd-ce", APGD(restarts=restarts, **shared)),
+            ("apgd-t", APGD(restarts=1, loss="targeted_dlr", targets=targets, **shared)),
             ("fab-t", FAB(restarts=1, targets=9, **shared)),
-            ("square", Square(queries=5000, **shared)),
+            ("square", Square(queries=5000, patient=False, **shared)),
         )
     )
 

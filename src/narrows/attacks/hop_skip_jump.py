@@ -12,7 +12,6 @@ from torch import Tensor
 
 from narrows.attacks._base import MinimalNorm
 from narrows.attacks._decisions import Decisions
-from narrows.attacks.entrance import check_eps
 from narrows.attacks.norms import per_image, size, steepest
 from narrows.attacks.query import Query
 
@@ -80,11 +79,6 @@ class HopSkipJump(MinimalNorm):
     eps: float | None = None
     queries: int = 5000
     probes: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.eps is not None:
-            check_eps(self.eps, self.norm)
 
     @classmethod
     def example(cls) -> Self:

@@ -250,7 +250,14 @@ class StackQuery(Query):
     def gradient(
         self, value: Tensor, x: Tensor, *, retain: bool, logits: Tensor | None = None
     ) -> Tensor:
-        """The gradient at each image, counted for its model; see `Query.gradient`."""
+        """The gradient at each image, counted for its model; see `Query.gradient`.
+
+        Args:
+            value: `[b]`, or a scalar that belongs to all images.
+            x: `[b, ...]`, the images that `value` was computed from.
+            retain: whether the graph is needed for another gradient.
+            logits: `[b, C]`; where they give a class probability 0, a gradient of NaN becomes 0.
+        """
         self.backwards_of = self.backwards_of + self._last
         return super().gradient(value, x, retain=retain, logits=logits)
 
@@ -271,14 +278,14 @@ class StackQuery(Query):
         """Logits `[b, C]` of the images of neighbouring models, in the order of the models."""
         present = [member for member, count in zip(members, counts.tolist(), strict=True) if count]
         counts = counts[counts > 0]
-        most = int(counts.max())
-        if len(seen) == len(present) * most:
-            stacked = self._stack.logits(seen.unflatten(0, (len(present), most)), present)
+        width = int(counts.max())
+        if len(seen) == len(present) * width:
+            stacked = self._stack.logits(seen.unflatten(0, (len(present), width)), present)
             return stacked.flatten(0, 1)
-        place = torch.arange(len(present) * most).view(len(present), most)
-        place = place[torch.arange(most) < counts[:, None]].to(seen.device)
-        padded = seen.new_zeros(len(present) * most, *seen.shape[1:])
-        padded = padded.index_copy(0, place, seen).unflatten(0, (len(present), most))
+        place = torch.arange(len(present) * width).view(len(present), width)
+        place = place[torch.arange(width) < counts[:, None]].to(seen.device)
+        padded = seen.new_zeros(len(present) * width, *seen.shape[1:])
+        padded = padded.index_copy(0, place, seen).unflatten(0, (len(present), width))
         return self._stack.logits(padded, present).flatten(0, 1)[place]
 
 
@@ -287,18 +294,18 @@ def _groups(counts: Tensor) -> Iterator[tuple[int, int, list[int]]]:
 
     Models with fewer images are padded to as many as the others of their group have.
     """
-    start = total = most = 0
+    start = total = width = 0
     group: list[int] = []
     for member, count in enumerate(counts.tolist()):
         if not count:
             continue
-        widest = max(most, count)
+        widest = max(width, count)
         padding = widest * (len(group) + 1) - total - count
         if group and padding > max(_FREE_PADDING, _WASTE * (total + count)):
             yield start, start + total, group
             start, total, widest, group = start + total, 0, count, []
         group.append(member)
-        total, most = total + count, widest
+        total, width = total + count, widest
     if group:
         yield start, start + total, group
 

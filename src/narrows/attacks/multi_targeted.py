@@ -11,8 +11,10 @@ from torch import Tensor
 from narrows.attacks._base import FixedEps
 from narrows.attacks._targets import check_order, rivals
 from narrows.attacks.losses import lead, margin
-from narrows.attacks.pgd import climb
+from narrows.attacks.norms import NORMS
+from narrows.attacks.pgd import climb, step_length
 from narrows.attacks.query import Query
+from narrows.types import Norm
 
 __all__ = ["MultiTargeted"]
 
@@ -28,16 +30,17 @@ class MultiTargeted(FixedEps):
 
     Source: Gowal et al. (2019), arXiv 1910.09338, Algorithm 1.
 
-    Deviations: all steps have one length, along the sign (with `norm="l2"` along the normalised
-    gradient). Classes come in the given `order`. As in `PGD` the first restart begins
-    at the image itself, images leave at the step that fools the model in any way, and runs go side
+    Deviations: all steps have one length, along the sign, and with other norms along the direction
+    that `PGD` takes. Classes come in the given `order`. As in `PGD` the first restart begins at the
+    image itself, images leave at the step that fools the model in any way, and runs go side
     by side where they fit a chunk.
 
     Args:
-        eps: radius, in units of the [0, 1] image range.
+        eps: radius, in units of the [0, 1] image range; with L0 a number of pixels.
         steps: gradient steps of one run.
         restarts: runs towards each class, the first from the image itself.
-        step_size: length of a step; `None` for 2.5 * eps / steps, enough to cross the ball.
+        step_size: length of a step; `None` for 2.5 * eps / steps, enough to cross the ball. With L0
+            it is the mean change of a value before the clip, 10 by default.
         order: `"likelihood"`, or `"distance"` for MALT's order, by the distance to the linearised
             boundary of each class at the image.
 
@@ -52,6 +55,7 @@ class MultiTargeted(FixedEps):
 
     source: ClassVar[str] = "Gowal et al. 2019, arXiv 1910.09338"
     randomness: ClassVar[str] = "random starts"
+    supported_norms: ClassVar[tuple[Norm, ...]] = NORMS
 
     eps: float = 8 / 255
     steps: int = 200
@@ -77,7 +81,7 @@ class MultiTargeted(FixedEps):
             generator: of the random starts.
         """
         best = query.best(x)
-        step_size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
+        step_size = self.step_size or step_length(self.norm, self.eps, self.steps)
         everyone = torch.arange(len(x), device=x.device)
         classes = None if query.targeted else self._classes(query, x, everyone)
         ways = 1 if classes is None else classes.shape[1]

@@ -151,7 +151,7 @@ def ascent(gradient: Tensor, x: Tensor, norm: Norm) -> Tensor:
 def rise_left(gradient: Tensor, x: Tensor, origin: Tensor, norm: Norm, eps: float) -> Tensor:
     """How much a linear function can still rise from `x` within the ball and [0, 1]: `[n]`.
 
-    This is the gap of Frank & Wolfe (1956). It is exact for Linf and L1. For L2 it is an upper
+    This is the gap of Frank & Wolfe (1956). It is exact for Linf, L1 and L0. For L2 it is an upper
     bound, in which pixels that are at an end of [0, 1] stay, and all others are limited by the ball
     alone.
 
@@ -162,6 +162,7 @@ def rise_left(gradient: Tensor, x: Tensor, origin: Tensor, norm: Norm, eps: floa
         norm: of the balls.
         eps: their radius.
     """
+    count = int(farthest(x, "l0"))
     gradient, x, origin = gradient.flatten(1), x.flatten(1), origin.flatten(1)
     if norm == "linf":
         edge = torch.where(gradient > 0, origin + eps, origin - eps).clamp_(0, 1)
@@ -173,6 +174,11 @@ def rise_left(gradient: Tensor, x: Tensor, origin: Tensor, norm: Norm, eps: floa
         moved = (eps - (room.cumsum(1) - room)).clamp_min(0).minimum(room)
         gained = (gradient.abs().gather(1, order) * moved).sum(1)
         return gained - (gradient * (x - origin)).sum(1)
+    if norm == "l0":
+        room = torch.where(gradient > 0, 1 - origin, origin)
+        gains = (gradient.abs() * room).view(len(x), -1, count).sum(1)
+        most = gains.topk(min(int(eps), count), dim=1).values.sum(1)
+        return most - (gradient * (x - origin)).sum(1)
     stuck = torch.where(gradient > 0, x >= 1, x <= 0)
     free = gradient.masked_fill(stuck, 0)
     return eps * dual_size(free, "l2") - (free * (x - origin)).sum(1)

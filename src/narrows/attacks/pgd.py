@@ -79,9 +79,6 @@ class PGD(FixedEps):
         """A small instance, for the tests of every attack."""
         return cls(eps=0.1, steps=5, restarts=3)
 
-    def _default_step(self) -> float:
-        return _SPARSE_STEP if self.norm == "l0" else 2.5 * self.eps / self.steps
-
     def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
         """Climb from the images themselves, then from random starts those not fooled yet.
 
@@ -92,11 +89,16 @@ class PGD(FixedEps):
         """
         best = query.best(x)
         loss = resolve_loss(self.loss, query.classes, targeted=query.targeted)
-        step_size = self._default_step() if self.step_size is None else self.step_size
+        step_size = self.step_size or step_length(self.norm, self.eps, self.steps)
         for rows, attempt in best.attempts(self.restarts, self.chunk):
             start = self.starts(query, x[rows], rows, attempt, generator)
             climb(self, query, best, x, rows, start, loss, steps=self.steps, step_size=step_size)
         return best.x
+
+
+def step_length(norm: Norm, eps: float, steps: int) -> float:
+    """The length of a step of `PGD` by default."""
+    return _SPARSE_STEP if norm == "l0" else 2.5 * eps / steps
 
 
 class Look(NamedTuple):

@@ -5,27 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from narrows.attacks._base import FixedEps, Limits
-from narrows.attacks.losses import margin
-from narrows.attacks.norms import steepest
-from narrows.attacks.query import Query
+from narrows.attacks._base import Limits
+from narrows.attacks._random_search import RandomSearch
+from narrows.attacks.norms import ORDER
+from narrows.attacks.norms import size as size_of
+from narrows.types import Norm
 
 __all__ = ["Square", "bump", "plane", "share"]
 
 _HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
-_SIDE_BY_SIDE = 4  # windows of an image that are tried at once
-_ALONE = 500  # queries before that: the first windows improve the loss too often
 _GRID = 5  # bumps on each side where the L2 search begins
 
 
 @dataclass(frozen=True, kw_only=True)
-class Square(FixedEps):
+class Square(RandomSearch):
     """Random search by square windows; it needs the logits of the model and no gradient.
 
         candidate = P(best + s),   s a change of one square window
@@ -35,16 +35,19 @@ class Square(FixedEps):
     becomes x + eps or x - eps, and the search begins at vertical stripes of such colours. L2: the
     energy of two windows, and what is left of eps^2, moves into the first of them as a centred
     bump that is positive on one half and negative on the other; the search begins at a grid of
-    bumps. A window covers the share p of the image. It begins at `p_init` and is halved after 10,
-    50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10,000 queries, rescaled to `queries`.
+    bumps. L1 does the same with L1 sizes in the place of energies. A window covers the share p of
+    the image. It begins at `p_init` and is halved after 10, 50, 200, 500, 1000, 2000, 4000, 6000
+    and 8000 of 10,000 queries, rescaled to `queries`.
 
-    Source: Andriushchenko et al. (2020), arXiv 1912.00049, Algorithms 1-3, eq. 2.
+    Source: Andriushchenko et al. (2020), arXiv 1912.00049, Algorithms 1-3, eq. 2; for L1 Croce &
+    Hein (2021), arXiv 2103.01208, section 4.
 
     Deviations: the loss is the margin towards a target too, where the paper takes the
     cross-entropy. A colour that would change nothing is inverted, as in the authors' code. Each
     image has windows of its own. Once 500 queries were made, few windows improve the loss: then
     four are tried side by side if they fit a chunk, and the best is kept. This keeps batches large
-    as images leave, and left as many images robust.
+    as images leave, and left as many images robust. With L1 a candidate is clipped to [0, 1], where
+    the authors project; the size that this leaves unused goes into later windows.
 
     Shapes: the last two axes `[..., H, W]` of an image are its plane. An input `[n, d]` is a square
     plane if d is a square number, else a line, on which a window is an interval. Where a window
@@ -56,6 +59,8 @@ class Square(FixedEps):
     Args:
         eps: radius, in units of the [0, 1] image range.
         queries: forward passes for each image.
+        patient: whether each search takes all its queries unless it succeeds; if not, it ends where
+            the margin rises steadily and by far too little, as `RandomSearch` says.
         p_init: share of the image that the first windows cover.
 
     Example:
@@ -68,11 +73,9 @@ class Square(FixedEps):
     """
 
     source: ClassVar[str] = "Andriushchenko et al. 2020, arXiv 1912.00049"
-    randomness: ClassVar[str] = "random search"
-    uses_gradients: ClassVar[bool] = False
+    supported_norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2", "l1")
 
     eps: float = 8 / 255
-    queries: int = 5000
     p_init: float = 0.8
 
     limits: ClassVar[Limits] = {"p_init": {"above": 0, "high": 1}}
@@ -82,56 +85,44 @@ class Square(FixedEps):
         """A small instance, for the tests of every attack."""
         return cls(eps=0.15, queries=50)
 
-    def perturb(self, query: Query, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Try random windows; an image leaves once it is fooled.
+    def pixels(self, x: Tensor) -> int:
+        """The number of pixels in the plane of images `x: [b, ...]`."""
+        return math.prod(plane(x.shape))
+
+    def begin(self, x: Tensor, shape: torch.Size, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Stripes, or with L2 and L1 a grid of bumps.
 
         Args:
-            query: the model, and the labels of the images.
-            x: `[b, ...]`, the images.
-            generator: of the random windows.
+            x: `[b, channels, pixels]`, the images.
+            shape: of the batch, `[b, ...]`.
+            generator: of the colours.
         """
-        result, shape = x.clone(), x.shape[1:]
-        rows = torch.arange(len(x), device=x.device)
-        size = plane(x.shape)
-        origin = x.reshape(len(x), -1, math.prod(size))
-        begin, change = (_stripes, _recolour) if self.norm == "linf" else (_bumps, _move_energy)
-        best = begin(origin, self.eps, size, generator)
-        value = self._look(query, best.view(-1, *shape), rows)
-        window, covered, queried = None, 0.0, 1
-        while queried < self.queries:
-            if not query.stochastic and (fooled := value > 0).any():
-                result[rows[fooled]] = best[fooled].view(-1, *shape)
-                left = (~fooled).nonzero().squeeze(1)
-                rows, origin, best, value = (part[left] for part in (rows, origin, best, value))
-                if not len(rows):
-                    return result
-            if window is None or covered != share(self.p_init, queried / self.queries):
-                covered = share(self.p_init, queried / self.queries)
-                window = _Window.covering(covered, size, self.norm, x)
-            tries = self._tries(query, queried, len(rows))
-            several = (part.expand(tries, *part.shape) for part in (best, origin))
-            candidates = change(*several, self.eps, window, generator)
-            if query.stochastic:
-                value = self._look(query, best.view(-1, *shape), rows)
-            values = self._look(query, candidates.view(-1, *shape), rows.repeat(tries))
-            new, winner = values.view(tries, -1).max(0)
-            better = (new > value).nonzero().squeeze(1)
-            best[better] = candidates[winner[better], better]
-            value = torch.maximum(value, new)
-            queried += tries
-        result[rows] = best.view(-1, *shape)
-        return result
+        if self.norm == "linf":
+            return (_stripes(x, self.eps, plane(shape), generator),)
+        return (_bumps(x, self.eps, self.norm, plane(shape), generator),)
 
-    def _tries(self, query: Query, queried: int, images: int) -> int:
-        """How many windows of an image are tried at once: several, once few improve the loss."""
-        if query.stochastic or queried < _ALONE:
-            return 1
-        return max(1, min(_SIDE_BY_SIDE, self.chunk // images, self.queries - queried))
+    def propose(
+        self,
+        state: tuple[Tensor, ...],
+        x: Tensor,
+        shape: torch.Size,
+        progress: float,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, ...]:
+        """Change one window of each image.
 
-    @staticmethod
-    def _look(query: Query, x: Tensor, rows: Tensor) -> Tensor:
-        """The margin, which is positive where the model is fooled."""
-        return query.objective(query.logits(x, rows), rows, margin)
+        Args:
+            state: the images `[tries, b, channels, pixels]` so far.
+            x: `[tries, b, channels, pixels]`, the images.
+            shape: of the batch, `[b, ...]`.
+            progress: share of all queries that were made.
+            generator: of the windows.
+        """
+        covered = share(self.p_init, progress)
+        window = _Window.covering(covered, plane(shape), self.norm, x.dtype, x.device)
+        if self.norm == "linf":
+            return (_recolour(*state, x, self.eps, window, generator),)
+        return (_move_energy(*state, x, self.eps, self.norm, window, generator),)
 
 
 def plane(shape: torch.Size) -> tuple[int, int]:
@@ -164,23 +155,31 @@ class _Window:
     bumps: Tensor
 
     @classmethod
-    def covering(cls, p: float, size: tuple[int, int], norm: str, like: Tensor) -> _Window:
-        """The window that covers a share `p` of a plane of `size`; odd, at least 3, for L2."""
-        (height, width), least = size, 3 if norm == "l2" else 1
+    @lru_cache(maxsize=32)
+    def covering(
+        cls,
+        p: float,
+        size: tuple[int, int],
+        norm: Norm,
+        dtype: torch.dtype,
+        device: torch.device | None = None,
+    ) -> _Window:
+        """The window that covers a share `p` of a plane of `size`; odd, at least 3, for bumps."""
+        (height, width), least = size, 1 if norm == "linf" else 3
         side = max(round(math.sqrt(p * height * width)), least)
-        side += norm == "l2" and side % 2 == 0
+        side += norm != "linf" and side % 2 == 0
         h = w = side
         if side > (narrow := min(size)):
             wide = min(max(round(p * height * width / narrow), least), max(size))
             h, w = (narrow, wide) if height <= width else (wide, narrow)
-        down, across = (torch.arange(n, device=like.device) for n in (h, w))
+        down, across = (torch.arange(n, device=device) for n in (h, w))
         upright = bump(h, w)
         turned = upright.T if h == w else upright
         return cls(
-            room=torch.tensor([height - h + 1, width - w + 1], device=like.device),
+            room=torch.tensor([height - h + 1, width - w + 1], device=device),
             width=width,
             offsets=(down[:, None] * width + across).flatten(),
-            bumps=torch.stack([upright.flatten(), turned.flatten()]).to(like),
+            bumps=torch.stack([upright.flatten(), turned.flatten()]).to(device, dtype),
         )
 
     def places(self, uniform: Tensor, channels: int) -> Tensor:
@@ -240,7 +239,9 @@ def _recolour(
     return best.scatter(-1, places, colour)
 
 
-def _bumps(x: Tensor, eps: float, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+def _bumps(
+    x: Tensor, eps: float, norm: Norm, size: tuple[int, int], generator: torch.Generator
+) -> Tensor:
     """A grid of 5 x 5 bumps of random sign, whose sum has the size eps."""
     (count, channels, _), (height, width) = x.shape, size
     h, w = max(height // _GRID, 1), max(width // _GRID, 1)
@@ -253,14 +254,18 @@ def _bumps(x: Tensor, eps: float, size: tuple[int, int], generator: torch.Genera
     top, left = (height - down * h) // 2, (width - across * w) // 2
     margins = (left, width - across * w - left, top, height - down * h - top)
     delta = functional.pad(tiles, margins).reshape(x.shape)
-    return (x + eps * steepest(delta, "l2")).clamp_(0, 1)
+    length = size_of(delta, norm).clamp_min(torch.finfo(x.dtype).tiny)
+    return (x + delta * (eps / length).view(-1, 1, 1)).clamp_(0, 1)
 
 
 def _move_energy(
-    best: Tensor, x: Tensor, eps: float, window: _Window, generator: torch.Generator
+    best: Tensor, x: Tensor, eps: float, norm: Norm, window: _Window, generator: torch.Generator
 ) -> Tensor:
-    """Move the energy of two windows, and what is unused, into the first one (Algorithm 3)."""
-    channels = x.shape[-2]
+    """Move the energy of two windows, and what is unused, into the first one (Algorithm 3).
+
+    The energy of a part is sum_i |d_i|^p, where p is 2 with L2 and 1 with L1.
+    """
+    channels, p = x.shape[-2], ORDER[norm]
     uniform = _uniform(x.shape[:-2], 5 + channels, x, generator)
     first = window.places(uniform[..., :2], channels)
     second = window.places(uniform[..., 2:4], channels)
@@ -268,20 +273,24 @@ def _move_energy(
     shape = window.bumps[(uniform[..., 4] < 0.5).long()].unsqueeze(-2)
     delta = best - x
     inside = delta.gather(-1, first)
-    direction = sign * shape + _unit(inside)
-    energy = delta.square().sum(-1, keepdim=True)
-    unused = (eps**2 - energy.sum(-2, keepdim=True)).clamp_min(0)
+    direction = sign * shape + _unit(inside, p)
+    energy = _energy(delta, p)
+    unused = (eps**p - energy.sum(-2, keepdim=True)).clamp_min(0)
     emptied = delta.scatter_(-1, second, 0.0).scatter_(-1, first, 0.0)
-    freed = (energy - emptied.square().sum(-1, keepdim=True)).clamp_min(0)
-    inside = _unit(direction) * (freed + unused / channels).sqrt()
+    freed = (energy - _energy(emptied, p)).clamp_min(0)
+    inside = _unit(direction, p) * (freed + unused / channels).pow(1 / p)
     moved = emptied.scatter_(-1, first, inside)
     # The size is eps already, but for rounding.
-    tiny = torch.finfo(moved.dtype).tiny
-    length = torch.linalg.vector_norm(moved, dim=(-2, -1), keepdim=True).clamp_min(tiny)
-    return moved.mul_(eps / length).add_(x).clamp_(0, 1)
+    length = _energy(moved, p).sum(-2, keepdim=True).pow(1 / p)
+    return moved.mul_(eps / length.clamp_min(torch.finfo(x.dtype).tiny)).add_(x).clamp_(0, 1)
 
 
-def _unit(parts: Tensor) -> Tensor:
+def _energy(parts: Tensor, p: float) -> Tensor:
+    """`sum_i |d_i|^p` of parts `[..., k]`: `[..., 1]`."""
+    return (parts.square() if p == 2 else parts.abs()).sum(-1, keepdim=True)
+
+
+def _unit(parts: Tensor, p: float) -> Tensor:
     """Parts `[..., k]` with norm 1 each; zero stays zero."""
     tiny = torch.finfo(parts.dtype).tiny ** 0.5
-    return parts / parts.norm(dim=-1, keepdim=True).clamp_min(tiny)
+    return parts / _energy(parts, p).pow(1 / p).clamp_min(tiny)

@@ -46,7 +46,7 @@ class Case(Claim):
         x: `[n, ...]` images in [0, 1].
         y: `[n]` integer labels.
         eps: radius in units of the [0, 1] range.
-        norm: `"linf"` or `"l2"`.
+        norm: `"linf"`, `"l2"`, `"l1"` or `"l0"`.
         budget: one of `BUDGETS`, or one's own.
         twin: the same model without the defence, if there is one: attacks on it are transferred.
         siblings: the same model trained from other seeds.

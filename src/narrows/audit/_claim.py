@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from narrows.attacks import PGD
 from narrows.attacks.entrance import check_reach
+from narrows.attacks.norms import farthest
 from narrows.attacks.suspicions import are_probabilities
 from narrows.audit._budget import Budget, resolve_budget
 from narrows.audit._door import (
@@ -43,7 +44,7 @@ from narrows.models.noise import forked_rng
 from narrows.models.outputs import average_logits
 from narrows.types import Norm
 
-__all__ = ["Claim", "Judged", "gray_radius"]
+__all__ = ["Claim", "Judged", "gray_radius", "per_pixel"]
 
 _BLOCK = 1024
 _PROBE = 256  # images at which noise is looked for, and that are looked at again at the end
@@ -70,6 +71,9 @@ class Claim:
 
     Attributes:
         model: the model itself, for those who know it.
+        near_norm: norm of the balls in which checks look at the model closely; L2 for L1 and L0.
+        near_eps: their radius: that of the claim, or for L1 and L0 of the least L2 ball that holds
+            every perturbation.
         subject: the model as the audit asks it.
         x: `[n, ...]` images in float32 at least, without those that the model cannot judge.
         y: `[n]` int64 labels.
@@ -123,6 +127,7 @@ class Claim:
             self.y = labels[: self.budget.images].clone()
             self.x = images.to(torch.promote_types(images.dtype, torch.float32))
             self._state = State(self.model)
+        self.near_norm, self.near_eps = _near(norm, eps, self.x)
         self.training = None if training is None else self._training(*training)
         self._takes = images.dtype
         self._first: Tensor | None = None
@@ -324,4 +329,24 @@ class Claim:
 
 def gray_radius(claim: Claim) -> float:
     """The radius within which every image can be made uniformly gray."""
-    return 0.5 if claim.norm == "linf" else 0.5 * math.sqrt(claim.x[0].numel())
+    return farthest(claim.x, claim.norm) * (1 if claim.norm == "l0" else 0.5)
+
+
+def per_pixel(claim: Claim) -> float:
+    """How far each value moves at the radius, if all of them move alike."""
+    if claim.near_norm == "linf":
+        return claim.near_eps
+    return claim.near_eps / math.sqrt(claim.x[0].numel())
+
+
+def _near(norm: Norm, eps: float, x: Tensor) -> tuple[Norm, float]:
+    """The norm and the radius of the balls in which checks look at a model closely.
+
+    No value of `x: [n, ...]` changes by more than 1, so that |d|_2^2 is at most |d|_1, and at most
+    |d|_0 times the number of channels.
+    """
+    if norm == "l1":
+        return "l2", min(eps, math.sqrt(eps))
+    if norm == "l0":
+        return "l2", math.sqrt(eps * x[0].numel() / farthest(x, "l0"))
+    return norm, eps

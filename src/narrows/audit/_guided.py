@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from narrows.attacks.losses import resolve_loss
-from narrows.attacks.norms import per_image, project, steepest
+from narrows.attacks.norms import ascent, clip, per_image, steepest
+from narrows.attacks.pgd import step_length
 from narrows.audit._base import Case
 from narrows.models.noise import forked_rng
 from narrows.models.outputs import logits_of
@@ -70,13 +71,12 @@ def guided_points(
     x, y, eps = case.x[rows], case.y[rows], reach * case.eps
     dtype = getattr(guide, "dtype", None) or x.dtype
     objective = resolve_loss(loss, case.classes)
-    step_size = 2.5 * eps / case.budget.steps
+    step_size = step_length(case.norm, eps, case.budget.steps)
     x_adv, momentum = x, torch.zeros_like(x)
     if start == "random":
-        corner = steepest(
-            torch.randn(x.shape, generator=case.generator(), device=x.device), case.norm
-        )
-        x_adv = (x + eps / 2 * corner.to(x)).clamp(0, 1)
+        noise = torch.randn(x.shape, generator=case.generator(), device=x.device)
+        corner = case.near_eps * steepest(noise.to(x), case.near_norm)
+        x_adv = clip(x + reach / 2 * corner, x, case.norm, eps)
     kept, fooled = x.clone(), torch.zeros_like(y, dtype=torch.bool)
     with forked_rng(x.device, case.seed), case.restored():
         for _ in range(case.budget.steps):
@@ -89,8 +89,8 @@ def guided_points(
             gradient = gradient.nan_to_num(0, 0, 0).to(x.dtype)
             size = gradient.abs().flatten(1).sum(1).clamp_min(torch.finfo(x.dtype).tiny)
             momentum = _MOMENTUM * momentum + gradient / per_image(size, gradient)
-            moved = x_adv + step_size * steepest(momentum, case.norm)
-            x_adv = (x + project(moved - x, case.norm, eps)).clamp(0, 1)
+            moved = x_adv + step_size * ascent(momentum, x_adv, case.norm)
+            x_adv = clip(moved, x, case.norm, eps)
             with torch.no_grad():
                 wrong = logits_of(case.subject, x_adv).argmax(1) != y
             kept = torch.where(per_image(fooled, x), kept, x_adv)

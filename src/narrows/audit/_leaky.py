@@ -60,7 +60,5 @@ class Leaky(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits `[n, classes]`."""
-        if not torch.is_grad_enabled():
-            return logits_of(self.model, x)
         with _Leaking():
             return logits_of(self.model, x)

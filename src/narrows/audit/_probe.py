@@ -17,7 +17,6 @@ __all__ = [
     "by_gradient",
     "correct_rows",
     "counts",
-    "per_pixel",
     "share",
     "slope",
 ]
@@ -62,11 +61,6 @@ def slope(case: Case, x: Tensor, rows: Tensor, loss: str, view: str = "", seed: 
             value.sum(), at, allow_unused=True, materialize_grads=True
         )
     return Slope(value.detach(), gradient, graph=True)
-
-
-def per_pixel(case: Case) -> float:
-    """How far each pixel moves at the radius, if all of them move alike."""
-    return case.eps if case.norm == "linf" else case.eps / case.x[0].numel() ** 0.5
 
 
 def counts(images: Tensor, tolerance: float = TOLERANCE) -> bool:

@@ -57,13 +57,14 @@ def blocking_modules(model: nn.Module, x: Tensor) -> list[str]:
         with suppress(Exception, SystemExit):  # of a model that takes no batch of so few
             logits_of(model, x)
     blocking: list[str] = []
-    for name, given in inputs.items():
+    for name, module in modules.items():
+        given = inputs.get(name)
         inside = any(name.startswith(f"{outer}.") for outer in blocking)
-        if inside or not given.is_floating_point():
+        if given is None or inside or not given.is_floating_point():
             continue
         # A layer may refuse to be run alone: in another precision, or without its neighbours.
         with suppress(Exception, SystemExit):
-            if _hides(modules[name], given):
+            if _hides(module, given):
                 blocking.append(name)
     return blocking
 

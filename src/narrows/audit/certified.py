@@ -25,11 +25,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from narrows.attacks.norms import rise_left
 from narrows.audit._base import Case
 from narrows.audit._door import nearby
 from narrows.audit._intervals import UnboundedError, interval_logits
 from narrows.audit._lines import Layer, Lines, StopError
 from narrows.models.outputs import logits_of
+from narrows.types import Norm
 
 __all__ = ["Certificate", "certify"]
 
@@ -86,11 +88,11 @@ def _certify(case: Case, rows: Tensor) -> Certificate:
     logits, layers, straight = interval_logits(case.model, low, high)
     slack = _SLACK * case.logits.std().item()
     if straight:
-        ball = _Ball(x, low, high, case.eps if case.norm == "l2" else None)
+        ball = _Ball(x, low, high, case.norm, case.eps)
         with torch.enable_grad():
             _refine(case.model, ball, layers)
             margins = _margins(case.model, ball, layers, y)
-        method = "linear bounds" if layers else "exact" if case.norm == "linf" else "linear bounds"
+        method = "linear bounds" if layers or case.norm == "l2" else "exact"
     else:
         least = logits.low.gather(1, y[:, None])
         margins = least - logits.high.scatter(1, y[:, None], -torch.inf)
@@ -117,19 +119,23 @@ def _try_out(case: Case, rows: Tensor, margins: Tensor) -> None:
 
 @dataclass(frozen=True)
 class _Ball:
-    """Images `x: [n, ...]`, the box around them, and the L2 radius where there is one."""
+    """Images `x: [n, ...]`, the box around them, and the radius."""
 
     x: Tensor
     low: Tensor
     high: Tensor
-    radius: float | None
+    norm: Norm
+    radius: float
 
     def least(self, slope: Tensor) -> Tensor:
         """Smallest value of `slope . (x' - x)`, at least: `[n]`."""
         ends = torch.minimum(slope * (self.low - self.x), slope * (self.high - self.x))
         in_box = ends.flatten(1).sum(1)
-        if self.radius is None:
+        if self.norm == "linf":
             return in_box
+        if self.norm in ("l1", "l0"):
+            fall = rise_left(-slope, self.x, self.x, self.norm, self.radius)
+            return torch.maximum(in_box, -fall)
         return torch.maximum(in_box, -self.radius * slope.flatten(1).norm(dim=1))
 
 

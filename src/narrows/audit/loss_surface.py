@@ -90,4 +90,5 @@ def loss_surface(
 def _stretched(direction: Tensor, instead: Tensor, case: Case) -> Tensor:
     """Of size eps: in Linf a corner of the ball, as a sign step's is; random where it is zero."""
     still = geometry.per_image(geometry.size(direction, "linf") == 0, direction)
-    return case.eps * geometry.steepest(torch.where(still, instead, direction), case.norm)
+    unit = geometry.steepest(torch.where(still, instead, direction), case.near_norm)
+    return case.near_eps * unit

@@ -11,9 +11,9 @@ Pintor et al. (2022), arXiv 2106.09947, on mitigations.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
+from typing import Any
 
-from narrows.attacks import APGD, FAB, HopSkipJump, MultiTargeted, Square
+from narrows.attacks import APGD, FAB, PGD, Attack, HopSkipJump, MultiTargeted, SparseRS, Square
 from narrows.audit._base import Case
 from narrows.audit._guided import climb_guide
 from narrows.audit.trials import helpful_views
@@ -26,11 +26,14 @@ _RIVALS = 3  # classes towards which FAB goes
 
 
 def _ensemble(case: Case) -> None:
-    """APGD on the cross-entropy and towards other classes, and FAB."""
+    """APGD on the cross-entropy and towards other classes, and FAB; with L0 PGD and Sparse-RS."""
     view = _through(case)
     for loss in ("cross_entropy", "targeted_dlr"):
         # On all images, so that its strength can be compared with that of others.
         case.run(_apgd(case, loss, restarts=1, draws=1), view)
+    if case.norm == "l0":
+        case.escalate(_search(case), view)
+        return
     case.escalate(
         FAB(
             norm=case.norm,
@@ -97,16 +100,19 @@ def _differences(case: Case) -> None:
 
 def _square(case: Case) -> None:
     """Random search without gradients, on a stochastic model over fixed draws, then over more."""
-    attack = Square(
+    case.escalate(_search(case), _through(case))
+    if case.stochastic:
+        case.escalate(_search(case), _through(case, noise="many_draws"))
+
+
+def _search(case: Case) -> Attack:
+    return (SparseRS if case.norm == "l0" else Square)(
         norm=case.norm,
         eps=case.eps,
         queries=case.budget.queries,
         verify_draws=case.budget.verify_draws,
         seed=case.seed,
     )
-    case.escalate(attack, _through(case))
-    if case.stochastic:
-        case.escalate(attack, _through(case, noise="many_draws"))
 
 
 def _labels(case: Case) -> None:
@@ -171,18 +177,21 @@ def _targets(case: Case) -> None:
     )
 
 
-def _apgd(case: Case, loss: str, **changes: object) -> APGD:
-    attack = APGD(
-        norm=case.norm,
-        eps=case.eps,
-        steps=case.budget.steps,
-        restarts=case.budget.restarts,
-        loss=loss,
-        draws=case.budget.draws if case.stochastic else 1,
-        verify_draws=case.budget.verify_draws,
-        seed=case.seed,
-    )
-    return replace(attack, **changes)
+def _apgd(case: Case, loss: str, **changes: object) -> Attack:
+    """APGD, or with L0, which it does not take, PGD and MultiTargeted."""
+    settings: dict[str, Any] = {
+        "norm": case.norm,
+        "eps": case.eps,
+        "steps": case.budget.steps,
+        "restarts": case.budget.restarts,
+        "draws": case.budget.draws if case.stochastic else 1,
+        "verify_draws": case.budget.verify_draws,
+        "seed": case.seed,
+        **changes,
+    }
+    if case.norm != "l0":
+        return APGD(loss=loss, **settings)
+    return MultiTargeted(**settings) if loss == "targeted_dlr" else PGD(loss=loss, **settings)
 
 
 Remedy = Callable[[Case], None]
@@ -259,5 +268,10 @@ def remedies_for(
 
 
 def unfit(case: Case) -> list[str]:
-    """Remedies that mean nothing for this model: no softmax to undo, no noise to average."""
-    return ["log"] * (not case.probabilities) + ["draws"] * (not case.stochastic)
+    """Remedies that mean nothing here: no softmax to undo, no noise to average, no such norm."""
+    cannot = {
+        "log": not case.probabilities,
+        "draws": not case.stochastic,
+        "labels": case.norm not in HopSkipJump.supported_norms,
+    }
+    return [name for name, true in cannot.items() if true]

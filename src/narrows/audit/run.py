@@ -32,13 +32,11 @@ from narrows.audit.checks import CHECKS, Check
 from narrows.audit.remedies import REMEDIES, remedies_for, unfit
 from narrows.audit.verdict import Verdict, judge
 from narrows.checks import ArrayLike, check_number, check_path
-from narrows.errors import ConfigError, InputError
+from narrows.errors import InputError
 from narrows.storage import json_finite
 from narrows.types import Finding, Norm
 
 __all__ = ["Audit", "audit"]
-
-_NORMS = ("linf", "l2")
 
 _SHARPEST = ("plain", "straight_through", "surrogate", "labels")
 _AT_THE_END = ("finite", "state")  # checks of what was seen until then
@@ -107,8 +105,8 @@ def audit(
         model: any classifier of images in [0, 1] that returns logits; left as it was found.
         x: `[n, ...]` images in [0, 1]; more than the budget's are left out.
         y: `[n]` integer labels.
-        eps: radius in units of the [0, 1] range.
-        norm: `"linf"` or `"l2"`.
+        eps: radius in units of the [0, 1] range; with L0 a number of pixels.
+        norm: `"linf"`, `"l2"`, `"l1"` or `"l0"`.
         budget: `"fast"`, `"standard"`, `"full"`, or one of your own.
         twin: the same model without its defence: attacks on it are transferred.
         siblings: the same model trained from other seeds.
@@ -134,8 +132,6 @@ def audit(
     """
     if claimed is not None and not 0 <= check_number(claimed, "claimed", error=InputError) <= 1:
         raise InputError(f"claimed must be a share in [0, 1], got {claimed}; divide percent by 100")
-    if norm not in _NORMS:
-        raise ConfigError(f"norm must be 'linf' or 'l2' in an audit, got {norm!r}")
     place = None if folder is None else check_path(folder, "folder")
     case = Case(
         *(model, x, y),

@@ -57,7 +57,7 @@ class Outcome(StrEnum):
 
     HOLDS = "holds under everything tried"
     OVERESTIMATED = "overestimated by weaker attacks"
-    NOT_ROBUST = "not robust, the attacks work"
+    NOT_ROBUST = "not robust, no better than a guess"
     ATTACK_FAILED = "attack failed, not robustness"
     INCONCLUSIVE = "inconclusive: spend more budget"
 
@@ -158,7 +158,8 @@ def _sentence(
     ]
     if outcome is Outcome.NOT_ROBUST:
         parts.append(f"a guess among {case.classes} classes is right at {1 / case.classes:.1%}")
-    if outcome in (Outcome.HOLDS, Outcome.ATTACK_FAILED) and usual - reached > TOLERANCE:
+    quiet = (Outcome.HOLDS, Outcome.ATTACK_FAILED, Outcome.NOT_ROBUST)  # name no other accuracy
+    if outcome in quiet and usual - reached > TOLERANCE:
         parts.append(f"PGD on the cross-entropy alone left {usual:.1%}")
     if blind > TOLERANCE:
         parts.append(

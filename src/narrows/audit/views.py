@@ -45,7 +45,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from narrows.audit._backward import Backward, Gradient, borrowed, differences, smoothed, votes
-from narrows.audit._claim import Claim
+from narrows.audit._claim import Claim, per_pixel
 from narrows.audit._guarded import Guarded
 from narrows.audit._inside import Core, PassThrough, core_of, fit_probe
 from narrows.audit._leaky import Leaky
@@ -202,9 +202,7 @@ def _estimated(kind: Callable[[int, float], Gradient], share: float) -> View:
     """A view whose gradient is estimated from points as far away as a share of the radius."""
 
     def view(model: nn.Module, claim: Claim) -> nn.Module:
-        # In L2 one pixel moves by eps / sqrt(d) when all of them do.
-        per_pixel = claim.eps if claim.norm == "linf" else claim.eps / claim.x[0].numel() ** 0.5
-        return Backward(model, kind(claim.budget.directions, share * per_pixel))
+        return Backward(model, kind(claim.budget.directions, share * per_pixel(claim)))
 
     return view
 

@@ -20,8 +20,12 @@ __all__ = ["command"]
 
 @click.command("audit")
 @target_options
-@click.option("--eps", type=float, required=True, help="Radius, in units of the [0, 1] range.")
-@click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True)
+@click.option(
+    "--eps", type=float, required=True, help="Radius, in units of the [0, 1] range; pixels in L0."
+)
+@click.option(
+    "--norm", type=click.Choice(["linf", "l2", "l1", "l0"]), default="linf", show_default=True
+)
 @click.option("--budget", default="standard", show_default=True, help="fast, standard or full.")
 @click.option(
     "--twin",
@@ -52,7 +56,7 @@ def command(
     mean: list[float] | None,
     std: list[float] | None,
     eps: float,
-    norm: Literal["linf", "l2"],
+    norm: Literal["linf", "l2", "l1", "l0"],
     budget: str,
     twin: str | None,
     claimed: float | None,

@@ -34,11 +34,13 @@ def command(
     from rich.console import Console
 
     from narrows.report import show_table, write_report
-    from narrows.runs import Progress, carry_out, load_config
+    from narrows.runs import Progress, carry_out_together, load_config
 
     console = Console(quiet=quiet or as_json)
     resolved = load_config(config, run_values(given, overrides), overrides)
-    finished = carry_out(resolved, out, Progress(console))
+    finished = carry_out_together(resolved, out, Progress(console))
+    if finished is None:
+        return
     page = write_report(finished)
     if as_json:
         print_json({"summary": finished.summary}, folder=finished.path, report=page)

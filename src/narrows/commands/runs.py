@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_ENDINGS = {".csv": "csv", ".parquet": "parquet", ".db": "mlflow"}
+_VIEWERS = {
+    "mlflow": "mlflow ui --backend-store-uri sqlite:///{}",
+    "tensorboard": "tensorboard --logdir {}",
+}
+
 
 @click.command("runs")
 @click.argument("folder", required=False, type=ANY_FILE, default=Path("runs"))
@@ -29,7 +35,18 @@ __all__ = ["command"]
     "--compare", nargs=2, metavar="NAME NAME", help="Print what differs between two runs."
 )
 @click.option("--verify", is_flag=True, help="Compare every file with its checksum.")
-@click.option("--export", type=ANY_FILE, help="Write every number to a FILE.csv or FILE.parquet.")
+@click.option(
+    "--export",
+    type=ANY_FILE,
+    help="Write every number to a FILE.csv, a FILE.parquet, MLflow's FILE.db, or a folder for "
+    "TensorBoard.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "parquet", "mlflow", "tensorboard"]),
+    help="Of the export.  [default: csv, parquet or mlflow by the ending of its name]",
+)
 @click.option("--prune", is_flag=True, help="Delete the runs that --where names, after a question.")
 @click.option("--yes", is_flag=True, help="Delete without a question.")
 @json_option
@@ -39,6 +56,7 @@ def command(
     compare: tuple[str, str] | None,
     verify: bool,
     export: Path | None,
+    kind: str | None,
     prune: bool,
     yes: bool,
     as_json: bool,
@@ -63,7 +81,7 @@ def command(
     if verify:
         _verify(paths, as_json)
     elif export is not None:
-        _export(paths, export, as_json)
+        _export(paths, export, kind, as_json)
     elif prune:
         if not where:
             raise ConfigError("--prune needs --where, like --where state=unfinished")
@@ -122,19 +140,30 @@ def _verify(paths: list[Path], as_json: bool) -> None:
         raise StoreError(f"{len(damaged)} of {len(paths)} runs are damaged")
 
 
-def _export(paths: list[Path], file: Path, as_json: bool) -> None:
+def _export(paths: list[Path], target: Path, kind: str | None, as_json: bool) -> None:
     from narrows.errors import ConfigError
-    from narrows.stored.exporting import export_csv, export_parquet, export_rows
+    from narrows.stored import exporting, tracking
 
-    writers = {".csv": export_csv, ".parquet": export_parquet}
-    if file.suffix not in writers:
-        raise ConfigError(f"expected a FILE.csv or FILE.parquet, got {file}")
-    count = writers[file.suffix](export_rows(paths), file)
+    kind = kind or _ENDINGS.get(target.suffix)
+    if kind is None:
+        raise ConfigError(
+            f"expected a {', '.join(f'FILE{ending}' for ending in _ENDINGS)}, or a folder with "
+            f"--format tensorboard, got {target}"
+        )
+    if kind in ("csv", "parquet"):
+        write = exporting.export_csv if kind == "csv" else exporting.export_parquet
+        count = write(exporting.export_rows(paths), target)
+    else:
+        track = tracking.export_mlflow if kind == "mlflow" else tracking.export_tensorboard
+        count = track(tracking.tracked_models(paths), target)
+    label = {"mlflow": "store", "tensorboard": "folder"}.get(kind, "table")
     if as_json:
-        print_json({"numbers": count, "runs": len(paths)}, table=file)
+        print_json({"numbers": count, "runs": len(paths)}, **{label: target})
         return
     click.echo(f"{count} numbers of {len(paths)} runs")
-    click.echo(f"Table: {file}")
+    click.echo(f"{label.capitalize()}: {target}")
+    if kind in _VIEWERS:
+        click.echo(f"Show it with: {_VIEWERS[kind].format(target)}")
 
 
 def _prune(paths: list[Path], yes: bool, as_json: bool) -> None:

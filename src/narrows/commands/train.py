@@ -40,14 +40,16 @@ def command(
     """
     from rich.console import Console
 
-    from narrows.runs import Progress, carry_out, load_config
+    from narrows.runs import Progress, carry_out_together, load_config
 
     values = run_values(given, overrides) | {"evaluate": {"attack": False}}
     if method is not None:
         values["methods"] = [method]
     resolved = load_config(config, values, overrides)
     resolved = resolved.only(beta, resolved.first_seed if seed is None else seed)
-    finished = carry_out(resolved, out, Progress(Console(quiet=quiet or as_json)))
+    finished = carry_out_together(resolved, out, Progress(Console(quiet=quiet or as_json)))
+    if finished is None:
+        return
     (record,) = finished.records()
     weights = finished.files(record.method).models
     if as_json:

@@ -166,6 +166,6 @@ def split_off(data: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]
     if second.all() or not second.any():
         raise DataError(
             f"{data.name}: {len(data)} samples in {data.classes} classes are too few to split off "
-            f"{share:g} of each class; choose another share"
+            f"{share:g} of each class; add samples, or choose another share"
         )
     return data.take(~second), data.take(second)

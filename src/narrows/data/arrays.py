@@ -3,6 +3,7 @@
 | arrives                                  | becomes                                              |
 |------------------------------------------|------------------------------------------------------|
 | bytes, or whole numbers 0..255 of images | uint8 images, which batches divide by 255            |
+| 16-bit numbers (uint16)                  | images, divided by 65535                             |
 | floats in [0, 1]                         | images; they can be attacked                         |
 | other numbers `[n, d]`                   | features, standardised by the training set           |
 | images `[n, h, w, c]` or `[n, h, w]`     | `[n, c, h, w]`                                       |
@@ -13,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -35,11 +36,19 @@ _LARGEST_LABEL = 2.0**53
 
 
 class Part(NamedTuple):
-    """Inputs and labels as they came, and the names of the classes where they are known."""
+    """Inputs and labels as they came.
+
+    Attributes:
+        x: inputs `[n, ...]`.
+        y: labels `[n]`.
+        class_names: the names of the classes, where they are known.
+        notes: what was done to the inputs before.
+    """
 
     x: Any
     y: Any
     class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def to_splits(name: str, parts: Mapping[str, Part | Dataset]) -> Splits:
@@ -98,7 +107,7 @@ def as_parts(name: str, parts: Mapping[str, Part | Dataset]) -> dict[str, Datase
         raise DataError(f"{name}: give either all parts as a Dataset, or none of them")
     if ready:
         return {key: replace(part, name=name) for key, part in ready.items()}
-    notes: list[str] = []
+    notes = list(dict.fromkeys(note for part in raw.values() for note in part.notes))
     images, inputs = _inputs(name, {key: part.x for key, part in raw.items()}, notes)
     names, labels = _labels(name, raw, notes)
     sets = {}
@@ -116,13 +125,18 @@ def as_parts(name: str, parts: Mapping[str, Part | Dataset]) -> dict[str, Datase
 def _inputs(name: str, raw: Mapping[str, Any], notes: list[str]) -> tuple[bool, dict[str, Tensor]]:
     """Inputs `[n, ...]` of every part, and whether they are images in [0, 1]."""
     inputs = {key: _numbers(f"{name}, {key}" if key else name, x) for key, x in raw.items()}
+    _check_types(name, inputs)
+    if all(x.dtype == torch.uint16 for x in inputs.values()):
+        notes.append("16-bit numbers 0 to 65535 are divided by 65535")
+        inputs = {key: x.to(torch.float32) / 65535 for key, x in inputs.items()}
     low = min(x.min().item() for x in inputs.values())
     high = max(x.max().item() for x in inputs.values())
-    whole = all(not x.is_floating_point() for x in inputs.values())
     spatial = all(x.dim() > 2 for x in inputs.values())
     bytewise = all(x.dtype == torch.uint8 for x in inputs.values())
-    if high > 1 and (bytewise or (whole and spatial and low >= 0 and high <= 255)):
-        notes.append("bytes 0 to 255 are divided by 255")
+    numbered = spatial and low >= 0 and high <= 255 and all(map(_is_whole, inputs.values()))
+    if high > 1 and (bytewise or numbered):
+        kind = "bytes" if bytewise else "whole numbers"
+        notes.append(f"{kind} 0 to 255 are divided by 255")
         inputs = {key: x.to(torch.uint8) for key, x in inputs.items()}
         return True, _channels_first(inputs, notes)
     images = low >= 0 and high <= 1
@@ -153,7 +167,21 @@ def _numbers(where: str, x: Any) -> Tensor:
             f"{where}: {int((~good).sum())} inputs hold NaN or inf, the first of them number "
             f"{first}; leave them out or fill them in"
         )
-    return inputs.float() if inputs.dtype == torch.bool else inputs
+    if inputs.dtype == torch.bool:
+        return inputs.float()
+    return inputs.to(torch.int64) if inputs.dtype in (torch.uint32, torch.uint64) else inputs
+
+
+def _check_types(name: str, inputs: Mapping[str, Tensor]) -> None:
+    """Refuse parts of bytes beside parts of floats: their scales differ."""
+    kinds = {torch.float32 if x.is_floating_point() else x.dtype for x in inputs.values()}
+    if len(kinds) > 1 and kinds & {torch.float32, torch.uint16}:
+        listed = ", ".join(f"{key} {x.dtype}" for key, x in inputs.items())
+        raise DataError(f"{name}: all parts must have inputs of one type, got {listed}")
+
+
+def _is_whole(x: Tensor) -> bool:
+    return not x.is_floating_point() or bool((x == x.round()).all())
 
 
 def _looks_like_images(x: Tensor) -> bool:
@@ -178,7 +206,10 @@ def _standardised(splits: Splits, notes: list[str]) -> Splits:
     if train.image:
         return splits
     mean, std = train.x.mean(0), _deviation(train.x)
-    notes.append("each feature is standardised by its mean and deviation in the training set")
+    notes.append(
+        "inputs outside [0, 1] are features: they are standardised by the training set, and not "
+        "attacked"
+    )
     return Splits(*(in_single_precision(replace(part, x=(part.x - mean) / std)) for part in splits))
 
 
@@ -216,9 +247,9 @@ def in_single_precision(data: Dataset) -> Dataset:
 def _check_same(name: str, splits: Splits) -> None:
     first = splits.train
     for part, data in splits._asdict().items():
-        for what in ("shape", "classes", "image"):
-            if (wanted := getattr(first, what)) != (got := getattr(data, what)):
-                raise DataError(f"{name}: train has {what} {wanted}, and {part} has {got}")
+        for key in ("shape", "classes", "image"):
+            if (wanted := getattr(first, key)) != (got := getattr(data, key)):
+                raise DataError(f"{name}: train has {key} {wanted}, and {part} has {got}")
     if first.classes < 2:
         raise DataError(f"{name}: there is only one class; a classifier needs at least two")
 
@@ -242,7 +273,19 @@ def _labels(
         shown = ", ".join(f"{value} is {i}" for i, value in enumerate(values.tolist()[:5]))
         notes.append(f"labels are numbered in sorted order: {shown}{', ...' * (len(values) > 5)}")
     numbered = {key: torch.from_numpy(np.searchsorted(values, y)) for key, y in given.items()}
+    notes += _absent(names, numbered)
     return names, numbered
+
+
+def _absent(names: list[str], numbered: Mapping[str, Tensor]) -> Iterator[str]:
+    """Which classes have no sample in a part."""
+    for key, labels in numbered.items():
+        absent = sorted(set(range(len(names))) - set(labels.tolist()))
+        if absent:
+            shown = ", ".join(names[number] for number in absent[:5]) + ", ..." * (len(absent) > 5)
+            kind = "class" + "es" * (len(absent) > 1)
+            where = f"the {key} set has" if key else "the data have"
+            yield f"{where} no sample of the {kind} {shown}"
 
 
 def _check_seen(name: str, given: Mapping[str, np.ndarray[Any, Any]]) -> None:

@@ -5,7 +5,8 @@
     folder/test/dog/3.jpg
 
 On the left the parts are taken as they are; on the right they are made. Classes are numbered in the
-order of their sorted names. Files are decoded and never executed.
+order of their sorted names. PNG, JPEG, BMP, WebP, TIFF, PGM and PPM are read. Files are decoded and
+never executed.
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ from narrows.checks import check_regular
 from narrows.data._base import Dataset
 from narrows.data.arrays import Part
 from narrows.data.objects import keyed
+from narrows.data.pillow import conversions, is_grey, pixels
 from narrows.errors import DataError
 
 __all__ = ["read_image_folder"]
 
-_SUFFIXES = {".png", ".jpg", ".jpeg"}
-_GREY = ("1", "L")
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 
 
 def read_image_folder(folder: Path) -> dict[str, Part | Dataset]:
     """Read the images of a folder of class folders, with sub-folders for its parts or without.
 
-    All images must have one size. They are grey if all files are, and RGB otherwise.
+    All images must have one size. They are grey if all files are, and RGB otherwise. Transparency
+    is dropped.
 
     Args:
         folder: of the data set.
@@ -46,13 +48,15 @@ def read_image_folder(folder: Path) -> dict[str, Part | Dataset]:
         parts = {"": folder}
     listed = {part: _listed(home) for part, home in parts.items()}
     files = [file for classes in listed.values() for group in classes.values() for file in group]
-    grey = all(_is_grey(file) for file in files)
+    modes = {_opened(file, lambda image: (image.mode, is_grey(image))) for file in files}
+    grey = all(colourless for _, colourless in modes)
+    notes = conversions((mode for mode, _ in modes), grey)
     size = _decoded(files[0], grey).shape
     names = tuple(listed.get("train", listed.get("", {})))
     for part, classes in listed.items():
         if unknown := sorted(set(classes) - set(names)):
             raise DataError(f"{folder}: {part} has the class {unknown[0]!r}, and train has not")
-    return {part: _part(classes, names, grey, size) for part, classes in listed.items()}
+    return {part: _part(classes, names, grey, size, notes) for part, classes in listed.items()}
 
 
 def _folders(folder: Path) -> dict[str, Path]:
@@ -73,49 +77,52 @@ def _listed(folder: Path) -> dict[str, list[Path]]:
         for name, home in _folders(folder).items()
     }
     if not classes:
-        raise DataError(f"{folder}: expected a folder for each class, and there is none")
+        raise DataError(
+            f"{folder}: expected a folder for each class, and there is none; put the images of "
+            "each class into a folder of its name"
+        )
     for name, files in classes.items():
         if not files:
-            raise DataError(f"{folder / name}: holds no PNG or JPEG images")
+            raise DataError(
+                f"{folder / name}: holds no images (PNG, JPEG, BMP, WebP, TIFF); every folder in "
+                f"{folder} must hold those of one class"
+            )
     return classes
 
 
 def _part(
-    classes: dict[str, list[Path]], names: tuple[str, ...], grey: bool, size: tuple[int, ...]
+    classes: dict[str, list[Path]],
+    names: tuple[str, ...],
+    grey: bool,
+    size: tuple[int, ...],
+    notes: tuple[str, ...],
 ) -> Part:
     files = [(file, names.index(name)) for name, group in classes.items() for file in group]
     x = np.empty((len(files), *size), dtype=np.uint8)
     for row, (file, _) in enumerate(files):
-        pixels = _decoded(file, grey)
-        if pixels.shape != size:
+        decoded = _decoded(file, grey)
+        if decoded.shape != size:
             wide, high = size[2], size[1]
             raise DataError(
-                f"{file}: is {pixels.shape[2]} x {pixels.shape[1]} pixels, and the first image is "
-                f"{wide} x {high}; resize the images to one size first"
+                f"{file}: is {decoded.shape[2]} x {decoded.shape[1]} pixels, and the first image "
+                f"is {wide} x {high}; resize the images to one size first"
             )
-        x[row] = pixels
-    return Part(x, np.array([label for _, label in files]), names)
-
-
-def _is_grey(file: Path) -> bool:
-    return _opened(file, lambda image: image.mode in _GREY)
+        x[row] = decoded
+    return Part(x, np.array([label for _, label in files]), names, notes)
 
 
 def _decoded(file: Path, grey: bool) -> np.ndarray[Any, Any]:
     """Pixels `[channels, height, width]`."""
-    pixels = _opened(file, lambda image: np.asarray(image.convert("L" if grey else "RGB")))
-    return pixels[np.newaxis] if grey else pixels.transpose(2, 0, 1)
+    return _opened(file, lambda image: pixels(image, grey))
 
 
 def _opened(file: Path, read: Any) -> Any:
     try:
         check_regular(file)
         with Image.open(file) as image:
-            if image.mode.startswith(("I", "F")):
-                raise DataError(f"{file}: holds {image.mode} pixels; convert it to 8 bits first")
             return read(image)
-    except DataError:
-        raise
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
     except (
         UnidentifiedImageError,
         Image.DecompressionBombError,

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, RandomSampler
 
 from narrows.data._base import Dataset, Splits
 from narrows.data.arrays import Part, as_parts, in_single_precision, to_splits
+from narrows.data.pillow import conversions, is_grey, is_picture, pixels
 from narrows.errors import DataError
 
 __all__ = ["as_dataset", "as_splits", "keyed"]
@@ -146,7 +147,10 @@ def _of_mapping(name: str, source: Mapping[Any, Any]) -> dict[str, Part | Datase
         x, y = (_first(roles, part, role) for role in ("x", "y"))
         if x is None or y is None:
             have, lack = ("labels", "inputs") if x is None else ("inputs", "labels")
-            raise DataError(f"{name}: has {have} of {part or 'all samples'} and no {lack}")
+            raise DataError(
+                f"{name}: has {have} of {part or 'all samples'} and no {lack}; name them "
+                f"{'x' if x is None else 'y'}{part and '_'}{part}"
+            )
         parts[part] = Part(source[x], source[y], _texts(names))
     if not parts:
         listed = ", ".join(str(key) for key in list(source)[:10]) or "nothing"
@@ -240,19 +244,27 @@ def _of_batches(name: str, loader: DataLoader[Any]) -> Part:
 
 
 def _of_samples(name: str, samples: Iterable[Any], names: tuple[str, ...]) -> Part:
-    inputs, labels = [], []
+    inputs, labels, greys = [], [], {}
     for index, sample in enumerate(samples):
         x, y = _pair(name, index, sample)
-        inputs.append(as_numpy(x))
+        try:
+            inputs.append(as_numpy(x))
+        except DataError as error:
+            raise DataError(f"{name}: sample {index} {error}") from error
+        if is_picture(x):
+            greys[x.mode] = is_grey(x)
         labels.append(y.item() if isinstance(y, (Tensor, np.ndarray)) and y.size == 1 else y)
-        if inputs[-1].shape != inputs[0].shape:
-            raise DataError(
-                f"{name}: sample {index} is {list(inputs[-1].shape)} and sample 0 is "
-                f"{list(inputs[0].shape)}; resize or crop them to one shape first"
-            )
     if not inputs:
         raise DataError(f"{name}: holds no samples")
-    return Part(np.stack(inputs), labels, names)
+    if len({*greys.values()}) == 2:  # grey images among coloured ones
+        inputs = [np.repeat(x, 3, 0) if x.shape[0] == 1 else x for x in inputs]
+    for index, x in enumerate(inputs):
+        if x.shape != inputs[0].shape:
+            raise DataError(
+                f"{name}: sample {index} is {list(x.shape)} and sample 0 is "
+                f"{list(inputs[0].shape)}; resize or crop them to one shape first"
+            )
+    return Part(np.stack(inputs), labels, names, conversions(greys, all(greys.values())))
 
 
 def _pair(name: str, index: int, sample: Any) -> tuple[Any, Any]:
@@ -271,10 +283,10 @@ def as_numpy(x: Any) -> np.ndarray[Any, Any]:
 
     Args:
         x: a tensor, an array, nested lists, or an image of Pillow.
+
+    Raises:
+        DataError: for an image of Pillow of more than 8 bits a pixel and channel.
     """
     if isinstance(x, Tensor):
         return x.detach().cpu().numpy()
-    if hasattr(x, "getbands"):  # an image of Pillow
-        pixels = np.asarray(x.convert("L" if x.mode in ("1", "L") else "RGB"))
-        return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-    return np.asarray(x)
+    return pixels(x, is_grey(x)) if is_picture(x) else np.asarray(x)

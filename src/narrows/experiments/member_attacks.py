@@ -19,6 +19,7 @@ from narrows.experiments.attacking import build_attack
 from narrows.models.bottleneck import as_classifier, resting_mode
 from narrows.models.stack import models_at_once
 from narrows.runs import Member, Progress, Run
+from narrows.runs.environment import record_environment
 from narrows.runs.files import locked_folder, make_folder, read_json, write_json
 from narrows.runs.identity import identity_of
 from narrows.runs.records import AttackRecord, stacks_of
@@ -114,12 +115,16 @@ def attack_run(
     members = run.members()
     if not run.splits.test.image:
         raise ConfigError(f"{run.config.data_name} has no images in [0, 1] that could be attacked")
+    progress = progress or Progress()
     with locked_folder(run.path):
+        places = [_file(run.path / plan.folder, m) for plan, _ in attacks for m in members]
+        finished = all(place.exists() for place in places)
+        record_environment(run.path, run.config.device, progress, finished=finished)
         for plan, attack in attacks:
             folder = make_folder(run.path / plan.folder)
             pending = {member for member in members if not _file(folder, member).exists()}
             label = f"{plan.name}{'' if (e := getattr(attack, 'eps', None)) is None else f' {e:g}'}"
-            with (progress or Progress()).bar(f"{run.path.name}: {label}", len(members)) as bar:
+            with progress.bar(f"{run.path.name}: {label}", len(members)) as bar:
                 bar.show(len(members) - len(pending), "")
                 for done in _attack_stacks(run, plan, attack, pending):
                     write_json(_file(folder, done.member), _KIND, done)

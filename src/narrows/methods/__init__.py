@@ -10,6 +10,7 @@ from narrows.methods.dropout import Dropout
 from narrows.methods.greedy_imb import GreedyIMB
 from narrows.methods.hbar import HBaR
 from narrows.methods.ib_rar import IBRAR
+from narrows.methods.jacobian_penalty import JacobianPenalty
 from narrows.methods.joint_imb import JointIMB
 from narrows.methods.label_smoothing import LabelSmoothing
 from narrows.methods.nib import NIB
@@ -30,6 +31,7 @@ __all__ = [
     "Dropout",
     "GreedyIMB",
     "HBaR",
+    "JacobianPenalty",
     "JointIMB",
     "LabelSmoothing",
     "Method",
@@ -41,6 +43,7 @@ METHODS: dict[str, type[Method]] = {
     "dropout": Dropout,
     "label_smoothing": LabelSmoothing,
     "confidence_penalty": ConfidencePenalty,
+    "jacobian_penalty": JacobianPenalty,
     "vib": VIB,
     "ceb": CEB,
     "nib": NIB,

@@ -90,6 +90,8 @@ class Method(nn.Module, ABC):
         has_beta: whether beta has a meaning; else it must be 0.
         default_betas: the grid of a sweep that names none; empty where there is no beta.
         stackable: whether many models of it train in one vectorised step.
+        couples: what in its loss couples the inputs of a batch, so that the loss is no mean over
+            them and several processes cannot share a batch; empty for nothing.
     """
 
     source: ClassVar[str]
@@ -99,6 +101,7 @@ class Method(nn.Module, ABC):
     has_beta: ClassVar[bool] = True
     default_betas: ClassVar[tuple[float, ...]] = ()
     stackable: ClassVar[bool] = True
+    couples: ClassVar[str] = ""
     beta: Tensor
 
     def __init__(self, beta: float = 0.0) -> None:

@@ -38,6 +38,7 @@ class LayerBottlenecks(Method):
     """
 
     source = "Nguyen & Choi 2017, arXiv 1712.01272"
+    couples = "its draws are shared by the inputs of a batch"
     needs = "binary stochastic layers"
     randomness = "a tree of binary units per input"
     latent = "binary"

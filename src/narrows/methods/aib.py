@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Self, cast
+from collections.abc import Iterator, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +13,16 @@ from narrows.checks import ArrayLike
 from narrows.errors import ConfigError, InputError
 from narrows.methods._base import Method, Sizes
 from narrows.methods._entrance import classes_checked, in_full_precision
+from narrows.methods._input_gradient import input_gradient
 from narrows.methods._parallel import equalise
 from narrows.models.mlp import mlp
-from narrows.models.outputs import as_output, pack, unpack
+from narrows.models.outputs import as_output
 from narrows.models.precision import full_precision
 from narrows.types import Batch, ModelOutput, Term
 
 __all__ = ["AIB", "Critic"]
 
 _SELECTED = "aib.selected_inputs"
-_Pullback = tuple[Tensor, Callable[[Tensor], tuple[Tensor]], dict[str, Tensor]]
 
 
 class Critic(nn.Module):
@@ -111,6 +111,7 @@ class AIB(Method):
     """
 
     source = "Zhai & Zhang 2021, arXiv 2103.00381"
+    couples = "its critic compares inputs with codes of other inputs"
     needs = "a latent, and trains a critic"
     default_betas = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     log_partition: Tensor
@@ -195,24 +196,8 @@ class AIB(Method):
                 f"AIB was built for {self.inputs} inputs, got {features}; "
                 f"write AIB(..., inputs={features})"
             )
-        output, gradient = self._with_gradient(model, batch.x)
+        output, gradient = input_gradient(model, batch.x, lambda output: self._latent(output).z)
         return _with_selected(output, keep_largest(batch.x, gradient, self.selected))
-
-    def _with_gradient(self, model: nn.Module, x: Tensor) -> tuple[ModelOutput, Tensor]:
-        """One forward pass, and the gradient of sum_k z_k with respect to x."""
-        if (leaf := _as_leaf(x)) is not None:
-            output = as_output(model(leaf))
-            total = self._latent(output).z.sum()
-            return output, torch.autograd.grad(total, leaf, retain_graph=True)[0]
-
-        def encode(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            output = as_output(model(x))
-            return self._latent(output).z, pack(output)
-
-        z, pull, parts = cast(_Pullback, torch.func.vjp(encode, x, has_aux=True))
-        with torch.no_grad():
-            (gradient,) = pull(torch.ones_like(z))
-        return unpack(parts), gradient
 
     def regulariser(self, output: ModelOutput, batch: Batch) -> dict[str, Term]:
         """The Donsker-Varadhan bound in nats, whose gradient reaches the encoder through z."""
@@ -273,20 +258,6 @@ def keep_largest(x: Tensor, score: Tensor, count: int) -> Tensor:
     flat = x.flatten(1)
     kept = score.flatten(1).abs().topk(count, dim=1, sorted=False).indices
     return torch.zeros_like(flat).scatter(1, kept, flat.gather(1, kept)).view(x.shape)
-
-
-def _as_leaf(x: Tensor) -> Tensor | None:
-    """The input as a leaf of autograd; None inside vmap, or where gradients are disabled.
-
-    There torch.func differentiates instead. It refuses models that update running statistics, so
-    neither way works everywhere.
-    """
-    if not torch.is_grad_enabled():
-        return None
-    try:
-        return x if x.requires_grad else x.detach().requires_grad_()
-    except RuntimeError:  # inside vmap
-        return None
 
 
 def _with_selected(output: ModelOutput, selected: Tensor) -> ModelOutput:

@@ -59,6 +59,7 @@ class HBaR(LayerDependence):
     """
 
     source = "Wang et al. 2021, arXiv 2106.02734"
+    couples = "HSIC compares all inputs of a batch"
     default_betas = (1e-4, 1e-3, 1e-2, 0.1)
 
     def __init__(

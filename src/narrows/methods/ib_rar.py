@@ -105,6 +105,7 @@ class IBRAR(LayerDependence):
     """
 
     source = "Xu et al. 2022, arXiv 2302.10896"
+    couples = "HSIC compares all inputs of a batch"
     default_betas = (1e-3, 1e-2, 0.1, 1.0)
     batches: Tensor
 

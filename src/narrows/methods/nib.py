@@ -58,6 +58,7 @@ class NIB(Method):
     """
 
     source = "Kolchinsky et al. 2019, arXiv 1705.02436"
+    couples = "its bound compares all codes of a batch"
     needs = "a Gaussian latent, its noise equal for all inputs"
     randomness = "z, one draw per input"
     latent = "shared"

@@ -43,6 +43,7 @@ class SFNN(Method):
     """
 
     source = "Raiko et al. 2015, arXiv 1406.2989"
+    couples = "its draws are shared by the inputs of a batch"
     needs = "binary stochastic layers"
     randomness = "a tree of binary units per input"
     latent = "binary"

@@ -15,7 +15,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["NoiseSource", "SeededNoise", "forked_rng", "noise_from", "standard_normal"]
+__all__ = [
+    "NoiseSource",
+    "SeededNoise",
+    "forked_rng",
+    "noise_from",
+    "noise_of_rows",
+    "standard_normal",
+]
 
 
 class NoiseSource(Protocol):
@@ -40,6 +47,7 @@ class SeededNoise:
 
 
 _source: ContextVar[NoiseSource | None] = ContextVar("narrows_noise", default=None)
+_rows: ContextVar[tuple[slice, int] | None] = ContextVar("narrows_noise_rows", default=None)
 
 
 @contextmanager
@@ -52,8 +60,37 @@ def noise_from(source: NoiseSource) -> Iterator[None]:
         _source.reset(token)
 
 
+@contextmanager
+def noise_of_rows(rows: slice, size: int) -> Iterator[None]:
+    """Inside the block, draw for a whole batch and give those rows that the models see of it.
+
+    Args:
+        rows: of the batch.
+        size: of the batch.
+    """
+    token = _rows.set((rows, size))
+    try:
+        yield
+    finally:
+        _rows.reset(token)
+
+
 def standard_normal(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Standard normal numbers of `shape`, with the dtype and device of `like`."""
+    """Standard normal numbers of `shape`, with the dtype and device of `like`.
+
+    Inside `noise_of_rows`, the rows are the first axis of `like`, and of `shape` the first or, with
+    several draws of each, the second.
+    """
+    shape = tuple(shape)
+    axis = len(shape) - like.dim()
+    rows, size = _rows.get() or (slice(0), 0)
+    if shape[axis:] != tuple(like.shape) or len(range(size)[rows]) not in like.shape[:1]:
+        return _drawn(shape, like)
+    whole = _drawn((*shape[:axis], size, *shape[axis + 1 :]), like)
+    return whole[(slice(None),) * axis + (rows,)]
+
+
+def _drawn(shape: Sequence[int], like: Tensor) -> Tensor:
     source = _source.get()
     if source is None:
         return torch.randn(tuple(shape), dtype=like.dtype, device=like.device)

@@ -20,8 +20,8 @@ def as_output(result: object) -> ModelOutput:
 
     Raises:
         InputError: if it is neither a tensor `[..., batch, classes]` nor a `ModelOutput`. Where it
-            contains the logits, as the outputs of Hugging Face or a tuple do, the error shows a
-            wrapper that selects them. Likewise for sparse, nested or quantized logits.
+            contains the logits, as the outputs of Hugging Face or a tuple do, the error shows how
+            `adapt` picks them. Likewise for sparse, nested or quantized logits.
 
     >>> as_output(torch.zeros(8, 10)).logits.shape
     torch.Size([8, 10])
@@ -44,28 +44,19 @@ def _remedy(result: object) -> str:
             "torch.stack([torch.zeros_like(score), score], -1)"
         )
     pick = _pick(result)
-    if not pick:
-        return ""
-    return (
-        "; wrap it so that it does:\n"
-        "    class Logits(torch.nn.Module):\n"
-        "        def __init__(self, model): super().__init__(); self.model = model\n"
-        f"        def forward(self, x): return {pick.format('self.model(x)')}"
-    )
+    return "" if pick is None else f"; write narrows.adapt(model, logits={pick!r})"
 
 
-def _pick(result: object) -> str:
-    """An expression for the logits in a result, written as `{}`; empty where there are none."""
-    if isinstance(getattr(result, "logits", None), Tensor):
-        return "{}.logits"
+def _pick(result: object) -> str | int | None:
+    """Where the logits are in a result, as `adapt` takes it; `None` where there are none."""
     if isinstance(result, Mapping):
         keys = [key for key, value in result.items() if _may_be_logits(value)]
-        best = "logits" if "logits" in keys else next(iter(keys), None)
-        return "" if best is None else f"{{}}[{best!r}]".replace("'", '"')
+        return "logits" if "logits" in keys else next(iter(keys), None)
+    if isinstance(getattr(result, "logits", None), Tensor):
+        return "logits"
     if isinstance(result, (tuple, list)):
-        place = next((i for i, value in enumerate(result) if _may_be_logits(value)), None)
-        return "" if place is None else f"{{}}[{place}]"
-    return ""
+        return next((i for i, value in enumerate(result) if _may_be_logits(value)), None)
+    return None
 
 
 def _may_be_logits(value: object) -> bool:

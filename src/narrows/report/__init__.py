@@ -8,7 +8,7 @@ from rich.console import Console
 
 from narrows.runs import Run
 
-__all__ = ["show_markdown", "show_table", "write_report"]
+__all__ = ["show_markdown", "show_table", "write_figures", "write_report"]
 
 
 def show_table(run: Run, console: Console) -> None:
@@ -34,3 +34,19 @@ def write_report(run: Run) -> Path:
     from narrows.report.html import write_html
 
     return write_html(run.require_complete())
+
+
+def write_figures(run: Run, folder: Path, kind: str) -> list[Path]:
+    """Write every chart of a complete run's report as a file, and return their paths.
+
+    Args:
+        run: a complete one.
+        folder: is created where it is missing.
+        kind: `"png"` or `"pdf"`.
+
+    Raises:
+        StoreError: if the run is not complete, or a file cannot be written.
+    """
+    from narrows.report.html import write_charts
+
+    return write_charts(run.require_complete(), folder, kind)

@@ -93,9 +93,9 @@ def descent(attacks: Sequence[Entry], clean: float) -> Any:
             before = sum(row["of"] == entry.name for row in rows)
             name = f"{entry.name} ({before + 1})" if before else entry.name
             rows.append({"attack": name, "of": entry.name, "left": entry.robust_accuracy})
-    rows = [{**row, "turn": turn} for turn, row in enumerate(rows)]
+    names = [row["attack"] for row in rows]
     base = alt.Chart(alt.Data(values=rows)).encode(
-        alt.Y("attack:N", sort=alt.SortField("turn"), title=None, axis=alt.Axis(labelLimit=360))
+        alt.Y("attack:N", sort=names, title=None, axis=alt.Axis(labelLimit=360))
     )
     bars = base.mark_bar(color=_BLUE, opacity=0.8).encode(
         alt.X("left:Q", title="accuracy left", scale=alt.Scale(domain=[0, 1]), axis=_percent())

@@ -9,14 +9,15 @@ from typing import Any
 import msgspec
 
 from narrows.report import plots, rows
+from narrows.report.conclusions import conclusions
 from narrows.report.images import data_uri
-from narrows.report.page import render, without_folders
+from narrows.report.page import render, without_folders, write_picture
 from narrows.report.remarks import remarks
-from narrows.report.tables import full_table
+from narrows.report.tables import chosen_table, full_table
 from narrows.runs import Run
 from narrows.runs.pictures import ATTACKED
 
-__all__ = ["write_html"]
+__all__ = ["write_charts", "write_html"]
 
 
 def write_html(run: Run) -> Path:
@@ -29,7 +30,9 @@ def write_html(run: Run) -> Path:
         title=f"narrows: {run.config.data_name}",
         charts=charts,
         run=run,
+        conclusions=conclusions(run),
         remarks=remarks(run),
+        headline=chosen_table(run, [run.config.evaluate.middle_eps], rows.attacked(run)),
         table=full_table(run),
         gallery=_gallery(run),
         middle_eps=run.config.evaluate.middle_eps,
@@ -38,6 +41,20 @@ def write_html(run: Run) -> Path:
         environment=run.environment,
     )
     return path
+
+
+def write_charts(run: Run, folder: Path, kind: str) -> list[Path]:
+    """Write the charts of the page as `<run>-<chart>.<kind>` into a folder and return their paths.
+
+    Args:
+        run: a complete one.
+        folder: is created where it is missing.
+        kind: `"png"` or `"pdf"`.
+    """
+    return [
+        write_picture(folder / f"{run.path.name}-{name}.{kind}", chart)
+        for name, chart in _charts(run).items()
+    ]
 
 
 def _charts(run: Run) -> dict[str, Any]:

@@ -17,7 +17,14 @@ from narrows.report.tables import ResultTable
 from narrows.runs.files import make_folder
 from narrows.storage import write_atomically
 
-__all__ = ["Section", "render", "without_folders", "write_page", "write_pictures"]
+__all__ = [
+    "Section",
+    "render",
+    "without_folders",
+    "write_page",
+    "write_picture",
+    "write_pictures",
+]
 
 
 @dataclass(frozen=True)
@@ -57,19 +64,41 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -
     return render(path, "page.html.j2", title, charts, lead=lead, sections=sections)
 
 
-def write_pictures(stem: Path, sections: Sequence[Section]) -> list[Path]:
-    """Write the sections' charts as `<stem>-<number>.png`, and return their paths.
+def write_pictures(stem: Path, sections: Sequence[Section], kind: str = "png") -> list[Path]:
+    """Write the sections' charts as `<stem>-<number>.<kind>`, and return their paths.
+
+    Args:
+        stem: of the files.
+        sections: of a page.
+        kind: `"png"` or `"pdf"`.
 
     Raises:
         StoreError: if one cannot be written.
     """
-    paths = []
-    for section in sections:
-        if section.chart is not None:
-            picture = vl_convert.vegalite_to_png(_spec(section.chart), _vl_version(), scale=2)
-            paths.append(stem.with_name(f"{stem.name}-{len(paths) + 1}.png"))
-            write_atomically(paths[-1], picture)
-    return paths
+    charts = [section.chart for section in sections if section.chart is not None]
+    return [
+        write_picture(stem.with_name(f"{stem.name}-{number}.{kind}"), chart)
+        for number, chart in enumerate(charts, start=1)
+    ]
+
+
+def write_picture(path: Path, chart: Any) -> Path:
+    """Draw a chart as its page first shows it, and return the path.
+
+    Args:
+        path: of the file, which ends in `.png` or `.pdf`.
+        chart: of Altair.
+
+    Raises:
+        StoreError: if it cannot be written.
+    """
+    if path.suffix == ".pdf":
+        picture = vl_convert.vegalite_to_pdf(_spec(chart), _vl_version())
+    else:
+        picture = vl_convert.vegalite_to_png(_spec(chart), _vl_version(), scale=2)
+    make_folder(path.parent)
+    write_atomically(path, picture)
+    return path
 
 
 def render(

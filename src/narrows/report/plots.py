@@ -1,7 +1,8 @@
 """The charts of the report, each a pure function from plain rows to an Altair chart.
 
 Colours are Okabe & Ito's, then Paul Tol's, which colour-blind readers can tell apart; a method
-keeps its colour in all charts. Bands and bars are one standard deviation over seeds.
+keeps its colour in all charts. Bands and bars are one standard deviation over seeds. The charts are
+linked: a model that is picked in one of them is highlighted in all.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ from typing import Any
 
 import altair as alt
 
-__all__ = ["PALETTE", "accuracy_against_beta", "accuracy_against_eps", "ib_curves", "projections"]
+from narrows.report.selection import BETA, METHOD, highlighted, highlighted_method, linked
+
+__all__ = [
+    "PALETTE",
+    "accuracy_against_beta",
+    "accuracy_against_eps",
+    "ib_curves",
+    "log_beta",
+    "projections",
+]
 
 PALETTE = [
     "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255",
@@ -22,6 +32,7 @@ _CLASS_PALETTE = [
     "#56B4E9", "#000000", "#999933", "#882255", "#999999",
 ]  # fmt: skip
 _WIDTH, _HEIGHT = 380, 280
+_TARGET: dict[str, Any] = {"stroke": "transparent", "strokeWidth": 12}  # for a finger
 Rows = Sequence[dict[str, Any]]
 Chart = alt.LayerChart | alt.FacetChart
 
@@ -57,40 +68,50 @@ def ib_curves(members: Rows, knees: Rows, label_bits: float) -> Chart:
         .transform_filter("datum.layer == 'bound'")
     )
     member = base.transform_filter("datum.layer == 'member'")
-    points = member.mark_circle(size=28, opacity=0.45).encode(
-        color=_colour(members), tooltip=["method:N", "beta:Q", "seed:O", *_bits()]
+    points = member.mark_circle(size=28).encode(
+        color=_colour(members),
+        opacity=highlighted(0.45),
+        tooltip=["method:N", "beta:Q", "seed:O", *_bits()],
     )
-    mean = (
-        member.transform_aggregate(
-            rate="mean(rate)", relevance="mean(relevance)", groupby=["method", "beta"]
-        )
-        .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=55))
-        .encode(order="beta:Q", color=_colour(members), tooltip=["method:N", "beta:Q", *_bits()])
-    )
+    mean = member.transform_aggregate(
+        rate="mean(rate)", relevance="mean(relevance)", groupby=["method", "beta"]
+    ).encode(color=_colour(members), tooltip=["method:N", "beta:Q", *_bits()])
+    line = mean.mark_line(strokeWidth=2).encode(order="beta:Q", opacity=highlighted_method(1))
+    centres = mean.mark_circle(**_TARGET, size=55).encode(opacity=highlighted(1))
     knee = (
         base.mark_point(shape="diamond", size=260, strokeWidth=2.5, filled=False)
-        .encode(color=_colour(members), tooltip=["method:N", alt.Tooltip("beta:Q", title="knee")])
+        .encode(
+            color=_colour(members),
+            opacity=highlighted_method(1),
+            tooltip=["method:N", alt.Tooltip("beta:Q", title="knee")],
+        )
         .transform_filter("datum.layer == 'knee'")
     )
-    layers = alt.layer(limit, points, mean, knee, data=alt.Data(values=data))
-    return layers.properties(width=_WIDTH, height=_HEIGHT).facet(
+    layers = alt.layer(limit, points, line, knee, centres, data=alt.Data(values=data))
+    chart = layers.properties(width=_WIDTH, height=_HEIGHT).facet(
         column=alt.Column("split:N", title=None, sort=["training data", "test data"])
     )
+    return linked(chart)
 
 
 def accuracy_against_eps(rows: Rows) -> Chart:
     """Accuracy under FGSM and PGD against eps, one line per method, at a beta that can be chosen.
 
     Args:
-        rows: with `method`, `choice`, `attack`, `eps`, `mean`, `low`, `high`.
+        rows: with `method`, `beta`, `choices` (what the beta was chosen by), `attack`, `eps`,
+            `mean`, `low`, `high`.
     """
-    choices = list(dict.fromkeys(row["choice"] for row in rows))
+    choices = list(dict.fromkeys(choice for row in rows for choice in row["choices"]))
     pick = alt.param(
         name="choice", value=choices[0],
         bind=alt.binding_radio(options=choices, name="beta of each method: "),
     )  # fmt: skip
     x = alt.X("eps:Q", title="eps, Linf radius in the [0, 1] image range")
-    base = alt.Chart(alt.Data(values=list(rows))).transform_filter("datum.choice == choice")
+    of_picked = f"({METHOD} === null || datum.method === {METHOD})"
+    base = alt.Chart(alt.Data(values=list(rows))).transform_filter(
+        f"{BETA} !== null && {of_picked} ? datum.beta === {BETA} : "
+        "indexof(datum.choices, choice) >= 0"
+    )
     seen = base.encode(
         x,
         alt.Y("mean:Q", title="accuracy", scale=alt.Scale(domain=[0, 1]), axis=_percent()),
@@ -98,13 +119,23 @@ def accuracy_against_eps(rows: Rows) -> Chart:
         tooltip=["method:N", "beta:Q", "attack:N", "eps:Q", alt.Tooltip("mean:Q", format=".1%")],
     )
     line = seen.mark_line(strokeWidth=2).encode(
-        strokeDash=_dash("attack:N", [[5, 4], [1, 0]], "Attack")
+        opacity=highlighted_method(1), strokeDash=_dash("attack:N", [[5, 4], [1, 0]], "Attack")
     )
-    band = base.mark_area(opacity=0.15).encode(
-        x, alt.Y("low:Q"), alt.Y2("high:Q"), color=_colour(rows), detail="attack:N"
+    band = base.mark_area().encode(
+        x,
+        alt.Y("low:Q"),
+        alt.Y2("high:Q"),
+        color=_colour(rows),
+        detail="attack:N",
+        opacity=highlighted_method(0.15),
     )
-    layers = band + line + seen.mark_circle(size=45, opacity=1)
-    return layers.add_params(pick).properties(width=_WIDTH + 120, height=_HEIGHT)
+    points = seen.mark_circle(**_TARGET, size=45).encode(opacity=highlighted_method(1))
+    title = (
+        f"({BETA} === null ? '' : 'beta = ' + {BETA} + ' of ' + ({METHOD} || 'every method') + "
+        f"', else ') + 'beta of each method: ' + choice"
+    )
+    layers = alt.layer(band, line, points).add_params(pick)
+    return linked(layers).properties(title=_title(title), width=_WIDTH + 120, height=_HEIGHT)
 
 
 def accuracy_against_beta(rows: Rows, eps: Sequence[float]) -> Chart:
@@ -123,16 +154,21 @@ def accuracy_against_beta(rows: Rows, eps: Sequence[float]) -> Chart:
     colour = alt.Color("attack:N", title="Images", scale=alt.Scale(domain=domain, range=colours))
     base = alt.Chart().transform_filter("datum.eps == null || datum.eps == radius")
     x = alt.X("beta:O", title="beta", axis=alt.Axis(labelAngle=0))
-    bars = base.mark_rule(strokeWidth=1.5).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), color=colour)
-    line = base.mark_line(strokeWidth=2, point=True).encode(
+    bars = base.mark_rule(strokeWidth=1.5).encode(
+        x, alt.Y("low:Q"), alt.Y2("high:Q"), color=colour, opacity=highlighted(1)
+    )
+    mean = base.encode(
         x,
         alt.Y("mean:Q", title="accuracy", scale=alt.Scale(domain=[0, 1]), axis=_percent()),
         color=colour,
         tooltip=["method:N", "beta:O", "attack:N", alt.Tooltip("mean:Q", format=".1%")],
     )
-    layers = alt.layer(bars, line, data=alt.Data(values=list(rows)))
+    line = mean.mark_line(strokeWidth=2).encode(opacity=highlighted_method(1))
+    points = mean.mark_circle(**_TARGET, size=40).encode(opacity=highlighted(1))
+    layers = alt.layer(bars, line, points, data=alt.Data(values=list(rows)))
     chart = layers.properties(width=260, height=220).facet(column=_panels(rows))
-    return chart.resolve_scale(x="independent").add_params(pick)
+    chart = chart.resolve_scale(x="independent").add_params(pick)
+    return linked(chart).properties(title=_title("'FGSM and PGD at eps = ' + radius"))
 
 
 def projections(rows: Rows) -> Chart:
@@ -147,11 +183,15 @@ def projections(rows: Rows) -> Chart:
         bind=alt.binding_range(min=0, max=last, step=1, name="beta, weak to strong: "),
     )  # fmt: skip
     axis = alt.Axis(labels=False, ticks=False, grid=False)
-    chosen = alt.Chart().transform_filter("datum.only || datum.rank == rank")
-    points = chosen.mark_circle(size=22, opacity=0.75).encode(
+    chosen = alt.Chart().transform_filter(
+        f"datum.only || ({BETA} !== null && datum.method === {METHOD} ? "
+        f"datum.beta === {BETA} : datum.rank == rank)"
+    )
+    points = chosen.mark_circle(size=22).encode(
         alt.X("x:Q", title="first component", axis=axis, scale=alt.Scale(zero=False)),
         alt.Y("y:Q", title="second component", axis=axis, scale=alt.Scale(zero=False)),
         alt.Color("label:N", title="Class", scale=alt.Scale(range=_CLASS_PALETTE)),
+        opacity=highlighted_method(0.75),
         tooltip=["label:N", "beta:Q"],
     )
     beta = (
@@ -162,7 +202,16 @@ def projections(rows: Rows) -> Chart:
     )
     layers = alt.layer(points, beta, data=alt.Data(values=list(rows)))
     chart = layers.properties(width=260, height=260).facet(column=_panels(rows))
-    return chart.resolve_scale(x="independent", y="independent").add_params(pick)
+    return linked(chart.resolve_scale(x="independent", y="independent").add_params(pick))
+
+
+def log_beta(title: str = "beta") -> alt.X:
+    """The axis of beta; of its ticks only 1, 3, 10, 30, ... have a label."""
+    rounded = "indexof('13', format(datum.value, '.0e')[0]) >= 0 ? datum.label : ''"
+    axis = alt.Axis(grid=False, labelOverlap="greedy", labelSeparation=4, labelExpr=rounded)
+    return alt.X(
+        "beta:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=8), axis=axis
+    )
 
 
 def _panels(rows: Rows) -> alt.Column:
@@ -189,6 +238,12 @@ def _dash(field: str, dashes: list[list[int]], title: str) -> alt.StrokeDash:
 
 def _percent() -> alt.Axis:
     return alt.Axis(format="%")
+
+
+def _title(expression: str) -> alt.TitleParams:
+    """A title that says what the reader has chosen, as a picture has no controls to say it."""
+    text = alt.ExprRef(expression)
+    return alt.TitleParams(text=text, anchor="start", fontWeight="normal")
 
 
 def _bits() -> list[alt.Tooltip]:

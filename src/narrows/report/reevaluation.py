@@ -43,11 +43,15 @@ def write_reevaluation(path: Path, result: Reevaluated) -> Path:
 
 
 def reevaluation_sections(result: Reevaluated) -> list[Section]:
-    """Both charts with what they show, and the table."""
+    """The charts with what they show, and the table."""
     rows = [
         {"method": of.member.method, "beta": of.member.beta, "seed": of.member.seed, **vars(of.row)}
         for of in result.rows
     ]
+    restarts = (
+        "PGD against the number of its starts, every start at another random point. If the "
+        "accuracy keeps falling, that under few starts is too high."
+    )
     return [
         Section(
             "One step",
@@ -57,13 +61,9 @@ def reevaluation_sections(result: Reevaluated) -> list[Section]:
             ],
             one_step(rows),
         ),
-        Section(
-            "Restarts",
-            [
-                "PGD against the number of its starts, every start at another random point. If "
-                "the accuracy keeps falling, that under few starts is too high."
-            ],
-            against_restarts(rows),
+        *(
+            Section(f"Restarts at eps = {eps:g}", [restarts], against_restarts(rows, eps))
+            for eps in sorted({row["eps"] for row in rows if row["attack"] == "pgd"})
         ),
         Section("All numbers", table=reevaluation_table(rows)),
     ]
@@ -97,16 +97,17 @@ def one_step(rows: Rows) -> Any:
     )
 
 
-def against_restarts(rows: Rows) -> Any:
-    """Accuracy under PGD against its restarts: a panel for each eps and beta.
+def against_restarts(rows: Rows, eps: float) -> Any:
+    """Accuracy under PGD against its restarts: a panel for each method and beta.
 
     Args:
         rows: with `method`, `beta`, `seed`, `mode`, `attack`, `eps`, `restarts`, `accuracy`.
+        eps: radius.
     """
     seen = [
         {**row, "of": f"{row['method']}, beta = {row['beta']:g}" if row["beta"] else row["method"]}
         for row in rows
-        if row["attack"] == "pgd"
+        if row["attack"] == "pgd" and row["eps"] == eps
     ]
     starts = sorted({row["restarts"] for row in seen})
     lines = (
@@ -125,10 +126,8 @@ def against_restarts(rows: Rows) -> Any:
             tooltip=["of:N", "seed:O", "restarts:Q", alt.Tooltip("accuracy:Q", format=".1%")],
         )
     )
-    return lines.properties(width=210, height=200).facet(
-        column=alt.Column("of:N", title=None, sort=list(dict.fromkeys(r["of"] for r in seen))),
-        row=alt.Row("eps:O", title="eps of PGD"),
-    )
+    panels = alt.Facet("of:N", title=None, sort=list(dict.fromkeys(row["of"] for row in seen)))
+    return lines.properties(width=210, height=160).facet(panels, columns=4)
 
 
 def reevaluation_table(rows: Rows) -> ResultTable:

@@ -1,6 +1,8 @@
-"""What the numbers of a run do and do not say, in sentences that follow from them."""
+"""What a reader must know before believing the numbers of a run; each sentence follows from one."""
 
 from __future__ import annotations
+
+import math
 
 from narrows.models import NetworkConfig
 from narrows.report.rows import attacked, trained_methods
@@ -17,16 +19,10 @@ def remarks(run: Run) -> list[str]:
     sentences = _networks(run)
     for method in run.config.methods:
         sentences += _lost(run, method)
-    for method in trained_methods(run):
-        sentences += _knee(run, method) + _saturation(run, method)
-        if attacked(run):
-            sentences += _weak_attack(run, method) + _beyond_chance(run, method)
+    sentences += _saturation(run)
     if attacked(run):
-        sentences.append(
-            "Accuracy under FGSM and PGD is an upper bound of robust accuracy: a stronger attack "
-            "can only lower it. No attack here is gradient-free, so nothing on this page certifies "
-            "a defence."
-        )
+        for method in trained_methods(run):
+            sentences += _weak_attack(run, method) + _beyond_chance(run, method)
     return sentences
 
 
@@ -53,32 +49,25 @@ def _lost(run: Run, method: str) -> list[str]:
     return [f"{method}: {share} diverged and are in no result ({lost[0].error})."]
 
 
-def _knee(run: Run, method: str) -> list[str]:
-    summary = run.summary[method]
-    if len(summary.rows) < 3:
+def _saturation(run: Run) -> list[str]:
+    """How many models of each method have an estimate at the ceiling of the estimator."""
+    counts, ceiling, n = [], 0.0, 0
+    for method in trained_methods(run):
+        bounds = [
+            record.information["test"]["kde_upper"]
+            for record in run.records([method])
+            if record.has_latent
+        ]
+        saturated = [bound for bound in bounds if bound.diagnostics.get("saturated")]
+        if saturated:
+            counts.append(f"{len(saturated)} of {len(bounds)} of {method}")
+            ceiling, n = (saturated[0].ceiling or 0.0) / math.log(2), saturated[0].n
+    if not counts:
         return []
-    if summary.knee.beta is None or summary.knee.interval is None:
-        return [f"{method}: no clear knee ({summary.knee.why})."]
-    low, high = summary.knee.interval
-    spread = f"{low:g}" if low == high else f"{low:g} to {high:g}"
     return [
-        f"{method}: the knee lies at beta = {summary.knee.beta:g} (bootstrap over seeds: {spread})."
-    ]
-
-
-def _saturation(run: Run, method: str) -> list[str]:
-    bounds = [
-        record.information["test"]["kde_upper"]
-        for record in run.records([method])
-        if record.has_latent
-    ]
-    saturated = [bound for bound in bounds if bound.diagnostics.get("saturated")]
-    if not saturated:
-        return []
-    ceiling, n = saturated[0].ceiling or 0.0, saturated[0].n
-    return [
-        f"{method}: I(X;Z) of {len(saturated)} of {len(bounds)} models is within 5 % of its "
-        f"ceiling log n = {ceiling:.2f} nats (n = {n}), so it reflects n more than the model."
+        f"The estimate of I(X;Z) from {n:,} inputs cannot exceed log2 {n:,} = {ceiling:.1f} bits, "
+        f"and comes within 5 % of that for these models: {', '.join(counts)}. Their true I(X;Z) "
+        "may be much larger."
     ]
 
 
@@ -95,8 +84,8 @@ def _weak_attack(run: Run, method: str) -> list[str]:
     if not places:
         return []
     return [
-        f"{method}: a single step (FGSM) does better than PGD at {'; '.join(places)}. That is a "
-        "sign of misleading gradients, not of robustness."
+        f"{method}: a single step (FGSM) fools more images than PGD at {'; '.join(places)}. "
+        "That is a sign of misleading gradients, not of robustness."
     ]
 
 

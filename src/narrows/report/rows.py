@@ -108,15 +108,20 @@ def label_bits(run: Run) -> float:
 
 
 def accuracy_against_eps(run: Run) -> list[Row]:
-    """Accuracy of each method at its chosen and its knee beta, eps = 0 being clean."""
+    """Accuracy at every beta, eps = 0 being clean, and by what the beta was chosen, if it was.
+
+    A method without a knee stands at its chosen beta where the others stand at their knee.
+    """
     rows = []
     for method in trained_methods(run):
         betas = choices(run, method)
-        for choice in (CHOSEN, KNEE):
-            beta = betas.get(choice, betas[CHOSEN])
-            summary = summary_row(run, method, beta)
+        for summary in run.summary[method].rows:
+            chosen = [
+                name for name in (CHOSEN, KNEE) if betas.get(name, betas[CHOSEN]) == summary.beta
+            ]
             for attack in _ATTACKS:
-                series = {"method": method, "beta": beta, "choice": choice, "attack": attack}
+                series = {"method": method, "beta": summary.beta, "choices": chosen}
+                series["attack"] = attack
                 rows.append(series | {"eps": 0.0} | _band(summary.accuracy["test"]))
                 rows += [
                     series | {"eps": result.eps} | _band(result.accuracy)

@@ -13,7 +13,14 @@ from narrows.report.rows import CHOSEN, KNEE, attacked, choices, summary_row, tr
 from narrows.runs import Run
 from narrows.runs.summary import BetaSummary, Spread
 
-__all__ = ["ResultTable", "console_table", "full_table", "markdown", "result_table"]
+__all__ = [
+    "ResultTable",
+    "chosen_table",
+    "console_table",
+    "full_table",
+    "markdown",
+    "result_table",
+]
 
 
 _SHORT = {CHOSEN: "val.", KNEE: "knee"}
@@ -25,6 +32,12 @@ class ResultTable(NamedTuple):
 
     columns: list[str]
     rows: list[list[str]]
+
+    def words(self) -> list[bool]:
+        """Whether each column holds words: it is aligned to the left, numbers to the right."""
+        return [
+            any(cell[:1].isalpha() for cell in column) for column in zip(*self.rows, strict=True)
+        ] or [False] * len(self.columns)
 
 
 def result_table(run: Run) -> ResultTable:
@@ -38,24 +51,41 @@ def result_table(run: Run) -> ResultTable:
             label = _SHORT[names[0]] if len(names) == 1 else "both"
             summary = summary_row(run, method, beta)
             rates = [text.split()[0] for text in _information(summary, digits=1)]
-            numbers = [text.replace(" ", "") for text in _accuracies(run, summary, radii)]
+            accuracies = _accuracies(summary, radii, attacked(run))
+            numbers = [text.replace(" ", "") for text in accuracies]
             rows.append([method, f"{beta:g}", label, *rates, *numbers])
     return ResultTable(columns, rows)
 
 
 def full_table(run: Run) -> ResultTable:
-    """The table of the page: every method and beta, every eps."""
-    radii = run.config.evaluate.eps
+    """Every method and beta, every eps."""
+    return _table(run, run.config.evaluate.eps, attacked(run), every_beta=True)
+
+
+def chosen_table(run: Run, radii: list[float], images: bool) -> ResultTable:
+    """The chosen and the knee beta of each method.
+
+    Args:
+        run: a complete one.
+        radii: eps of FGSM and PGD.
+        images: whether there are columns for attacks.
+    """
+    return _table(run, radii, images, every_beta=False)
+
+
+def _table(run: Run, radii: list[float], images: bool, every_beta: bool) -> ResultTable:
     columns = ["method", "beta", "chosen by", "I(X;Z) bits", "I(Z;Y) bits", "clean %"]
-    if attacked(run):
+    if images:
         columns += [f"{name.upper()} {eps:g} %" for eps in radii for name in ("fgsm", "pgd")]
         columns.append("DeepFool median L2")
     rows = []
     for method in trained_methods(run):
         labels = _labels(run, method)
         for summary in run.summary[method].rows:
+            if not every_beta and summary.beta not in labels:
+                continue
             label = ", ".join(_LONG[name] for name in labels.get(summary.beta, []))
-            numbers = [*_information(summary, digits=2), *_accuracies(run, summary, radii)]
+            numbers = [*_information(summary, digits=2), *_accuracies(summary, radii, images)]
             rows.append([method, f"{summary.beta:g}", label, *numbers])
     return ResultTable(columns, rows)
 
@@ -73,10 +103,10 @@ def _information(summary: BetaSummary, digits: int) -> list[str]:
     return [_spread(point, 1, digits) for point in points]
 
 
-def _accuracies(run: Run, summary: BetaSummary, radii: list[float]) -> list[str]:
+def _accuracies(summary: BetaSummary, radii: list[float], images: bool) -> list[str]:
     """Clean and attacked accuracy in percent, and the median size of DeepFool's perturbation."""
     cells = [_spread(summary.accuracy["test"], 100, 1)]
-    if attacked(run):
+    if images:
         for eps in radii:
             for name in ("fgsm", "pgd"):
                 result = summary.attack(name, eps)

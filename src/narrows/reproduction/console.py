@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
 from narrows.reproduction.overview import Overview
@@ -12,33 +13,40 @@ from narrows.reproduction.tables import PaperTable
 
 __all__ = ["list_table", "result_table"]
 
+# Hours are printed as whole numbers from here on.
+_WHOLE = 10.0
+
 
 def list_table(overviews: Sequence[Overview]) -> Table:
-    """Each table and figure, what it needs, and its state."""
-    table = Table(
-        "name",
-        "shows",
-        "data",
-        "CPU-hours short / paper",
-        "GPU-minutes",
-        "GiB",
-        "state",
-        title="Tables and figures of the papers",
-    )
+    """Each table and figure, what it needs, and its state, paper by paper."""
+    table = Table("name", "shows, needs, state", box=None, padding=(0, 2, 0, 0))
+    table.columns[0].no_wrap = True
+    paper = ""
     for item in overviews:
-        entry = item.table
-        runs = entry.runs.values()
-        minutes = sum(run.gpu_minutes for run in runs)
-        table.add_row(
-            entry.name,
-            f"{entry.place}: {entry.title}",
-            ", ".join(entry.data),
-            f"{entry.hours('short'):.2g} / {entry.hours('paper'):.2g}",
-            f"{minutes:.0f}" if minutes else "-",
-            f"{max((run.memory for run in runs), default=1.0):g}",
-            "; ".join(f"{scale}: {state}" for scale, state in item.states.items()) or "not run",
-        )
+        if item.table.paper != paper:
+            paper = item.table.paper
+            table.add_row("", f"\n[bold]{escape(paper)}[/bold]")
+        shows = escape(f"{item.table.place}: {item.table.title}")
+        table.add_row(item.table.name, f"{shows}\n[dim]{_needs(item.table)}[/dim]; {_state(item)}")
     return table
+
+
+def _needs(table: PaperTable) -> str:
+    runs = table.runs.values()
+    minutes = sum(run.gpu_minutes for run in runs)
+    gpu = f" or {minutes:.0f} GPU-minutes" if minutes else ""
+    short, full = (_number(table.hours(scale)) for scale in ("short", "paper"))
+    hours = f"{short} CPU-hours, {full} at the paper's length"
+    memory = f"{max((run.memory for run in runs), default=1.0):g} GiB"
+    return f"{', '.join(table.data)}; {hours}{gpu}; {memory}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= _WHOLE else f"{value:.2g}"
+
+
+def _state(item: Overview) -> str:
+    return "; ".join(f"{scale}: {state}" for scale, state in item.states.items()) or "not run"
 
 
 def result_table(table: PaperTable, record: ReproductionRecord) -> Table:

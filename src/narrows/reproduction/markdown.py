@@ -98,13 +98,16 @@ def _beta(comparisons: list[Comparison]) -> str:
 
 
 def _paper(cell: Cell) -> str:
-    return "-" if cell.paper is None else f"{cell.paper:g}"
+    if cell.paper is None:
+        return "-"
+    spread = f" ± {cell.paper_spread:g}" if cell.paper_spread else ""
+    return f"{cell.paper:g}{spread}"
 
 
 def _ours(comparison: Comparison) -> str:
     cell = comparison.cell
     if not cell.values:
-        return "not run" if not cell.note else "-"
+        return f"-{_MARKS[comparison.state]}" if cell.note else "not run"
     digits = 1 if abs(cell.mean) >= 10 or cell.tolerance >= 1 else 2
     text = f"{cell.mean:.{digits}f}"
     if cell.spread is not None:

@@ -34,6 +34,14 @@ def work_off(
 ) -> list[str]:
     """Reproduce each table that is not finished; one that cannot be done is named and left out.
 
+    Args:
+        tables: in the order in which they are reproduced.
+        scale: of all of them.
+        out: folder of the runs.
+        results: folder of the records.
+        progress: where progress is shown.
+        device: on which the runs train.
+
     Returns:
         The names of those that were left out.
     """

@@ -2,15 +2,17 @@
 
 A cell is *reproduced* if it lies within its column's tolerance (one percentage point, less for
 errors of a few percent) or within two standard errors of the paper's number. The standard error is
-that of our mean over seeds; with one seed it is that of a share of the test images. Otherwise the
-cell *differs*, and counts as explained where an experiment in the repository demonstrates why.
+that of our mean over seeds; with one seed it is that of a share of the test images. Where the paper
+prints its own spread over seeds, the standard error is that of the difference of both means. The
+paper's number of seeds, which no paper states, is taken to be ours. Otherwise the cell *differs*,
+and counts as explained where an experiment in the repository demonstrates why.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
@@ -50,6 +52,7 @@ class Cell:
         beta: of the models; `None` for a method without, or an experiment.
         note: why there is no number, where there is none.
         tolerance: how far ours may be from the paper's to count as reproduced.
+        paper_spread: the standard deviation over seeds that the paper printed; 0 for none.
     """
 
     row: str
@@ -60,6 +63,7 @@ class Cell:
     beta: float | None = None
     note: str = ""
     tolerance: float = 1.0
+    paper_spread: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -73,13 +77,15 @@ class Cell:
 
     @property
     def std_error(self) -> float | None:
-        """Of the mean over seeds, or with one seed that of a share of images; else `None`."""
-        if self.spread is not None:
-            return self.spread / math.sqrt(len(self.values))
-        if self.values and self.images:
-            share = min(max(self.mean / 100, 0.0), 1.0)
-            return 100 * math.sqrt(share * (1 - share) / self.images)
-        return None
+        """Of the difference to the paper's number; `None` where neither side has a spread.
+
+        Ours is that of the mean over seeds, or with one seed that of a share of images. The
+        paper's is its spread over as many seeds as we have.
+        """
+        ours = self._own_error()
+        if not self.values or (ours is None and not self.paper_spread):
+            return None
+        return math.hypot(ours or 0.0, self.paper_spread / math.sqrt(len(self.values)))
 
     @property
     def difference(self) -> float:
@@ -100,6 +106,14 @@ class Cell:
         apart = self.errors_apart
         within = abs(self.difference) <= self.tolerance
         return within or (apart is not None and abs(apart) <= _ERRORS)
+
+    def _own_error(self) -> float | None:
+        if self.spread is not None:
+            return self.spread / math.sqrt(len(self.values))
+        if self.values and self.images:
+            share = min(max(self.mean / 100, 0.0), 1.0)
+            return 100 * math.sqrt(share * (1 - share) / self.images)
+        return None
 
 
 @dataclass(frozen=True)
@@ -189,10 +203,14 @@ def compared(table: PaperTable, record: ReproductionRecord | None) -> Iterator[C
     A cell for which the paper prints no number is at most *measured*.
     """
     cells = {(cell.row, cell.column): cell for cell in record.cells} if record else {}
+    spreads = table.spreads
     for row, column, value in table.cells:
-        cell = cells.get((row.name, column.name)) or Cell(row.name, column.name, value)
+        place = (row.name, column.name)
+        cell = cells.get(place) or Cell(*place, value)
+        cell = replace(cell, paper=value, paper_spread=spreads.get(place, 0.0))
         reason = None
-        if not cell.values:
+        # A note without a number says what came of a measurement that was made.
+        if not (cell.values or cell.note):
             state: State = "not run"
         elif cell.paper is None:
             state = "measured"
@@ -205,7 +223,13 @@ def compared(table: PaperTable, record: ReproductionRecord | None) -> Iterator[C
 
 
 def record_path(folder: Path, name: str, scale: Scale) -> Path:
-    """Where the record of a table lies."""
+    """Where the record of a table lies.
+
+    Args:
+        folder: of the records.
+        name: of the table.
+        scale: of the reproduction.
+    """
     return folder / f"{name}-{scale}.json"
 
 

@@ -121,6 +121,7 @@ class PaperRow:
         name: as the paper calls it.
         method: of ours; empty for a row of an experiment.
         values: what the paper printed, one for each column; NaN where it printed nothing.
+        spreads: the standard deviations that it printed beside them; empty for none.
         run: which of the table's runs it is in.
         beta: a number, `"chosen"` on validation data, or `"knee"` of the IB curve, which falls back
             to `"chosen"` where the curve has no clear knee.
@@ -131,6 +132,7 @@ class PaperRow:
     name: str
     method: str = ""
     values: list[float] = field(default_factory=list)
+    spreads: list[float] = field(default_factory=list)
     run: str = "main"
     beta: float | Literal["chosen", "knee"] = "chosen"
     set: list[str] = field(default_factory=list)
@@ -204,11 +206,12 @@ class PaperTable:
 
     def __post_init__(self) -> None:
         for row in self.rows:
-            if len(row.values) != len(self.columns):
-                raise ConfigError(
-                    f"{self.name}: row {row.name} has {len(row.values)} values for "
-                    f"{len(self.columns)} columns"
-                )
+            for kind, numbers in (("values", row.values), ("spreads", row.spreads or row.values)):
+                if len(numbers) != len(self.columns):
+                    raise ConfigError(
+                        f"{self.name}: row {row.name} has {len(numbers)} {kind} for "
+                        f"{len(self.columns)} columns"
+                    )
             if row.method and row.run not in self.runs:
                 raise unknown_name(f"run of {self.name}", row.run, self.runs)
         known = {"row": [row.name for row in self.rows], "column": self.column_names}
@@ -229,6 +232,15 @@ class PaperTable:
         for row in self.rows:
             for column, value in zip(self.columns, row.values, strict=True):
                 yield row, column, value if value == value else None
+
+    @property
+    def spreads(self) -> dict[tuple[str, str], float]:
+        """The standard deviations that the paper printed, by the names of row and column."""
+        return {
+            (row.name, column.name): spread
+            for row in self.rows
+            for column, spread in zip(self.columns, row.spreads, strict=bool(row.spreads))
+        }
 
     @property
     def printed(self) -> int:

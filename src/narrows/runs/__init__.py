@@ -14,6 +14,7 @@ from narrows.runs.loading import load_config
 from narrows.runs.progress import Progress
 from narrows.runs.records import Member, MemberRecord
 from narrows.runs.run import Run, load_member
+from narrows.runs.together import carry_out_together
 
 __all__ = [
     "EvaluateConfig",
@@ -24,6 +25,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "carry_out",
+    "carry_out_together",
     "export_member",
     "load_config",
     "load_exported",

@@ -112,7 +112,13 @@ def read_data_record(folder: Path) -> DataRecord | None:
 
 
 def describe_data(folder: Path, config: ResolvedConfig, splits: Splits) -> None:
-    """Write what a run is trained and tested on into its folder."""
+    """Write what a run is trained and tested on into its folder.
+
+    Args:
+        folder: of the run.
+        config: names the data.
+        splits: the data themselves.
+    """
     write_json(folder / DATA, _KIND, _record(config.data_name, splits))
 
 
@@ -144,9 +150,9 @@ def _difference(record: DataRecord, splits: Splits) -> str:
     """What is not as it was, in brackets."""
     now = _record(record.name, splits)
     differences = [
-        f"{what} was {before} and is {after}"
-        for what in ("shape", "classes", "image")
-        if (before := getattr(record, what)) != (after := getattr(now, what))
+        f"{key} was {before} and is {after}"
+        for key in ("shape", "classes", "image")
+        if (before := getattr(record, key)) != (after := getattr(now, key))
     ]
     if record.class_names != now.class_names:
         differences.append("the classes have other names")

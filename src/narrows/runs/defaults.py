@@ -75,8 +75,8 @@ def _by_content(data: str, stamp: object) -> tuple[NetworkConfig, TrainConfig]:
     train = load(data).train
     photos = train.image and len(train.shape) == 3 and min(train.shape[1:]) >= _SMALLEST_PHOTO
     network = replace(_CONVOLUTIONS if photos else _DENSE, normalise=train.image)
-    few = len(train) <= _MANY
-    return network, TrainConfig(epochs=100 if few else 30, batch_size=64 if few else 128)
+    small = len(train) <= _MANY
+    return network, TrainConfig(epochs=100 if small else 30, batch_size=64 if small else 128)
 
 
 def natural_network(data: str, method: str) -> NetworkConfig:

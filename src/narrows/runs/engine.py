@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from narrows.data import Splits
 from narrows.errors import ConfigError, DivergedError, StoreError
+from narrows.methods import METHODS
 from narrows.runs.building import build_members, build_objective, try_method
 from narrows.runs.config import ResolvedConfig
 from narrows.runs.data import describe_data, load_splits, read_data_record
@@ -32,12 +34,14 @@ from narrows.runs.records import LostMember, Measurements, Member, MemberRecord,
 from narrows.runs.run import Run, read_weights
 from narrows.runs.summary import chosen_beta
 from narrows.storage import save_tensors
-from narrows.training import Looped, Solo, Trainer, fit
+from narrows.training import Looped, Processes, Solo, Trainer, fit
 
-__all__ = ["carry_out", "check_device"]
+__all__ = ["carry_out", "check_device", "follow"]
 
 
-def carry_out(config: ResolvedConfig, out: Path, progress: Progress) -> Run:
+def carry_out(
+    config: ResolvedConfig, out: Path, progress: Progress, processes: Processes | None = None
+) -> Run:
     """Train, measure and summarise everything in `config`; return the run.
 
     What an earlier, broken run of the same configuration has finished is kept and not repeated.
@@ -47,6 +51,7 @@ def carry_out(config: ResolvedConfig, out: Path, progress: Progress) -> Run:
         config: what is trained and measured.
         out: folder in which the run's own folder is made.
         progress: where progress is shown.
+        processes: which train the models together; this is the first of them.
 
     Raises:
         NarrowsError: of one kind or another for anything that a user can cause.
@@ -56,17 +61,39 @@ def carry_out(config: ResolvedConfig, out: Path, progress: Progress) -> Run:
     splits, digest = load_splits(config)
     config = replace(config, data_sha256=digest)
     _check(config, splits)
+    processes = processes or Processes()
+    _check_shared(config, processes)
     splits = Splits(*(part.to(config.device) for part in splits))
     with locked_folder(out / f"{config.data_name}-{config.identity()}") as folder:
         _claim(folder, config, splits, progress)
         for method in config.methods:
-            _MethodTask(config, method, splits, MethodFiles(folder / method), progress).complete()
+            files = MethodFiles(folder / method)
+            _MethodTask(config, method, splits, files, progress, processes).complete()
         finished = Run.open(folder)
         write_json(folder / SUMMARY, "summary", finished.summary)
         write_json(folder / DONE, "completion mark", RunDone(config.methods, splits.test.classes))
     if not finished.members():
         finished.check_diverged()
     return finished
+
+
+def follow(config: ResolvedConfig, out: Path, processes: Processes) -> None:
+    """Train what the first process trains, with a share of every batch; nothing is written.
+
+    Args:
+        config: as for `carry_out`, likewise `out`.
+        processes: those of the training.
+    """
+    splits = None
+    while (method := processes.announced()) is not None:
+        if splits is None:
+            splits, digest = load_splits(config)
+            config = replace(config, data_sha256=digest)
+            splits = Splits(*(part.to(config.device) for part in splits))
+        files = MethodFiles(out / f"{config.data_name}-{config.identity()}" / method)
+        task = _MethodTask(config, method, splits, files, Progress(), processes)
+        with suppress(DivergedError):  # of all models, which the first process reports
+            task.fit(len(config.members(method)))
 
 
 def check_device(device: str) -> None:
@@ -100,6 +127,17 @@ def _check(config: ResolvedConfig, splits: Splits) -> None:
         try_method(config, method, splits.train.shape, splits.train.classes)
 
 
+def _check_shared(config: ResolvedConfig, processes: Processes) -> None:
+    if processes.count == 1:
+        return
+    for method in config.methods:
+        if reason := METHODS[method].couples:
+            raise ConfigError(
+                f"{method} cannot be trained by {processes.count} processes that share each batch: "
+                f"{reason}; train it in one process"
+            )
+
+
 def _claim(folder: Path, config: ResolvedConfig, splits: Splits, progress: Progress) -> None:
     """Say whose folder it is, or make sure that it is the same run's."""
     path = folder / CONFIG
@@ -127,9 +165,10 @@ class _MethodTask:
         splits: Splits,
         files: MethodFiles,
         progress: Progress,
+        processes: Processes,
     ) -> None:
         self.config, self.method, self.splits = config, method, splits
-        self.files, self.progress = files, progress
+        self.files, self.progress, self.processes = files, progress, processes
         self.shape, self.classes = splits.train.shape, splits.train.classes
 
     def complete(self) -> None:
@@ -154,7 +193,8 @@ class _MethodTask:
         """Train all models of the method and store those that have not diverged."""
         grid = self.config.members(self.method)
         try:
-            trainer = self._fit(len(grid))
+            self.processes.announce(self.method)
+            trainer = self.fit(len(grid))
         except DivergedError as error:
             lost = [LostMember(member.beta, member.seed, str(error)) for member in grid]
             self._store({}, WeightsHeader([], self.shape, self.classes, lost))
@@ -180,7 +220,8 @@ class _MethodTask:
             write_json(self.files.failed, "list of diverged models", header.lost)
         save_tensors(self.files.models, tensors, asdict(header))
 
-    def _fit(self, count: int) -> Trainer:
+    def fit(self, count: int) -> Trainer:
+        """Train all models of the method, `count` of them."""
         config, train = self.config, self.config.train
         members = build_members(config, self.method, self.shape, self.classes)
         if isinstance(members, Looped) and config.stack and count > 1:
@@ -188,11 +229,17 @@ class _MethodTask:
                 f"{self.method}: running statistics, mixed precision, channels_last and chunks "
                 "cannot be vectorised; the models are trained one after another in each step"
             )
+        if self.processes.count > 1 and _normalises(members.member(0)):
+            self.progress.note(
+                f"{self.method}: each process normalises its share of a batch by the statistics of "
+                "that share, so that the result is not that of one process"
+            )
         total = train.epochs * train.steps_per_epoch(len(self.splits.train))
         with self.progress.bar(f"{self.method}: training {count} models", total) as bar:
 
             def on_epoch(trainer: Trainer) -> None:
-                write_lines(self.files.history, trainer.history)
+                if self.processes.leads:
+                    write_lines(self.files.history, trainer.history)
                 bar.show(trainer.epoch * trainer.steps_per_epoch, _losses(trainer))
 
             return fit(
@@ -204,6 +251,7 @@ class _MethodTask:
                 identity=f"{config.identity()}/{self.method}",
                 on_epoch=on_epoch,
                 on_step=bar.advance,
+                processes=self.processes,
             )
 
     def _measure(self, tensors: dict[str, Tensor], header: WeightsHeader) -> list[MemberRecord]:
@@ -272,6 +320,11 @@ class _MethodTask:
             if member.beta == chosen and self.splits.test.image and self.config.evaluate.attack:
                 pictures |= attacked_pictures(model, self.splits.test, self.config.evaluate)
         save_tensors(self.files.pictures, pictures, {"beta": chosen})
+
+
+def _normalises(model: nn.Module) -> bool:
+    """Whether a layer normalises by the statistics of the batch in training."""
+    return any(hasattr(module, "track_running_stats") for module in model.modules())
 
 
 def _losses(trainer: Trainer) -> str:

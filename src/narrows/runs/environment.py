@@ -17,7 +17,13 @@ import torch
 from narrows.runs.files import read_json, write_json
 from narrows.runs.progress import Progress
 
-__all__ = ["Environment", "current_environment", "record_environment"]
+__all__ = [
+    "Environment",
+    "code_name",
+    "current_environment",
+    "other_code",
+    "record_environment",
+]
 
 _FILE, _KIND = "environment.json", "environment"
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -75,7 +81,7 @@ def current_environment(device: str) -> Environment:
 def record_environment(folder: Path, device: str, progress: Progress, *, finished: bool) -> None:
     """Write `environment.json`; where an unfinished folder is continued elsewhere, add to it.
 
-    What another version of narrows has begun is continued, with a note that names both versions:
+    What another version or commit of narrows has begun is continued, with a note that names both:
     the same settings may have given other numbers there.
 
     Args:
@@ -91,15 +97,42 @@ def record_environment(folder: Path, device: str, progress: Progress, *, finishe
     if finished:
         return
     before = read_json(path, _KIND, Environment)
-    others = {part.narrows for part in (before, *before.resumed)} - {now.narrows, None}
-    if others and now.narrows is not None:
+    if others := other_code(before, now):
         progress.note(
-            f"{folder} was begun by narrows {', '.join(sorted(filter(None, others)))} and is "
-            f"continued by narrows {now.narrows}; numbers may differ from those of one version"
+            f"{folder} was begun by narrows {others} and is continued by narrows {code_name(now)}; "
+            "numbers may differ from those of one version"
         )
     names = {field.name for field in fields(Environment)} - _INCIDENTAL
     if any(getattr(before, name) != getattr(now, name) for name in names):
         write_json(path, _KIND, replace(before, resumed=[*before.resumed, now]))
+
+
+def other_code(before: Environment, now: Environment) -> str:
+    """Versions and commits that have written to a folder and are not those of this process.
+
+    Args:
+        before: what is stored in the folder.
+        now: this process.
+
+    Returns:
+        Their names, or nothing: also where it is not known which code either is.
+    """
+    others = [
+        part
+        for part in (before, *before.resumed)
+        if _differ(part.narrows, now.narrows) or _differ(part.git_commit, now.git_commit)
+    ]
+    return ", ".join(sorted({code_name(part) for part in others}))
+
+
+def code_name(environment: Environment) -> str:
+    """The version of narrows, with its commit where it ran from a checkout."""
+    commit = environment.git_commit
+    return f"{environment.narrows}{f' (commit {commit})' if commit else ''}"
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    return None not in (one, other) and one != other
 
 
 def _version(package: str) -> str | None:

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import msgspec
 from filelock import FileLock, Timeout
 
-from narrows.errors import StoreError
+from narrows.errors import FolderInUseError, StoreError
 from narrows.storage import json_bytes, write_atomically
 
 __all__ = [
@@ -205,13 +205,14 @@ def locked_folder(path: Path) -> Iterator[Path]:
     Temporary files of a process that was killed while it wrote are deleted.
 
     Raises:
-        StoreError: if another process has it, or if it cannot be created or locked.
+        FolderInUseError: if another process has it.
+        StoreError: if it cannot be created or locked.
     """
     lock = FileLock(make_folder(path) / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise StoreError(
+        raise FolderInUseError(
             f"{path} is in use by another process; wait for it, or choose another --out"
         ) from error
     except (OSError, NotImplementedError) as error:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from narrows.checks import check_path, check_regular
-from narrows.errors import ConfigError
+from narrows.errors import ConfigError, NarrowsError
 from narrows.methods import METHODS
 from narrows.models.networks import NetworkConfig
 from narrows.runs.config import ResolvedConfig, RunConfig
@@ -64,7 +64,7 @@ def load_config(
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
     except (TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
-        if isinstance(error, ConfigError):
+        if isinstance(error, NarrowsError):  # of the data too, whose network is looked up
             raise
         # What OmegaConf does not wrap: a list where a table is expected, say, or endless nesting.
         raise ConfigError(f"expected a run configuration: {_first_line(error)}") from error

@@ -15,7 +15,7 @@ from narrows.runs.environment import Environment
 from narrows.runs.files import read_json
 from narrows.storage import load_tensors
 
-__all__ = ["compare_runs", "damage"]
+__all__ = ["compare_runs", "damage", "settings_of"]
 
 _INCIDENTAL = frozenset({"command", "started", "resumed"})
 
@@ -75,11 +75,16 @@ def compare_runs(first: str | Path, second: str | Path) -> list[tuple[str, Any, 
     sides = [_described(Run.open(folder)) for folder in (first, second)]
     names = dict.fromkeys([*sides[0], *sides[1]])
     pairs = ((name, *(side.get(name) for side in sides)) for name in names)
-    return [(name, one, other) for name, one, other in pairs if one != other]
+    return [(name, left, right) for name, left, right in pairs if left != right]
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """Every setting of a run by its name, like `train.epochs`; own files without their folders."""
+    return dict(_flat(msgspec.to_builtins(run.config.without_places())))
 
 
 def _described(run: Run) -> dict[str, Any]:
-    described = dict(_flat(msgspec.to_builtins(run.config)))
+    described = settings_of(run)
     environment: Environment = run.environment
     described |= {
         f"environment.{name}": value

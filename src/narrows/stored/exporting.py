@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from narrows.errors import ConfigError, StoreError
+from narrows.errors import StoreError
 from narrows.experiments.member_attacks import MemberAttack
+from narrows.libraries import load_library
 from narrows.runs import MemberRecord, Run
 from narrows.runs.files import read_json
 from narrows.runs.records import AttackRecord
 
-__all__ = ["ExportRow", "export_csv", "export_parquet", "export_rows"]
+__all__ = ["ExportRow", "export_csv", "export_parquet", "export_rows", "model_rows"]
 
 
 class ExportRow(NamedTuple):
@@ -53,13 +53,25 @@ def export_rows(folders: Iterable[Path]) -> Iterator[ExportRow]:
         StoreError: for a damaged file.
     """
     for folder in folders:
-        run = Run.open(folder)
-        later: dict[str, list[AttackRecord]] = {}
-        for path in sorted((folder / "attacks").rglob("*.json")):
-            attacked = read_json(path, "attack on a model", MemberAttack)
-            later.setdefault(attacked.member.key, []).append(attacked.record)
-        for record in run.records(run.finished_methods):
-            yield from _rows(run, record, later.get(record.member.key, []))
+        for _, rows in model_rows(Run.open(folder)):
+            yield from rows
+
+
+def model_rows(run: Run) -> Iterator[tuple[MemberRecord, list[ExportRow]]]:
+    """The record of each model of the finished methods, with its numbers.
+
+    Args:
+        run: that the models were trained in.
+
+    Raises:
+        StoreError: for a damaged file.
+    """
+    later: dict[str, list[AttackRecord]] = {}
+    for path in sorted((run.path / "attacks").rglob("*.json")):
+        attacked = read_json(path, "attack on a model", MemberAttack)
+        later.setdefault(attacked.member.key, []).append(attacked.record)
+    for record in run.records(run.finished_methods):
+        yield record, list(_rows(run, record, later.get(record.member.key, [])))
 
 
 def export_csv(rows: Iterable[ExportRow], path: Path) -> int:
@@ -90,14 +102,9 @@ def export_parquet(rows: Iterable[ExportRow], path: Path) -> int:
         ConfigError: where they are not installed.
         StoreError: if it cannot be written.
     """
-    try:
-        pandas = import_module("pandas")
-        import_module("pyarrow")
-    except ImportError as error:
-        raise ConfigError(
-            f"Parquet needs {error.name}, which is not installed; pip install pandas pyarrow, or "
-            "export to CSV"
-        ) from error
+    pandas, _ = (
+        load_library(name, "Parquet", "narrows[parquet]") for name in ("pandas", "pyarrow")
+    )
     table = pandas.DataFrame(rows, columns=ExportRow._fields)
     try:
         table.to_parquet(path)

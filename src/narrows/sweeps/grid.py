@@ -13,7 +13,8 @@
 
 A file holds the keys of a run's configuration. `[grid]` has a list of values for any further key,
 and every combination of them is one setting. A run has one setting and one method, all its betas,
-and as many seeds as `members_per_run` allows: these train in one vectorised step.
+and as many seeds as `members_per_run` allows: these train in one vectorised step. A key that has no
+effect on a method, such as an option of another one, gives that method no further runs.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from narrows.methods import METHODS
 from narrows.runs import ResolvedConfig, RunConfig, load_config
 from narrows.runs.loading import read_toml
 from narrows.runs.overrides import plain_overrides
+from narrows.sweeps.effect import has_effect
 
 __all__ = ["Sweep", "Unit", "check_size", "read_grid"]
 
@@ -120,6 +122,7 @@ class Sweep:
         for key, values in {**self.axes, "methods": self.methods}.items():
             _check_axis(key, values)
         self._check_not_empty()
+        self._check_effect()
         plan_attacks(self.attacks)
 
     def _check_not_empty(self) -> None:
@@ -129,34 +132,58 @@ class Sweep:
             if not self._betas(method):
                 raise ConfigError(f"the grid is empty: {method} has no betas")
 
+    def _check_effect(self) -> None:
+        for key in self.axes:
+            if not any(key in self._axes(method) for method in self.methods):
+                raise ConfigError(
+                    f"{key} has no effect on {', '.join(self.methods)} here, so that all its "
+                    "values give the same models; leave it out of the grid"
+                )
+
     @property
     def members(self) -> int:
         """Number of models."""
-        return self.settings * self.seeds * sum(map(self._betas, self.methods))
+        each = (self._settings(method) * self._betas(method) for method in self.methods)
+        return self.seeds * sum(each)
 
     @property
     def runs(self) -> int:
         """Number of units."""
-        blocks = (-(-self.seeds // self._seeds_per_run(method)) for method in self.methods)
-        return self.settings * sum(blocks)
+        return sum(
+            self._settings(method) * -(-self.seeds // self._seeds_per_run(method))
+            for method in self.methods
+        )
 
     @property
-    def settings(self) -> int:
-        """Number of combinations of the values of the grid."""
-        return math.prod(len(values) for values in self.axes.values())
+    def kinds(self) -> int:
+        """Number of settings and methods, each with one run or, over the seeds, several."""
+        return sum(map(self._settings, self.methods))
 
     def units(self) -> Iterator[Unit]:
         """One run after another; no more than one of them is held."""
-        named = [[(key, _spelled(value)) for value in axis] for key, axis in self.axes.items()]
         last = self.first_seed + self.seeds
-        for setting in itertools.product(*named):
-            for method in self.methods:
-                each, betas = self._seeds_per_run(method), self._betas(method)
+        for method in self.methods:
+            axes = self._axes(method).items()
+            named = [[(key, _spelled(value)) for value in axis] for key, axis in axes]
+            each, betas = self._seeds_per_run(method), self._betas(method)
+            for setting in itertools.product(*named):
                 for first in range(self.first_seed, last, each):
                     seeds = min(each, last - first)
                     yield Unit(
                         self.base, setting, method, first, seeds, seeds * betas, self.attacks
                     )
+
+    def _axes(self, method: str) -> dict[str, Sequence[Any]]:
+        """Those keys of the grid that have an effect on a method."""
+        return {
+            key: values
+            for key, values in self.axes.items()
+            if has_effect(key, method, self.base, self.axes)
+        }
+
+    def _settings(self, method: str) -> int:
+        """Number of combinations of the values of its keys."""
+        return math.prod(len(values) for values in self._axes(method).values())
 
     def _seeds_per_run(self, method: str) -> int:
         return max(1, self.members_per_run // self._betas(method))

@@ -97,7 +97,7 @@ def plan_sweep(sweep: Sweep) -> SweepPlan:
         sweep: the grid; nothing of it is carried out or stored.
     """
     rows = [_row(sweep, unit) for unit in itertools.islice(_kinds(sweep), _MEASURED)]
-    return SweepPlan(sweep.members, sweep.runs, rows, sweep.settings * len(sweep.methods))
+    return SweepPlan(sweep.members, sweep.runs, rows, sweep.kinds)
 
 
 def _kinds(sweep: Sweep) -> Iterator[Unit]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from narrows.errors import NarrowsError
+from narrows.errors import FolderInUseError, NarrowsError
 from narrows.experiments.member_attacks import attack_run, plan_attacks
-from narrows.runs import Progress, Run, carry_out
+from narrows.runs import Progress, carry_out
+from narrows.runs.environment import current_environment, other_code
 from narrows.sweeps.grid import Unit
 
 __all__ = ["UnitResult", "carry_out_unit"]
+
+_PAUSE = 1.0  # seconds before a folder that is in use is tried again
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class UnitResult:
         diverged: models that diverged.
         attacks: attacks on each of them.
         error: why it is not complete; `None` if it is.
+        in_use: whether that is because another process carries it out.
+        other_code: versions of narrows, other than this one, that computed a part of it.
     """
 
     label: str
@@ -32,6 +38,8 @@ class UnitResult:
     diverged: int = 0
     attacks: int = 0
     error: str | None = None
+    in_use: bool = False
+    other_code: str = ""
 
 
 def carry_out_unit(unit: Unit, out: str | Path, progress: Progress | None = None) -> UnitResult:
@@ -45,19 +53,18 @@ def carry_out_unit(unit: Unit, out: str | Path, progress: Progress | None = None
         progress: where progress is shown.
     """
     progress = progress or Progress()
-    path = None
+    path, others = None, ""
     try:
-        run = _trained(unit, Path(out), progress)
-        path = str(run.path)
+        run = carry_out(unit.config(), Path(out), progress)
+        path, others = str(run.path), other_code(run.environment, current_environment("cpu"))
         attacked = attack_run(run, plan_attacks(unit.attacks), progress)
         members = run.members()
         diverged = sum(len(run.lost(method)) for method in run.config.methods)
         run.check_diverged()
     except NarrowsError as error:
-        return UnitResult(unit.label, path, error=" ".join(str(error).split()))
+        if in_use := isinstance(error, FolderInUseError):
+            time.sleep(_PAUSE)
+        reason = " ".join(str(error).split())
+        return UnitResult(unit.label, path, error=reason, in_use=in_use, other_code=others)
     attacks = len(attacked) // max(1, len(members))
-    return UnitResult(unit.label, path, len(members), diverged, attacks)
-
-
-def _trained(unit: Unit, out: Path, progress: Progress) -> Run:
-    return carry_out(unit.config(), out, progress)
+    return UnitResult(unit.label, path, len(members), diverged, attacks, other_code=others)

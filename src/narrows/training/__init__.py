@@ -5,6 +5,7 @@ from narrows.training.fit import fit
 from narrows.training.looped import Looped
 from narrows.training.members import Members, Solo, accuracies
 from narrows.training.objective import Objective
+from narrows.training.processes import Processes, joined_processes
 from narrows.training.published import PUBLISHED
 from narrows.training.records import EpochRecord
 from narrows.training.stacked import Stacked
@@ -16,10 +17,12 @@ __all__ = [
     "Looped",
     "Members",
     "Objective",
+    "Processes",
     "Solo",
     "Stacked",
     "TrainConfig",
     "Trainer",
     "accuracies",
     "fit",
+    "joined_processes",
 ]

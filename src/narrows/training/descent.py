@@ -7,9 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from narrows.models.noise import noise_of_rows
 from narrows.training.config import TrainConfig
 from narrows.training.members import Members
 from narrows.training.optimisers import clip_gradients, critic_optimiser, model_optimiser
+from narrows.training.processes import Processes
 from narrows.training.ramps import Ramps
 from narrows.training.state import below, load_optimiser, optimiser_state, prefixed
 
@@ -23,11 +25,19 @@ class Descent:
         members: a stack or a single model.
         config: how they are trained.
         steps_per_epoch: batches of one pass over the training set.
+        processes: which share each batch.
     """
 
-    def __init__(self, members: Members, config: TrainConfig, steps_per_epoch: int) -> None:
+    def __init__(
+        self,
+        members: Members,
+        config: TrainConfig,
+        steps_per_epoch: int,
+        processes: Processes | None = None,
+    ) -> None:
         self.members = members
         self._config = config
+        self._processes = processes or Processes()
         self._owned = {
             role: members.parameters(critic=role == "critic") for role in ("model", "critic")
         }
@@ -59,12 +69,24 @@ class Descent:
             The parts of the loss by name, `[members]` each.
         """
         self._ramps.before_step(number)
+        if self._processes.count == 1:
+            return self._step(x, y)
+        size = y.shape[1]
+        rows, weight = self._processes.share(size)
+        with noise_of_rows(rows, size):
+            parts = self._step(x[:, rows], y[:, rows], weight)
+        parts = {name: weight * value.detach() for name, value in parts.items()}
+        self._processes.add_up(list(parts.values()))
+        return parts
+
+    def _step(self, x: Tensor, y: Tensor, weight: float = 1.0) -> dict[str, Tensor]:
         seen = self._observe(x, y)
         for _ in range(self._critic_steps):
             detached = {name: value.detach() for name, value in seen.items()}
             self.descend("critic", self.members.run("critic_loss", detached, x, y))
         parts = self.members.run("terms", seen, x, y)
-        self.descend("model", parts.pop("total"))
+        total = parts.pop("total")
+        self.descend("model", total if weight == 1 else weight * total)
         return parts
 
     def _observe(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
@@ -83,6 +105,8 @@ class Descent:
             optimiser.zero_grad()
             # Only for these parameters: other gradients are not used.
             losses.sum().backward(inputs=self._owned[role])
+            gradients = [p.grad for p in self._owned[role] if p.grad is not None]
+            self._processes.add_up(gradients)
             if role == "model" and self._config.clip_norm:
                 stacked = self.members.stacked
                 clip_gradients(self._owned[role], self._config.clip_norm, stacked=stacked)

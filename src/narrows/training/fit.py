@@ -13,6 +13,7 @@ from narrows.errors import DivergedError
 from narrows.models.noise import forked_rng
 from narrows.training.config import TrainConfig
 from narrows.training.members import Members
+from narrows.training.processes import Processes
 from narrows.training.trainer import Trainer
 
 __all__ = ["fit"]
@@ -28,6 +29,7 @@ def fit(
     identity: str = "",
     on_epoch: Callable[[Trainer], None] = lambda trainer: None,
     on_step: Callable[[], None] = lambda: None,
+    processes: Processes | None = None,
 ) -> Trainer:
     """Train to the end, continuing from `checkpoint` where that file exists.
 
@@ -41,6 +43,7 @@ def fit(
         on_epoch: called after each epoch, for progress and logs, and once after a checkpoint is
             loaded, so that a log that was interrupted after the checkpoint becomes complete.
         on_step: called after each step.
+        processes: which train these members together; all read the checkpoint, the first writes it.
 
     Returns:
         The finished trainer; `trainer.best_members()` holds the chosen weights.
@@ -52,7 +55,8 @@ def fit(
         StoreError: if the checkpoint cannot be written.
     """
     checkpoint = None if checkpoint is None else check_path(checkpoint, "checkpoint")
-    trainer = Trainer(members, train, validation, config)
+    processes = processes or Processes()
+    trainer = Trainer(members, train, validation, config, processes=processes)
     with forked_rng(members.device, members.seeds[0]):
         if checkpoint and checkpoint.exists():
             trainer.resume(checkpoint, identity)
@@ -62,7 +66,7 @@ def fit(
             with suppress(DivergedError):  # of all members; raised below, after saving
                 trainer.run_epoch(on_step)
             due = time.monotonic() - saved >= config.checkpoint_seconds
-            if checkpoint and (due or trainer.finished):
+            if checkpoint and processes.leads and (due or trainer.finished):
                 trainer.save(checkpoint, identity)
                 saved = time.monotonic()
             on_epoch(trainer)

@@ -23,6 +23,7 @@ from narrows.training.batches import seeded_batches
 from narrows.training.config import TrainConfig
 from narrows.training.descent import Descent
 from narrows.training.members import Members, accuracies
+from narrows.training.processes import Processes
 from narrows.training.ramps import ramped
 from narrows.training.records import CheckpointHeader, Divergence, EpochRecord
 from narrows.training.state import (
@@ -37,6 +38,7 @@ from narrows.training.weights import BestWeights, WeightAverage
 __all__ = ["Trainer"]
 
 _KIND = "checkpoint of a training run"
+_STATISTICS = ("running_mean", "running_var")
 # Steps between two checks of the losses, each of which waits for the device.
 _LOOK_EVERY = 50
 
@@ -54,6 +56,7 @@ class Trainer:
         steps: number of finished steps.
         history: one record per finished epoch.
         diverged: members that have diverged, and where.
+        processes: which train these members together, each with a share of every batch.
 
     Raises:
         ConfigError: for mixed precision or `channels_last` in a stack, or augmentation of inputs
@@ -68,6 +71,7 @@ class Trainer:
     steps: int = 0
     history: list[EpochRecord] = field(default_factory=list)
     diverged: dict[int, Divergence] = field(default_factory=dict)
+    processes: Processes = field(default_factory=Processes)
 
     def __post_init__(self) -> None:
         self._check()
@@ -77,7 +81,8 @@ class Trainer:
                     kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
         live = self.members.named_tensors()
         self._descents = [
-            Descent(part, self.config, self.steps_per_epoch) for part in self.members.parts()
+            Descent(part, self.config, self.steps_per_epoch, self.processes)
+            for part in self.members.parts()
         ]
         on_ramp = ramped(live, self.config)
         averaged = {name: tensor for name, tensor in live.items() if name not in on_ramp}
@@ -147,6 +152,7 @@ class Trainer:
                 if self.lost:
                     break
         self._check_finite(pending, step)
+        self._average_statistics()
         self._check_weights(step)
         record = EpochRecord(
             epoch=self.epoch,
@@ -186,6 +192,14 @@ class Trainer:
         for at, member in (~torch.isfinite(losses)).nonzero().tolist():
             where = Divergence(self.epoch, first + at, str(losses[at, member].item()))
             self.diverged.setdefault(member, where)
+
+    def _average_statistics(self) -> None:
+        """Make the running statistics those of all processes, as the weights are."""
+        if self.processes.count > 1:
+            tensors = self.members.named_tensors()
+            kept = {n: t for n, t in tensors.items() if n.rpartition(".")[2] in _STATISTICS}
+            self.processes.average(list(kept.values()))
+            self.members.load(tensors)
 
     def _check_weights(self, step: int) -> None:
         """Find members whose weights the last step made infinite, which no loss shows yet."""

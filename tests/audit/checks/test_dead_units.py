@@ -48,3 +48,24 @@ def test_a_model_without_rectifiers_has_none_that_are_silent():
     finding = dead_units(case_of(lambda _: model, x=x, y=y))
     assert finding.passed
     assert "no rectifiers" in finding.evidence
+
+
+class Narrow(Around):
+    """A silent layer of 4 units, of which one may well be."""
+
+    def forward(self, x):
+        silent = torch.relu(-1 - x.flatten(1)[:, :4])
+        return self.model(x) + 0 * silent.sum(1, keepdim=True)
+
+
+def test_layers_of_a_handful_of_units_may_be_silent():
+    finding = dead_units(case_of(Narrow))
+    assert finding.passed
+    assert min(finding.data["active"]) > 0.1
+
+
+def test_without_a_right_answer_nothing_is_examined():
+    case = case_of()
+    case.clean[:] = False
+    finding = dead_units(case)
+    assert (finding.passed, finding.examined) == (True, False)

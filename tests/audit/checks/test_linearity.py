@@ -11,6 +11,7 @@ def test_a_ripple_promises_what_does_not_come():
     finding = linearity(case_of(Shattered))
     assert not finding.passed
     assert "of what is promised" in finding.evidence
+    assert "the gradient misleads" in finding.remedy
 
 
 def test_no_gradient_promises_nothing():
@@ -20,5 +21,6 @@ def test_no_gradient_promises_nothing():
 def test_a_smooth_model_keeps_its_promise():
     finding = linearity(case_of())
     assert finding.passed
+    assert finding.remedy == ""
     ratio = finding.data["actual"][0] / finding.data["predicted"][0]
     assert ratio == pytest.approx(1, abs=0.5)

@@ -1,10 +1,13 @@
 """Noise is a fault where one draw misleads, and not otherwise; noise off the data is noise."""
 
+import sys
+
 import pytest
+import torch
 
 from narrows.audit.checks.noise import noise
 from narrows.audit.planted import NoisyInput, NoisyLatent, NoisyWeights
-from scenarios_audit import MonteCarloDropout, OffGrid, Wavering, case_of
+from scenarios_audit import MonteCarloDropout, OffGrid, Wavering, case_of, results_of
 
 
 @pytest.mark.parametrize("wrap", [NoisyInput, NoisyWeights, NoisyLatent])
@@ -37,3 +40,20 @@ def test_answers_that_waver_are_reported():
     finding = noise(case)
     assert not finding.passed
     assert "50.0%" in finding.evidence
+
+
+@pytest.mark.parametrize(
+    ("cosine", "more", "passed"), [(0.9, 0, True), (0.9, 40, False), (0.0, 0, False)]
+)
+def test_either_sign_of_misleading_noise_is_enough(monkeypatch, cosine, more, passed):
+    module = sys.modules["narrows.audit.checks.noise"]
+    monkeypatch.setattr(module, "_cosine", lambda case, rows: cosine)
+
+    def success(attack, view):
+        return torch.arange(100) < 20 + more * (attack.draws > 1)
+
+    case = results_of(success)
+    case.stochastic, case.clean = True, torch.ones(100, dtype=torch.bool)
+    finding = noise(case)
+    assert finding.passed is passed
+    assert finding.data == {"cosine": cosine, "gain": more / 100}

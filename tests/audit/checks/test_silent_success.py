@@ -6,7 +6,7 @@ import torch
 
 from narrows.attacks import PGD, FixedEps
 from narrows.audit.checks.silent_success import silent_success, silently_fooled
-from scenarios_audit import case_of, undefended
+from scenarios_audit import MonteCarloDropout, case_of, undefended
 
 
 class Careless(FixedEps):
@@ -50,3 +50,10 @@ def test_the_share_decides(monkeypatch):
         monkeypatch.setattr(module, "silently_fooled", lambda *given, images=images: images)
         finding = silent_success(case_of())
         assert (finding.passed, finding.data["share"]) == (passed, lost / 40)
+
+
+def test_noise_and_images_that_were_wrong_before_are_not_examined():
+    assert not silent_success(case_of(MonteCarloDropout)).examined
+    case = case_of()
+    case.clean[:] = False
+    assert not silent_success(case).examined

@@ -91,18 +91,19 @@ def test_information_and_accuracy_against_beta_of_the_methods_that_have_several(
     run = swept({0.1: (0.5, 0.4), 0.2: (0.3, 0.2)})
     sections = beta_sections(run, [])
     assert [section.title for section in sections] == [
-        "Information on training data",
+        "I(Z;Y) on training data",
+        "I(X;Z) on training data",
         *(f"Accuracy at eps = {eps:g}" for eps in run.config.evaluate.eps),
     ]
     rows = accuracy_rows(sections, 0.1)
     assert {row["method"] for row in rows} == {"vib"}
-    for panel in sections[0].chart.to_dict()["vconcat"]:
-        assert {row["method"] for row in panel["data"]["values"]} == {"vib"}
+    for section in sections[:2]:
+        assert {row["method"] for row in section.chart.to_dict()["data"]["values"]} == {"vib"}
     assert {(row["attack"], row["value"]) for row in rows if row["seed"] == 0} == {
         ("clean", 0.9), ("FGS", 0.5), ("PGD", 0.4),
     }  # fmt: skip
     assert {row["value"] for row in accuracy_rows(sections, 0.2) if row["attack"] == "PGD"} == {0.2}
-    assert len(beta_sections(swept(), [])) == 1  # nothing was attacked
+    assert len(beta_sections(swept(), [])) == 2  # nothing was attacked
     with pytest.raises(StoreError, match="trained at more than one beta"):
         beta_sections(FakeRun([record(0.1)]), [])
 

@@ -1,7 +1,7 @@
 import altair as alt
 import vl_convert
 
-from narrows.report.figures.charts import against_beta, log_beta
+from narrows.report.figures.charts import against_beta
 
 ROWS = [
     {"method": method, "beta": beta, "seed": seed, "value": beta + seed}
@@ -27,8 +27,3 @@ def test_shares_have_an_axis_in_percent():
     scales = [layer["encoding"]["y"].get("scale") for layer in percent["spec"]["layer"][1:]]
     assert scales[0] == {"domain": [0, 1]}
     assert "100%" in vl_convert.vegalite_to_svg(percent)
-
-
-def test_only_some_ticks_of_beta_have_a_label():
-    axis = log_beta("weight").to_dict()
-    assert (axis["title"], axis["scale"]) == ("weight", {"type": "log"})

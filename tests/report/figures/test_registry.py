@@ -6,7 +6,7 @@ import pytest
 
 from narrows.experiments.auditing import AuditRecord
 from narrows.papers.imb import PlaneConfig, PlanePoint, Reached, TrainingPlane
-from narrows.report.figures import FIGURES
+from narrows.report.figures import FIGURES, draw_figure
 from narrows.report.page import write_page
 from narrows.runs import Member, Progress
 from narrows.runs.files import make_folder, write_json
@@ -78,3 +78,11 @@ def test_the_dynamics_are_drawn_from_a_plane(tmp_path):
     sections = FIGURES["imb-1"].make(tmp_path, Progress())
     assert sections[2].table is not None
     assert sections[2].table.rows[0][1] == "10.00% of SFNN's epochs"
+
+
+def test_a_figure_is_drawn_into_the_folder_that_it_is_drawn_from(digits):
+    path, sections = draw_figure("aib-4", digits.path, Progress())
+    assert path == digits.path / "figures" / "aib-4.html"
+    assert [section.title for section in sections] == ["IB curves"]
+    body = path.read_text().rpartition("<body>")[2]
+    assert html.escape(f"After {FIGURES['aib-4'].source}. {digits.path.name}") in body

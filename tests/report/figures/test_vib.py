@@ -1,11 +1,22 @@
 """Errors, rates and embeddings as they are drawn."""
 
+import base64
+import io
+from dataclasses import replace
+
 import pytest
 import torch
+from PIL import Image
 
 from narrows.errors import StoreError
 from narrows.papers.vib import Embedding, ShotError
-from narrows.report.figures.vib import _corners, _shots, embedding_sections, error_sections
+from narrows.report.figures.vib import (
+    _background,
+    _corners,
+    _shots,
+    embedding_sections,
+    error_sections,
+)
 from narrows.runs import Member
 from scenarios_records import FakeRun, estimate, record
 
@@ -80,3 +91,13 @@ def test_a_panel_for_each_beta_of_the_first_seed():
         "vib, beta = 1: 25.0%, of 12 draws 12.5%",
     ]
     assert "first 500 test images" in section.text[0]
+
+
+def test_the_darker_the_less_certain_with_the_second_coordinate_up():
+    # Entropies at (z1, z2) = (0, 0), (0, 1), (1, 0), (1, 1): none, all of log2 4, half, none.
+    row = replace(embedding(MEMBERS[0]), entropy=[0.0, 2.0, 1.0, 0.0])
+    (section,) = embedding_sections(FakeRun([with_rate(0.1, 0)]), [row], ERRORS)
+    picture = _background(row, classes=4)
+    shades = Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2])))
+    assert list(shades.tobytes()) == [round(255 * 0.4), 255, 255, round(255 * 0.7)]
+    assert section.chart.to_dict()["concat"][0]["layer"][0]["mark"]["type"] == "image"

@@ -24,7 +24,8 @@ _SLACK = 0.05
 def chance(case: Case) -> Finding:
     """Fails where PGD leaves more than chance at the gray radius, or less at a smaller one."""
     gray = gray_radius(case)
-    radii = sorted({case.eps / 2, case.eps, 2 * case.eps, gray})
+    half = case.eps / 2 if case.norm != "l0" else max(1, case.eps // 2)
+    radii = sorted({half, case.eps, 2 * case.eps, gray})
     success = {
         eps: case.plain(case.pgd(eps=eps)).success for eps in radii if eps <= max(gray, case.eps)
     }

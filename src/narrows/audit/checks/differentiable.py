@@ -16,7 +16,8 @@ import torch
 from narrows.attacks.losses import margin
 from narrows.attacks.norms import random_start
 from narrows.audit._base import Case
-from narrows.audit._probe import correct_rows, per_pixel, slope
+from narrows.audit._claim import per_pixel
+from narrows.audit._probe import correct_rows, slope
 from narrows.audit.blocking import blocking_modules
 from narrows.models.outputs import logits_of
 from narrows.types import Finding
@@ -68,7 +69,8 @@ def _agreement(case: Case, rows: torch.Tensor, view: str, parts: int) -> float:
     width = per_pixel(case) / parts
     rows = rows.repeat(math.ceil(_PAIRS / len(rows)))
     x = case.x[rows]
-    x = (x + random_start(x, case.norm, case.eps / 2, generator)).clamp(width, 1 - width)
+    x = x + random_start(x, case.near_norm, case.near_eps / 2, generator)
+    x = x.clamp(width, 1 - width)
     u = torch.randint(0, 2, x.shape, generator=generator, device=x.device).to(x.dtype) * 2 - 1
     predicted = width * (slope(case, x, rows, "margin", view).gradient * u).flatten(1).sum(1)
     with case.quiet():

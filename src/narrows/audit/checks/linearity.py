@@ -32,7 +32,7 @@ def linearity(case: Case) -> Finding:
     view = "fixed_noise" if case.stochastic else "plain"
     x = case.x[rows]
     value, gradient, _ = slope(case, x, rows, "margin", view)
-    step = case.eps / _SHARE * steepest(gradient.to(x.dtype), case.norm)
+    step = case.near_eps / _SHARE * steepest(gradient.to(x.dtype), case.near_norm)
     step = (x + step).clamp(0, 1) - x
     predicted = (step * gradient).flatten(1).sum(1).double()
     with case.quiet():

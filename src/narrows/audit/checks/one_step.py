@@ -8,7 +8,7 @@ iterative attacks".
 
 from __future__ import annotations
 
-from narrows.attacks import FGSM
+from narrows.attacks import FGSM, Attack
 from narrows.audit._base import Case
 from narrows.audit._probe import counts, share
 from narrows.audit._statistics import only_first
@@ -19,14 +19,7 @@ __all__ = ["one_step"]
 
 def one_step(case: Case) -> Finding:
     """Fails where FGSM fools images that PGD does not."""
-    fgsm = case.plain(
-        FGSM(
-            norm=case.norm,
-            eps=case.eps,
-            verify_draws=case.budget.verify_draws,
-            seed=case.seed,
-        )
-    )
+    fgsm = case.plain(_one_step(case))
     pgd = case.plain(case.pgd())
     missed = only_first(fgsm.success, pgd.success)
     evidence = (
@@ -37,3 +30,15 @@ def one_step(case: Case) -> Finding:
     remedy = "" if passed else "try other losses, smoothed gradients and search"
     data = {"fgsm": fgsm.robust_accuracy, "pgd": pgd.robust_accuracy}
     return Finding("one_step", passed, evidence, remedy, data)
+
+
+def _one_step(case: Case) -> Attack:
+    """FGSM, or with L1 and L0, for which there is none, one step of PGD."""
+    if case.norm in ("l1", "l0"):
+        return case.pgd(steps=1)
+    return FGSM(
+        norm=case.norm,
+        eps=case.eps,
+        verify_draws=case.budget.verify_draws,
+        seed=case.seed,
+    )

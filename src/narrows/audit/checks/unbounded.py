@@ -9,8 +9,8 @@ attack failure". The limit of 5 % is ours.
 
 from __future__ import annotations
 
+from narrows.attacks.norms import farthest
 from narrows.audit._base import Case
-from narrows.audit._claim import gray_radius
 from narrows.audit._probe import counts, share
 from narrows.types import Finding
 
@@ -21,7 +21,7 @@ _LIMIT = 0.05
 
 def unbounded(case: Case) -> Finding:
     """Fails where more than 5 % of the images withstand it."""
-    eps = 2 * gray_radius(case)
+    eps = farthest(case.x, case.norm)
     left = ~case.plain(case.pgd(eps=eps)).success
     evidence = f"PGD leaves {share(left):.1%} at eps = {eps:g}, where it may change anything"
     passed = not counts(left, _LIMIT)

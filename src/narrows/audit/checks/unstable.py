@@ -36,7 +36,8 @@ def unstable(case: Case) -> Finding:
         here = margin(logits_of(model, x), y)
         changes = []
         for _ in range(_LOOKS):
-            near = (x + random_start(x, case.norm, case.eps / _SHARE, generator)).clamp(0, 1)
+            step = random_start(x, case.near_norm, case.near_eps / _SHARE, generator)
+            near = (x + step).clamp(0, 1)
             changes.append((margin(logits_of(model, near), y) - here).abs())
     change = (torch.stack(changes).mean(0).sum() / here.abs().sum().clamp_min(1e-30)).item()
     passed = change <= _LIMIT

@@ -185,14 +185,12 @@ def beta_sections(run: Run, audits: Sequence[AuditRecord]) -> list[Section]:
         if row["method"] in swept and row["split"] == "training data"
     ]
     plain = alt.value(PALETTE[1])
-    panels = [
-        against_beta(
-            [{**row, "value": row[axis]} for row in models], title, plain, column, knees=knees
-        )
-        for axis, title in (("relevance", "I(Z;Y), bits"), ("rate", "I(X;Z), bits"))
-    ]
-    text = "Dashed: the knee of the IB curve. Dots are models, lines go through the means."
-    sections = [Section("Information on training data", [text], alt.vconcat(*panels))]
+    text = "Dots are models, lines go through the means. The knee of the IB curve is dashed."
+    sections = []
+    for axis, name in (("relevance", "I(Z;Y)"), ("rate", "I(X;Z)")):
+        rows = [{**row, "value": row[axis]} for row in models]
+        chart = against_beta(rows, f"{name}, bits", plain, column, knees=knees)
+        sections.append(Section(f"{name} on training data", [text], chart))
     if run_rows.attacked(run):
         attacked = [*_attacked(run, swept), *_audited(run, audits, swept)]
         names = list(dict.fromkeys(row["attack"] for row in attacked))

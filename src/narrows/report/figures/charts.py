@@ -7,18 +7,14 @@ from typing import Any
 
 import altair as alt
 
-__all__ = ["PERCENT", "against_beta", "log_beta"]
+from narrows.report.plots import log_beta
+from narrows.report.selection import highlighted, highlighted_method, linked
+
+__all__ = ["PERCENT", "against_beta"]
 
 Rows = Sequence[dict[str, Any]]
 
 PERCENT = alt.Axis(format="%")
-
-
-def log_beta(title: str = "beta") -> alt.X:
-    """The axis of beta; of its ticks only 1, 3, 10, 30, ... have a label."""
-    rounded = "indexof('13', format(datum.value, '.0e')[0]) >= 0 ? datum.label : ''"
-    axis = alt.Axis(grid=False, labelOverlap="greedy", labelSeparation=4, labelExpr=rounded)
-    return alt.X("beta:Q", title=title, scale=alt.Scale(type="log"), axis=axis)
 
 
 def against_beta(
@@ -47,20 +43,23 @@ def against_beta(
     )
     base = alt.Chart().transform_filter("!datum.knee")
     shown = [alt.Tooltip("beta:Q"), "seed:O", alt.Tooltip("value:Q", format=".3f")]
-    dots = base.mark_circle(size=35, opacity=0.45).encode(
-        log_beta(), y, color=colour, tooltip=shown
+    dots = base.mark_circle(size=35, stroke="transparent", strokeWidth=12).encode(
+        log_beta(), y, color=colour, opacity=highlighted(0.6), tooltip=shown
     )
     mean = base.mark_line(strokeWidth=2).encode(
-        log_beta(), alt.Y("mean(value):Q", title=title), color=colour
+        log_beta(),
+        alt.Y("mean(value):Q", title=title),
+        color=colour,
+        detail="method:N",
+        opacity=highlighted_method(1),
     )
     rule = (
         alt.Chart()
         .mark_rule(color="#D55E00", strokeDash=[5, 4], strokeWidth=1.5)
-        .encode(log_beta())
+        .encode(log_beta(), opacity=highlighted_method(1))
         .transform_filter("datum.knee")
     )
     data = [{**row, "knee": False} for row in rows] + [{**knee, "knee": True} for knee in knees]
     layers = alt.layer(rule, dots, mean, data=alt.Data(values=data))
-    return (
-        layers.properties(width=190, height=130).facet(column=column).resolve_scale(x="independent")
-    )
+    chart = layers.properties(width=190, height=130).facet(column=column)
+    return linked(chart.resolve_scale(x="independent"))

@@ -13,9 +13,9 @@ import altair as alt
 
 from narrows.data.toys import Toy1
 from narrows.papers.toys import ToyResult
-from narrows.report.figures.charts import PERCENT, log_beta
+from narrows.report.figures.charts import PERCENT
 from narrows.report.page import Section
-from narrows.report.plots import PALETTE
+from narrows.report.plots import PALETTE, log_beta
 
 __all__ = ["sample_section", "toy_rows", "toy_sections"]
 
@@ -104,6 +104,6 @@ def sample_section() -> Section:
                 scale=alt.Scale(domain=["-1", "+1"], range=[PALETTE[2], PALETTE[1]]),
             ),
         )
-        .properties(width=_WIDTH + 100, height=_HEIGHT)
+        .properties(width=430, height=_HEIGHT)
     )
     return Section("Samples of the first toy task", [text], chart)

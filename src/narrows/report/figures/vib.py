@@ -15,10 +15,10 @@ import torch
 
 from narrows.errors import StoreError
 from narrows.papers.vib import Embedding, ShotError
-from narrows.report.figures.charts import PERCENT, log_beta
+from narrows.report.figures.charts import PERCENT
 from narrows.report.images import data_uri
 from narrows.report.page import Section
-from narrows.report.plots import PALETTE
+from narrows.report.plots import PALETTE, log_beta
 from narrows.runs import Member, Run
 
 __all__ = ["embedding_sections", "error_sections"]

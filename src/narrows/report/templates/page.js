@@ -4,7 +4,7 @@ const LIGHTER = {  // of colours that a dark page would swallow
   "#000000": "#f2f2f2", "#333333": "#cccccc", "#0072B2": "#4aa8e0", "#332288": "#9d8df0",
   "#661100": "#d9896a", "#117733": "#5fbf77", "#882255": "#d778a8", "#AA4499": "#d68bc9",
 };
-const LEGEND = 150, AXIS = 72, NARROW = 700;
+const LEGEND = 150, AXIS = 72, NARROW = 700, HIGHEST = 420;
 
 function panelsOf(spec) {
   const field = spec.facet.column?.field ?? spec.facet.field;
@@ -19,9 +19,13 @@ function collect(part) {
   return Object.entries(part).filter(([key]) => key !== "encoding").flatMap(([, v]) => collect(v));
 }
 
+// A new width, and the height that keeps the chart's shape; that of bars follows from their number.
 function resized(unit, width) {
   if (typeof unit.width !== "number") return;
+  const shape = unit.height / unit.width, first = unit.layer?.[0] ?? unit;
   unit.width = Math.max(120, Math.floor(width));
+  if (first.encoding?.y?.type !== "nominal")
+    unit.height = Math.floor(Math.min(unit.width * shape, Math.max(unit.height, HIGHEST)));
 }
 
 function fitted(original, room) {
@@ -43,7 +47,7 @@ function fill(part, left, narrow) {
     const panels = panelsOf(part), most = Math.max(1, Math.min(panels, Math.floor(left / 230)));
     if (part.facet.column && most < panels) part.facet = part.facet.column;
     if (!part.facet.column) part.columns = most;
-    resized(part.spec, Math.min(left / most - AXIS, 520));
+    resized(part.spec, Math.min(left / most - AXIS, 760));
   } else if (part.hconcat) {
     if (narrow) { part.vconcat = part.hconcat; delete part.hconcat; }
     for (const inner of part.vconcat ?? part.hconcat)
@@ -56,7 +60,7 @@ function fill(part, left, narrow) {
   } else if (part.concat) {
     part.columns = Math.max(1, Math.min(part.columns ?? 3, Math.floor(left / 230)));
     for (const inner of part.concat) fill(inner, left / part.columns, narrow);
-  } else resized(part, Math.min(left - AXIS, 760));
+  } else resized(part, left - AXIS);
 }
 
 function coloured(spec) {
@@ -79,6 +83,10 @@ function draw() {
     vegaEmbed(place, shown, {
       renderer: "svg",
       actions: {source: false, compiled: false, editor: false},
+      patch: clickable,
+    }).then(({view}) => {
+      place.querySelector("summary")?.setAttribute("aria-label", "Save this chart");
+      link(name, view);
     });
   }
 }
@@ -91,7 +99,6 @@ addEventListener("resize", () => {
   waiting = setTimeout(draw, 200);
 });
 DARK.addEventListener("change", draw);
-draw();
 
 // Tables ------------------------------------------------------------------------------------
 
