@@ -1,7 +1,6 @@
 """Each check accepts what means the same, and says of everything else what to write instead."""
 
 import math
-import os
 import warnings
 from pathlib import Path
 
@@ -160,8 +159,8 @@ def test_samples_are_float64_columns():
         (torch.full((3, 1), math.nan), "NaN"),
         (torch.full((3, 1), 1e200, dtype=torch.float64), "overflow"),
         (torch.zeros(3, 1, dtype=torch.complex64), "real"),
-        (torch.arange(3) + 2**60, "above 2\\^53"),
-        (np.arange(3, dtype=np.uint64) + 2**63, "above 2\\^53"),
+        (torch.arange(3) + 2**60, "which float64 rounds; subtract a constant"),
+        (np.arange(3, dtype=np.uint64) + 2**63, "which float64 rounds"),
         (np.array([1.0, 2.0], dtype=object), r"write .astype\(float\)"),
     ],
 )
@@ -241,16 +240,6 @@ def test_a_tensor_without_numbers_is_refused_where_numbers_are_needed():
     assert checks.check_dense(tensor.to("meta"), "x").is_meta
     with pytest.raises(InputError, match="x must hold numbers; a tensor on the meta device"):
         checks.check_dense(tensor.to("meta"), "x", present=True)
-
-
-def test_a_pipe_and_a_device_are_not_read(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", Path(os.devnull)):
-        with pytest.raises(OSError, match="Not a regular file"):
-            checks.check_regular(path)
-    checks.check_regular(tmp_path)
-    checks.check_regular(tmp_path / "nothing")
-    checks.check_regular(Path(__file__))
 
 
 def test_a_path_is_utf_8():

@@ -7,6 +7,7 @@ is renamed when it is complete: a reader finds the old state or the new one, nev
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -22,10 +23,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from narrows.checks import check_path, check_regular
+from narrows.checks import check_path
 from narrows.errors import CheckpointError, StoreError
 
 __all__ = [
+    "check_regular",
     "convert_header",
     "json_bytes",
     "json_finite",
@@ -108,6 +110,18 @@ def save_tensors(
     text = json.dumps(header)
     metadata = {_KEY: text, _DIGEST: _digest(plain, text)}
     write_atomically(path, serialise(plain, metadata=metadata))
+
+
+def check_regular(path: Path) -> None:
+    """Refuse a pipe or a device: reading would wait for a writer, or never end.
+
+    A path where nothing is, and a folder, are left to whoever reads it.
+
+    Raises:
+        OSError: as for other things that cannot be read.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
 
 
 def load_tensors(

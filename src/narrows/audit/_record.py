@@ -12,9 +12,8 @@ from typing import Any
 from narrows.attacks import Ledger
 from narrows.attacks.identity import digest
 from narrows.audit._base import Case
-from narrows.checks import check_regular
 from narrows.errors import CheckpointError
-from narrows.storage import json_bytes, json_finite, write_atomically
+from narrows.storage import check_regular, json_bytes, json_finite, write_atomically
 from narrows.types import Finding
 
 __all__ = ["Record"]

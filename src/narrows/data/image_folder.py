@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from narrows.checks import check_regular
 from narrows.data._base import Dataset
 from narrows.data.arrays import Part
 from narrows.data.objects import keyed
 from narrows.data.pillow import conversions, is_grey, pixels
 from narrows.errors import DataError
+from narrows.storage import check_regular
 
 __all__ = ["read_image_folder"]
 

@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from narrows.checks import check_regular
 from narrows.data._base import Splits
 from narrows.data.arrays import to_splits
 from narrows.data.image_folder import read_image_folder
 from narrows.data.objects import as_splits
 from narrows.errors import DataError, NarrowsError
 from narrows.registry import literal_names
+from narrows.storage import check_regular
 from narrows.user_code import UserFunction, is_user_function
 
 __all__ = ["absolute_name", "is_own", "load_own", "short_name", "stamp_of"]

@@ -61,6 +61,11 @@ class AuditRequest:
     run: str | None = None
     member: Member | None = None
 
+    def __post_init__(self) -> None:
+        check_number(self.eps, "eps")
+        if self.claimed is not None:
+            check_number(self.claimed, "claimed")
+
 
 @dataclass(frozen=True)
 class VerdictRecord:
@@ -153,9 +158,6 @@ def audit_target(
         beside the ledger of all attacks.
     """
     spend = resolve_budget(budget)
-    check_number(eps, "eps")
-    if claimed is not None:
-        check_number(claimed, "claimed")
     x, y = target.test.batch(slice(0, images or spend.images))
     request = AuditRequest(
         name=target.name,

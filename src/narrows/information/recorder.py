@@ -15,12 +15,12 @@ import msgspec
 import torch
 from torch import nn
 
-from narrows.checks import check_count, check_path, check_regular
+from narrows.checks import check_count, check_path
 from narrows.errors import InputError, unknown_name
 from narrows.information.plane import MEASURES, LayerPoint, as_batch, as_names, plane_layers
 from narrows.models.evaluating import evaluating
 from narrows.models.noise import forked_rng
-from narrows.storage import json_bytes, write_atomically
+from narrows.storage import check_regular, json_bytes, write_atomically
 from narrows.types import Batch, Estimate
 
 __all__ = ["PlanePoint", "PlaneRecord", "PlaneRecorder", "load_plane", "log_spaced"]

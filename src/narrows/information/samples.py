@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from narrows.checks import check_path, check_regular
+from narrows.checks import check_path
 from narrows.errors import InputError
+from narrows.storage import check_regular
 
 __all__ = ["read_samples"]
 

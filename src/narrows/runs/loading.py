@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from narrows.checks import check_path, check_regular
+from narrows.checks import check_path
 from narrows.errors import ConfigError, NarrowsError
 from narrows.methods import METHODS
 from narrows.models.networks import NetworkConfig
@@ -20,6 +20,7 @@ from narrows.runs.defaults import defaults_of, natural_network
 from narrows.runs.files import read_json
 from narrows.runs.overrides import explain, parse_overrides
 from narrows.runs.shapes import check_shapes
+from narrows.storage import check_regular
 from narrows.training.published import PUBLISHED
 from narrows.user_code import is_user_function
 
