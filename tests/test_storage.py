@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from narrows import storage
 from narrows.errors import CheckpointError, ConfigError, StoreError
 from narrows.storage import (
+    check_regular,
     convert_header,
     json_finite,
     load_tensors,
@@ -231,3 +232,13 @@ def test_what_json_cannot_hold_becomes_null():
     plain = json_finite(value)
     assert plain == {"1": [None, 0.5, [None, 2]], "text": "nan", "nested": {"low": None}}
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+
+
+def test_a_pipe_and_a_device_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(OSError, match="Not a regular file"):
+            check_regular(path)
+    check_regular(tmp_path)
+    check_regular(tmp_path / "nothing")
+    check_regular(Path(__file__))

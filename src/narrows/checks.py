@@ -56,7 +56,6 @@ ArrayLike = Tensor | np.ndarray[Any, Any] | Sequence[Any]
 
 _functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
 _LARGEST = 1e150  # the square of a larger number overflows float64
-_EXACT = 2.0**53  # up to here every whole number is a double
 _SUM = 1e-6  # by which the sum of a joint distribution may differ from 1
 
 
@@ -274,10 +273,8 @@ def check_logits(logits: Tensor, count: int, *, least_classes: int = 2) -> Tenso
 def check_samples(z: ArrayLike, name: str = "z", *, fewest: int = 2) -> Tensor:
     """Return samples `[n, K]` of a random vector as float64, detached.
 
-    One column may be given as `[n]`.
-
     Args:
-        z: real numbers of any type.
+        z: real numbers of any type; one column may be given as `[n]`.
         name: how errors call them.
         fewest: samples that are needed.
 
@@ -294,27 +291,15 @@ def check_samples(z: ArrayLike, name: str = "z", *, fewest: int = 2) -> Tensor:
         raise InputError(f"{name} is {list(samples.shape)} and has no columns to measure")
     if len(samples) < fewest:
         raise InputError(f"{name} holds {len(samples)} samples; at least {fewest} are needed")
-    if not samples.is_floating_point() and has_values(samples):
-        _check_exact(samples, name)
+    whole = not samples.is_floating_point()
     samples = samples.to(torch.float64)
     if has_values(samples):
         if not torch.isfinite(samples).all():
             raise InputError(f"{name} holds NaN or infinity; leave those samples out")
-        if (largest := samples.abs().max().item()) > _LARGEST:
-            raise InputError(
-                f"{name} holds values up to {largest:.1e}, whose squares overflow; "
-                "divide it by a constant"
-            )
+        if (largest := samples.abs().max().item()) > (2.0**53 if whole else _LARGEST):
+            why = "which float64 rounds; subtract" if whole else "whose squares overflow; divide by"
+            raise InputError(f"{name} holds values up to {largest:.1e}, {why} a constant")
     return samples
-
-
-def _check_exact(whole: Tensor, name: str) -> None:
-    """Refuse whole numbers that double precision cannot tell apart."""
-    if whole.dtype in (torch.uint64, torch.int64) and (whole.double().abs() > _EXACT).any():
-        raise InputError(
-            f"{name} holds whole numbers above 2^53, which double precision cannot tell apart; "
-            "subtract the smallest"
-        )
 
 
 def check_joint(joint: ArrayLike, name: str = "joint") -> Tensor:

@@ -7,6 +7,7 @@ is renamed when it is complete: a reader finds the old state or the new one, nev
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -26,6 +27,7 @@ from narrows.checks import check_path
 from narrows.errors import CheckpointError, StoreError
 
 __all__ = [
+    "check_regular",
     "convert_header",
     "json_bytes",
     "json_finite",
@@ -110,6 +112,18 @@ def save_tensors(
     write_atomically(path, serialise(plain, metadata=metadata))
 
 
+def check_regular(path: Path) -> None:
+    """Refuse a pipe or a device: reading would wait for a writer, or never end.
+
+    A path where nothing is, and a folder, are left to whoever reads it.
+
+    Raises:
+        OSError: as for other things that cannot be read.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+
+
 def load_tensors(
     path: str | os.PathLike[str], device: str | torch.device = "cpu", kind: str = "checkpoint"
 ) -> tuple[dict[str, Tensor], dict[str, object]]:
@@ -128,6 +142,7 @@ def load_tensors(
     """
     path = check_path(path)
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -105,7 +105,7 @@ class UserFunction:
 
     def _function(self) -> Any:
         spec = spec_from_file_location(f"_user_{self.path.stem}", self.path)
-        if spec is None or spec.loader is None:
+        if spec is None or spec.loader is None or not self.path.is_file():
             raise ConfigError(f"{self.path} is not a Python file")
         module = module_from_spec(spec)
         sys.modules[spec.name] = module  # dataclasses look their module up

@@ -1,10 +1,12 @@
 """An audit with a folder: the record is the stored one, and it is made once."""
 
+import math
+
 import pytest
 import torch.nn.functional as F
 
 from narrows.audit import CHECKS
-from narrows.errors import StoreError
+from narrows.errors import ConfigError, StoreError
 from narrows.experiments.auditing import (
     _PARTS,
     _kept,
@@ -45,6 +47,13 @@ def test_the_record_is_the_stored_one(audited, small_run):
     verdict = record.verdict
     assert 0 <= verdict.low <= verdict.reached <= verdict.high <= 1
     assert record.attacks
+
+
+@pytest.mark.parametrize("name", ["eps", "claimed"])
+def test_what_is_no_number_is_refused_before_a_folder_is_made(audited, name):
+    once, *_ = audited
+    with pytest.raises(ConfigError, match=f"{name} must be finite, got nan"):
+        once(**{name: math.nan})
 
 
 def test_a_finished_audit_is_kept(audited):

@@ -1,6 +1,7 @@
 """Anything that a user may type or that a file may hold: one line, or what was written."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -9,8 +10,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from narrows.cli import main
-from narrows.errors import CheckpointError
+from narrows.data import load
+from narrows.errors import CheckpointError, NarrowsError
+from narrows.experiments.auditing import read_audit
+from narrows.information import load_plane
+from narrows.information.samples import read_samples
+from narrows.runs import load_config
 from narrows.storage import load_tensors, save_tensors
+from narrows.stored.index import list_runs
 
 few = settings(
     max_examples=40,
@@ -39,6 +46,29 @@ def refused(capsys, *words) -> None:
     assert code == 2
     assert len(err.splitlines()) == 1 or "Error:" in err, err
     assert "Traceback" not in err
+
+
+def test_no_reader_waits_for_a_pipe(tmp_path):
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    readers = {
+        "a.safetensors": load_tensors,
+        "a.npy": read_samples,
+        "a.csv": read_samples,
+        "plane.json": load_plane,
+        "run.toml": load_config,
+        "config.json": load_config,
+        "mine.npz": lambda path: load(str(path)),
+        "mine.py": lambda path: load(f"{path}:it"),
+        "photos/cat/1.png": lambda path: load(str(path.parent.parent)),
+        "audit.json": lambda path: read_audit(path.parent),
+    }
+    for name, read in readers.items():
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(NarrowsError) as raised:
+            read(tmp_path / name)
+        assert "\n" not in str(raised.value)
+    os.mkfifo(tmp_path / ".index.json")
+    assert list_runs(tmp_path) == []
 
 
 @pytest.fixture

@@ -154,6 +154,13 @@ def test_the_smallest_and_largest_of_everything_are_accepted():
     assert config.resolve().members("vib") == [Member("vib", 0.0, 2**32)]
 
 
+def test_there_is_one_zero():
+    config, other = (RunConfig(methods=["vib"], betas=[zero]).resolve() for zero in (-0.0, 0.0))
+    assert config.identity() == other.identity()
+    assert {member.key for member in config.members("vib")} >= {"vib-0.0-0"}
+    assert Member("vib", -0.0, 0).key == "vib-0.0-0"
+
+
 def test_more_models_than_one_run_may_have_are_refused():
     betas = [0.01 * (1 + i) for i in range(100)]
     assert len(RunConfig(methods=["vib"], betas=betas, seeds=1000).resolve().grids["vib"]) == 100

@@ -4,6 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -220,6 +221,16 @@ def test_a_run_in_use_is_refused(small_run, tmp_path):
     run = copied(small_run, tmp_path)
     with locked_folder(run.path), pytest.raises(StoreError, match="in use by another process"):
         engine.carry_out(small_run.config, tmp_path, Notes())
+
+
+def test_a_single_sample_is_refused_before_anything_is_trained(tmp_path):
+    x, y = np.random.default_rng(0).random((20, 4)), np.arange(20) % 2
+    np.savez(tmp_path / "it.npz", x_train=x, y_train=y, x_test=x[:1], y_test=y[:1])
+    with pytest.raises(ConfigError, match="the test set of it has 1 sample; at least two"):
+        tiny_run(tmp_path / "out", data=str(tmp_path / "it.npz"), **QUICK)
+    with pytest.raises(ConfigError, match="the train set of digits has 1 sample"):
+        tiny_run(tmp_path / "out", **QUICK, train_images=1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_adversarial_training_is_recorded(tmp_path):

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from narrows.errors import ConfigError, StoreError
@@ -12,6 +13,7 @@ from narrows.models import NetworkConfig
 from narrows.runs import RunConfig, load_config
 from narrows.runs.defaults import DEFAULTS
 from narrows.runs.files import write_json
+from narrows.runs.toml import config_toml
 from narrows.training.published import PUBLISHED
 
 
@@ -84,6 +86,18 @@ def test_widths_without_a_name_are_those_of_every_network():
     assert config.networks["sfnn"] == NetworkConfig("binary", encoder=[7, 5], normalise=False)
     one = {"methods": ["sfnn"], "networks": {"sfnn": {"encoder": [9]}}}
     assert load_config(values=one, overrides=given[:1]).networks["sfnn"].encoder == [9]
+
+
+@pytest.mark.parametrize("name", ["a${b}.npz", "./${oc.env:HOME}.npz", "a$${b}.npz", "${data}.npz"])
+def test_text_that_looks_like_a_reference_is_the_name_of_a_file(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, y = np.random.default_rng(0).random((30, 4)), np.arange(30) % 2
+    np.savez(name, x=x, y=y)
+    config = load_config(values={"data": name, "methods": ["cross_entropy"]})
+    assert config.data == str(tmp_path / name)
+    (tmp_path / "it.toml").write_text(config_toml(config), "utf-8")
+    assert load_config(tmp_path / "it.toml") == config
+    assert load_config(overrides=["train.epochs=${seeds}", "seeds=2"]).train.epochs == 2
 
 
 def test_a_file_gives_way_to_values_and_these_to_overrides(tmp_path):

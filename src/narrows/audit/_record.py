@@ -13,7 +13,7 @@ from narrows.attacks import Ledger
 from narrows.attacks.identity import digest
 from narrows.audit._base import Case
 from narrows.errors import CheckpointError
-from narrows.storage import json_bytes, json_finite, write_atomically
+from narrows.storage import check_regular, json_bytes, json_finite, write_atomically
 from narrows.types import Finding
 
 __all__ = ["Record"]
@@ -80,11 +80,12 @@ class Record:
 
     def _load(self, folder: Path) -> None:
         try:
+            check_regular(folder / "audit.json")
             state = json.loads((folder / "audit.json").read_text())
             if state.pop(_DIGEST) != _digest(state):
                 raise ValueError("its contents have changed since they were written")
             settings, relatives = state["settings"], state["relatives"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(folder, error) from error
         if settings != json_finite(self.settings):
             raise CheckpointError(

@@ -22,6 +22,7 @@ from narrows.data.arrays import Part
 from narrows.data.objects import keyed
 from narrows.data.pillow import conversions, is_grey, pixels
 from narrows.errors import DataError
+from narrows.storage import check_regular
 
 __all__ = ["read_image_folder"]
 
@@ -117,6 +118,7 @@ def _decoded(file: Path, grey: bool) -> np.ndarray[Any, Any]:
 
 def _opened(file: Path, read: Any) -> Any:
     try:
+        check_regular(file)
         with Image.open(file) as image:
             return read(image)
     except DataError as error:

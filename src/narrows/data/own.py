@@ -26,6 +26,7 @@ from narrows.data.image_folder import read_image_folder
 from narrows.data.objects import as_splits
 from narrows.errors import DataError, NarrowsError
 from narrows.registry import literal_names
+from narrows.storage import check_regular
 from narrows.user_code import UserFunction, is_user_function
 
 __all__ = ["absolute_name", "is_own", "load_own", "short_name", "stamp_of"]
@@ -147,6 +148,7 @@ def _found(path: Path) -> Path:
 def _read_npz(path: Path) -> dict[str, Any]:
     """The arrays of a file, by name; nothing is unpickled."""
     try:
+        check_regular(path)
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise DataError(f"{path}: holds a single array; expected an .npz of x and y")

@@ -11,6 +11,7 @@ import msgspec
 from narrows.attacks.identity import digest as fingerprint
 from narrows.attacks.ledger import Entry
 from narrows.audit import CHECKS, REMEDIES, Case, audit, loss_surface, resolve_budget
+from narrows.checks import check_number
 from narrows.experiments.folders import request_folder
 from narrows.experiments.targets import Relatives, Target
 from narrows.models.bottleneck import as_classifier
@@ -59,6 +60,11 @@ class AuditRequest:
     siblings: list[str]
     run: str | None = None
     member: Member | None = None
+
+    def __post_init__(self) -> None:
+        check_number(self.eps, "eps")
+        if self.claimed is not None:
+            check_number(self.claimed, "claimed")
 
 
 @dataclass(frozen=True)

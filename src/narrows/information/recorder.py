@@ -20,7 +20,7 @@ from narrows.errors import InputError, unknown_name
 from narrows.information.plane import MEASURES, LayerPoint, as_batch, as_names, plane_layers
 from narrows.models.evaluating import evaluating
 from narrows.models.noise import forked_rng
-from narrows.storage import json_bytes, write_atomically
+from narrows.storage import check_regular, json_bytes, write_atomically
 from narrows.types import Batch, Estimate
 
 __all__ = ["PlanePoint", "PlaneRecord", "PlaneRecorder", "load_plane", "log_spaced"]
@@ -175,6 +175,7 @@ def load_plane(path: str | os.PathLike[str]) -> PlaneRecord:
     """
     path = check_path(path)
     try:
+        check_regular(path)
         content = path.read_bytes()
         file = msgspec.json.decode(content, type=_File)
         plain = msgspec.json.decode(content)

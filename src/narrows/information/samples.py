@@ -12,6 +12,7 @@ import numpy as np
 
 from narrows.checks import check_path
 from narrows.errors import InputError
+from narrows.storage import check_regular
 
 __all__ = ["read_samples"]
 
@@ -33,6 +34,7 @@ def read_samples(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
     if file.suffix not in (".npy", ".npz", ".csv"):
         raise InputError(f"cannot read {path}: expected a .npy, .npz or .csv file")
     try:
+        check_regular(file)
         array = _read_table(file) if file.suffix == ".csv" else _read_array(file, member)
     except _BROKEN as error:
         reason = getattr(error, "strerror", None) or error

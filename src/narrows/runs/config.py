@@ -206,7 +206,7 @@ class RunConfig:
         if not METHODS[method].has_beta:
             return [0.0]
         betas = METHODS[method].default_betas if self.betas is None else self.betas
-        return list(self.grids.get(method, betas))
+        return [beta + 0.0 for beta in self.grids.get(method, betas)]  # which makes 0.0 of -0.0
 
     def _network(self, method: str) -> NetworkConfig:
         return self.networks.get(method) or self.network or natural_network(self.data, method)

@@ -112,6 +112,12 @@ def check_device(device: str) -> None:
 
 
 def _check(config: ResolvedConfig, splits: Splits) -> None:
+    for part, data in splits._asdict().items():
+        if len(data) < 2 and part != "validation":
+            raise ConfigError(
+                f"the {part} set of {config.data_name} has {len(data)} sample; at least two are "
+                "needed to measure information"
+            )
     if config.adversarial is not None and not splits.train.image:
         raise ConfigError(
             f"adversarial training changes images in [0, 1], and {config.data_name} has none; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from narrows.runs.defaults import defaults_of, natural_network
 from narrows.runs.files import read_json
 from narrows.runs.overrides import explain, parse_overrides
 from narrows.runs.shapes import check_shapes
+from narrows.storage import check_regular
 from narrows.training.published import PUBLISHED
 from narrows.user_code import is_user_function
 
@@ -51,10 +53,10 @@ def load_config(
 
     try:
         later: Any = OmegaConf.merge(
-            OmegaConf.create(dict(values or {})), parse_overrides(overrides)
+            OmegaConf.create(_literal(dict(values or {}))), parse_overrides(overrides)
         )
-        stored = _read(None if file is None else check_path(file))
-        given: Any = OmegaConf.merge(OmegaConf.create(_without_overridden(stored, later)), later)
+        stored = _without_overridden(_read(None if file is None else check_path(file)), later)
+        given: Any = OmegaConf.merge(OmegaConf.create(_literal(stored)), later)
         check_shapes(OmegaConf.to_container(given), RunConfig)
         # Built twice: a lone `train.epochs` changes the settings that the other keys choose.
         first = _build(OmegaConf.merge(OmegaConf.structured(RunConfig), given))
@@ -78,6 +80,18 @@ def _read(file: Path | None) -> dict[str, Any]:
     return read_toml(file)
 
 
+def _literal(value: Any) -> Any:
+    """The same settings with `${` in text that is a name, not a reference to another setting."""
+    if isinstance(value, Mapping):
+        return {key: _literal(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_literal(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    # A backslash before a reference stands for itself if it is written twice.
+    return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", value)
+
+
 def read_toml(file: Path) -> dict[str, Any]:
     """Read a TOML file of a user's.
 
@@ -85,6 +99,8 @@ def read_toml(file: Path) -> dict[str, Any]:
         ConfigError: for a file that cannot be read, is too large, or is not TOML.
     """
     try:
+        if not file.is_relative_to("/dev"):  # where the shell puts the output of another command
+            check_regular(file)
         if file.stat().st_size > _LARGEST_FILE:
             raise ConfigError(f"{file} is larger than 1 MiB; expected a TOML file")
         return tomllib.loads(file.read_text("utf-8"))

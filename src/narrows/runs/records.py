@@ -47,7 +47,7 @@ class Member:
     def __post_init__(self) -> None:
         if not (0 <= self.beta < math.inf and self.seed >= 0):
             raise ConfigError(f"expected a beta and a seed of at least 0, got {self}")
-        object.__setattr__(self, "beta", float(self.beta))
+        object.__setattr__(self, "beta", float(self.beta) + 0.0)  # which makes 0.0 of -0.0
 
     @property
     def key(self) -> str:

@@ -7,6 +7,7 @@ import torch.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -222,6 +223,8 @@ def _outcome(method: str, summary: _Summary) -> Outcome:
 
 
 def _decode(path: Path, kind: type[Any]) -> Any:
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
     return msgspec.json.decode(path.read_bytes(), type=kind)
 
 
