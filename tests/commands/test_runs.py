@@ -124,6 +124,7 @@ def test_the_export_is_described_in_json(folder, tmp_path, capsys):
 def test_what_is_refused(folder, capsys):
     assert "--prune needs --where" in refused(capsys, "runs", folder, "--prune", "--yes")
     assert "exclude" in refused(capsys, "runs", folder, "--verify", "--prune")
+    assert "with --export" in refused(capsys, "runs", folder, "--format", "csv")
     assert "there is no folder" in refused(capsys, "runs", folder / "none")
     assert "state" in refused(capsys, "runs", folder, "--where", "sate=x")
     assert "is not the folder of a run" in refused(

@@ -73,6 +73,8 @@ def command(
     actions = [bool(compare), verify, export is not None, prune]
     if sum(actions) > 1:
         raise ConfigError("--compare, --verify, --export and --prune exclude each other")
+    if kind is not None and export is None:
+        raise ConfigError("--format is that of an export; name its file or folder with --export")
     if compare:
         _compare(folder / compare[0], folder / compare[1], as_json)
         return

@@ -18,7 +18,6 @@ import io
 import logging
 import os
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -185,13 +184,13 @@ def export_mlflow(models: Iterable[TrackedModel], path: Path) -> int:
 
 
 def _check_sqlite(path: Path) -> None:
+    """Create the file where it is missing, and refuse one of another kind."""
     try:
-        sqlite3.connect(path).close()  # creates nothing, and needs the folder
         with path.open("a+b") as file:
             file.seek(0)
             start = file.read(len(_SQLITE))
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"cannot write {path}: {error}") from error
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
     if start not in (b"", _SQLITE):
         raise StoreError(f"{path} is no SQLite file; name another one")
 
