@@ -13,6 +13,7 @@ from narrows.attacks import (
     Ensemble,
     MinimalEps,
     MultiTargeted,
+    SparseRS,
     Square,
     reevaluation,
     standard,
@@ -73,7 +74,7 @@ def test_goes_on_where_it_was_broken_off(tmp_path: Path):
     assert SMALL.run(model, x, y, ledger=again).forwards == before
 
 
-@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.02), ("l2", 0.08)])
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.02), ("l2", 0.08), ("l1", 0.2)])
 def test_standard_finds_everything_in_reach_of_a_linear_model(norm, eps):
     model, x, y = linear_case(10, count=60, dtype=torch.float64)
     radius = exact_radius(model, x, y, norm)
@@ -91,6 +92,10 @@ def test_the_papers_ensembles_are_what_they_say():
         for _, attack in standard("l2", eps=1, seed=3).attacks
     ]
     assert kinds == [(kind, "l2", 3) for kind in (APGD, APGD, FAB, Square)]
+    kinds = [type(attack) for _, attack in standard("l0", eps=3).attacks]
+    assert kinds == [PGD, MultiTargeted, SparseRS]
+    first, targeted = (attack for _, attack in standard("l1", eps=3).attacks[:2])
+    assert (first.restarts, targeted.targets) == (5, 5)
     ce, dlr, targets = (attack for _, attack in reevaluation(eps=0.1, draws=7).attacks)
     assert ce == APGD(eps=0.1, steps=100, restarts=5, draws=7)
     assert dlr == APGD(eps=0.1, steps=100, restarts=5, loss="dlr", draws=7)

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -108,6 +109,17 @@ def test_nothing_in_ball_and_box_rises_more_than_what_is_left(norm):
     gained = ((inside(20_000).view(-1, 6, 5) - x) * gradient).sum(2).amax(0)
     assert (gained <= left + 1e-12).all()
     assert (gained >= (0.2 if norm == "l1" else 0.5) * left).all()
+
+
+def test_what_is_left_in_l0_are_the_best_pixels_with_all_their_channels():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(4, 3, 2, 2, dtype=torch.float64, generator=generator)
+    gradient = torch.randn(x.shape, dtype=torch.float64, generator=generator)
+    ends = (gradient > 0).double()
+    pairs = itertools.combinations(range(4), 2)
+    masks = [torch.isin(torch.arange(4), torch.tensor(pair)).view(2, 2) for pair in pairs]
+    best = torch.stack([(gradient * (ends - x) * mask).flatten(1).sum(1) for mask in masks])
+    torch.testing.assert_close(rise_left(gradient, x, x, "l0", 2), best.amax(0))
 
 
 def slow_l1(x_adv: torch.Tensor, x: torch.Tensor, eps: float) -> torch.Tensor:

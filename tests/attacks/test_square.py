@@ -108,6 +108,13 @@ def test_bump_is_equation_2(h):
     np.testing.assert_allclose(bump(h, h).numpy(), expected, rtol=1e-5)
 
 
+def test_bumps_of_l1_are_steeper_and_of_l1_size_one():
+    wide, steep = bump(9, 9), bump(9, 9, "l1")
+    assert steep.abs().sum().item() == pytest.approx(1)
+    assert steep.abs().max() / steep.abs().sum() > 1.5 * wide.abs().max() / wide.abs().sum()
+    assert torch.equal(steep.sign(), wide.sign())
+
+
 @pytest.mark.parametrize(("h", "w"), [(1, 1), (1, 6), (6, 1), (2, 5)])
 def test_bumps_of_any_shape_have_norm_one(h, w):
     assert bump(h, w).shape == (h, w)

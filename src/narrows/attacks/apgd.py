@@ -74,8 +74,8 @@ class APGD(FixedEps):
     gain in the rest of the ball. It stops only if the bound at its beginning was accurate so far,
     to a factor of 4: a masked gradient gives no bound to rely on. This needs a loss that is
     positive on success. In the place of the cross-entropy L that is log(exp(L) - 1), the log odds
-    against the label. With it, a run towards a class that the caller chose never stops early. On
-    MNIST networks no image was lost by this (`benchmarks/giving_up.py`).
+    against the label. With it, a run towards a class that the caller chose never stops early.
+    `benchmarks/giving_up.py` measures what is spared, and whether an image is lost.
 
     Against a stochastic model every run goes to its end, and fresh draws judge both its last point
     and the one of the highest loss. With `common_noise=True` the losses that the step size depends

@@ -54,10 +54,10 @@ class FAB(MinimalNorm):
 
     With `eps` the attack is a test at that radius, as in the standard ensemble: an image leaves as
     soon as it is fooled within `eps`, only that is `success`, and no returned image is farther. An
-    attempt also ends at step t >= 10 if its nearest success is farther than (1 + 8 / t) eps: on
-    MNIST networks no image was lost by this, and runs towards targets took GIVEN of the passes
-    (`benchmarks/giving_up.py`). Against a stochastic model nothing leaves early; the perturbation
-    is then enlarged until fresh draws confirm it, or to the whole of `eps`.
+    attempt also ends at step t >= 10 if its nearest success is farther than (1 + 8 / t) eps;
+    `benchmarks/giving_up.py` measures what is spared by this, and whether an image is lost. Against
+    a stochastic model nothing leaves early; the perturbation is then enlarged until fresh draws
+    confirm it, or to the whole of `eps`.
 
     Args:
         norm: `"linf"`, `"l2"` or `"l1"`.

@@ -173,7 +173,7 @@ class _Window:
             wide = min(max(round(p * height * width / narrow), least), max(size))
             h, w = (narrow, wide) if height <= width else (wide, narrow)
         down, across = (torch.arange(n, device=device) for n in (h, w))
-        upright = bump(h, w)
+        upright = bump(h, w, norm)
         turned = upright.T if h == w else upright
         return cls(
             room=torch.tensor([height - h + 1, width - w + 1], device=device),
@@ -190,24 +190,27 @@ class _Window:
         return pixels.expand(*first.shape, channels, -1)
 
 
-def bump(h: int, w: int) -> Tensor:
+def bump(h: int, w: int, norm: Norm = "l2") -> Tensor:
     """The shape of eq. 2, `[h, w]` of norm 1: one half of the longer side positive, one negative.
 
     A pixel m rings away from the centre of its half holds the sum of 1 / j^2 over j = m+1..n+1,
-    where n rings cover that half.
+    where n rings cover that half. With L1 it is 1 / j^4, as in the authors' code.
     """
     if h > w:
-        return bump(w, h).T
+        return bump(w, h, norm).T
+    power, order = (4, 1) if norm == "l1" else (2, 2)
     halves = []
     for columns, sign in ((w // 2, 1.0), (w - w // 2, -1.0)):
         down = (torch.arange(h) - h // 2).abs()
         across = (torch.arange(columns) - columns // 2).abs()
         n = max(h, columns) // 2
-        heights = torch.tensor([sum(1 / j**2 for j in range(m + 1, n + 2)) for m in range(n + 1)])
+        heights = torch.tensor(
+            [sum(1 / j**power for j in range(m + 1, n + 2)) for m in range(n + 1)]
+        )
         half = heights[torch.maximum(down[:, None], across)]
-        halves.append(sign * half / half.norm().clamp_min(1e-12))
+        halves.append(sign * half / half.norm(order).clamp_min(1e-12))
     whole = torch.cat(halves, 1)
-    return whole / whole.norm()
+    return whole / whole.norm(order)
 
 
 def _uniform(
@@ -248,7 +251,7 @@ def _bumps(
     down, across = height // h, width // w
     sign = _uniform([count], channels * down * across, x, generator) < 0.5
     sign = torch.where(sign, 1.0, -1.0).to(x.dtype).view(count, channels, down, across)
-    tiles = sign.repeat_interleave(h, 2).repeat_interleave(w, 3) * bump(h, w).to(x).repeat(
+    tiles = sign.repeat_interleave(h, 2).repeat_interleave(w, 3) * bump(h, w, norm).to(x).repeat(
         down, across
     )
     top, left = (height - down * h) // 2, (width - across * w) // 2
