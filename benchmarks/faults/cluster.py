@@ -54,6 +54,7 @@ class Cluster:
         self.address = f"tcp://127.0.0.1:{_free_port()}"
         self.journal = folder / "journal"
         self.killed: set[int] = set()
+        self.ended: set[int] = set()
         self._made: list[BaseProcess] = []
 
     def start(self, last: int | None = None) -> None:
@@ -85,6 +86,7 @@ class Cluster:
             self.drive()
         else:
             self._kill(self.scheduler)
+            self.ended |= {worker.pid or 0 for worker in self.workers}  # they end with it
             if fault := self._gives_up():
                 return fault
             self.start()
@@ -151,11 +153,11 @@ class Cluster:
         return log.read_text("utf-8", "replace") if log.exists() else ""
 
 
-def repeated(computed: Sequence[Computed], killed: set[int]) -> list[str]:
+def repeated(computed: Sequence[Computed], dead: set[int]) -> list[str]:
     """What was computed twice without need.
 
-    An item may be computed again only if the process that computed it was killed before it
-    computed anything else: it was in hand, and not stored.
+    An item may be computed again only if the process that computed it was killed, or ended with
+    its scheduler, before it computed anything else: it was in hand, and not stored.
     """
     last = {entry.pid: number for number, entry in enumerate(computed)}
     seen: dict[str, int] = {}
@@ -163,7 +165,7 @@ def repeated(computed: Sequence[Computed], killed: set[int]) -> list[str]:
     for number, (_, item) in enumerate(computed):
         if (before := seen.get(item)) is not None:
             pid = computed[before].pid
-            if pid not in killed or last[pid] != before:
+            if pid not in dead or last[pid] != before:
                 needless.append(f"computed twice: {item}")
         seen[item] = number
     return needless

@@ -8,7 +8,8 @@ change to a file. What is killed is started again: after the death of the schedu
 has said so and ended. In the end every file is compared with those of a sweep on the local engine:
 JSON by its contents, tensors bit for bit, without what differs between two such sweeps, such as
 seconds and dates. A journal shows what was computed: an epoch, the record of a model or an attack
-on it may be computed again only if the process that computed it was killed before it stored it.
+on it may be computed again only if the process that computed it was killed, or ended with its
+scheduler, before it stored it.
 
 Ends with 1 if there is a difference.
 """
@@ -129,8 +130,8 @@ def round_of(
             if fault := cluster.kill(victim, rng.randrange(cluster.count)):
                 return [fault], counts
         fault = cluster.end()
-        computed, dead = cluster.computed(), cluster.killed
-        counts["worker"] += len(dead) - counts.total()  # those that killed themselves
+        computed, dead = cluster.computed(), cluster.killed | cluster.ended
+        counts["worker"] += len(cluster.killed) - counts.total()  # those that killed themselves
     finally:
         cluster.close()
     return ([fault] if fault else []) + _wrong(known, folder, computed, dead), counts
