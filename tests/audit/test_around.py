@@ -94,7 +94,7 @@ def test_the_remedy_searches_more_where_a_search_fooled_the_model(hidden):
     REMEDIES["around"](case)
     names = [entry.name for entry in case.ledger.entries[1:]]
     assert names[0] == "search around margin of inner_1"
-    assert names[-1] == "search around margin of inner_2"
+    assert all(name.startswith("search around") for name in names)
     assert ("search around cross_entropy of inner_1" in names) is (hidden is AtAHash)
 
 
