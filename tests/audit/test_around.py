@@ -1,5 +1,7 @@
 """A weak network that answers at few places only is found by trying the neighbours of attacks."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -86,12 +88,12 @@ def test_nothing_is_found_around_a_model_that_hides_nothing():
     assert len(case.survivors) == int(case.clean.sum())
 
 
-@pytest.mark.parametrize(("hidden", "searches"), [(AtAHash, 4), (Never, 2)])
-def test_the_remedy_searches_more_where_a_search_fooled_the_model(hidden, searches):
-    case = case_of(hidden, budget=BUDGET)
+@pytest.mark.parametrize("hidden", [AtAHash, Never])
+def test_the_remedy_searches_more_where_a_search_fooled_the_model(hidden):
+    case = case_of(hidden, budget=replace(BUDGET, queries=20))
     REMEDIES["around"](case)
     names = [entry.name for entry in case.ledger.entries[1:]]
-    assert len(names) == searches
+    assert names[0] == "search around margin of inner_1"
     assert all(name.startswith("search around") for name in names)
     assert ("search around cross_entropy of inner_1" in names) is (hidden is AtAHash)
 

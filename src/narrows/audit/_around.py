@@ -14,6 +14,8 @@ only at some of their neighbours. No score leads there, so that the neighbours a
 | shortened | every pixel moves by a random share, of half at least                 |
 | snapped   | shortened, and every pixel rounded to a value that the images have    |
 
+Pixels by whose replacement one image fooled the model are then tried at all others.
+
 Source: Carlini et al. (2019), arXiv 1902.06705, "Apply a diverse set of attacks"; the search is
 this library's. Deviation from a search by scores: only predicted classes are used.
 """
@@ -35,6 +37,9 @@ _LEVELS = 256  # distinct values of pixels, at most, that make a grid
 _MOST, _LEAST = 1 / 4, 1 / 1000  # of the radius, for noise
 _REPLACED = 1 / 8
 _SHORTEST = 1 / 2
+_SHAKE, _REPLACE, _SNAP = 0, 1, 3  # the moves' turns; shortening has the one between
+_CHANGED = 1e-3  # of the radius, above which a pixel counts as replaced
+_SHARED = 100  # replacements that fooled, at most, that are tried at all other images
 
 
 def search_around(case: Case, view: str, *, loss: str = "margin", times: int = 1) -> int:
@@ -52,11 +57,18 @@ def search_around(case: Case, view: str, *, loss: str = "margin", times: int = 1
     guide, rows = case.view(view), case.survivors
     if guide is None or case.stochastic or not len(rows):
         return 0
-    x_adv = guided_points(case, guide, rows, loss=loss)
-    x_adv, passes = _neighbours(case, x_adv, rows, times * case.budget.queries)
+    search = _Search(case, guided_points(case, guide, rows, loss=loss), rows)
+    with forked_rng(case.x.device, case.seed), case.restored(), torch.no_grad():
+        search.move_at_random(times * case.budget.queries)
+        search.share_replacements()
     steps = len(rows) * case.budget.steps
-    name = f"search around {loss} of {view}"
-    fooled = case.offer(name, x_adv, rows, forwards=2 * steps + passes, backwards=steps)
+    fooled = case.offer(
+        f"search around {loss} of {view}",
+        search.kept,
+        rows,
+        forwards=2 * steps + search.passes,
+        backwards=steps,
+    )
     return int(fooled.sum())
 
 
@@ -66,23 +78,58 @@ def levels_of(x: Tensor) -> Tensor | None:
     return levels if 1 < len(levels) <= _LEVELS else None
 
 
-def _neighbours(case: Case, x_adv: Tensor, rows: Tensor, count: int) -> tuple[Tensor, int]:
-    """The first neighbour of each point `[b, ...]` at which the model is wrong, and the passes."""
-    x, y, levels = case.x[rows], case.y[rows], levels_of(case.x)
-    kept, passes = x_adv.clone(), 0
-    left = torch.arange(len(rows), device=x.device)
-    # Of another seed than that of the search before, so that no neighbour is tried twice.
-    generator = case.generator().manual_seed(case.seed + len(case.ledger.entries))
-    with forked_rng(x.device, case.seed), case.restored(), torch.no_grad():
+class _Search:
+    """The neighbours of points that are tried, and the first of each at which the model is wrong.
+
+    Args:
+        case: whose model is asked.
+        x_adv: `[b, ...]` points in the balls around the images `rows`.
+        rows: `[b]`.
+    """
+
+    def __init__(self, case: Case, x_adv: Tensor, rows: Tensor) -> None:
+        self.case, self.x, self.y = case, case.x[rows], case.y[rows]
+        self.x_adv, self.kept = x_adv, x_adv.clone()
+        self.left = torch.arange(len(rows), device=rows.device)
+        self.passes = 0
+        self.replacements: list[tuple[Tensor, Tensor]] = []
+
+    def move_at_random(self, count: int) -> None:
+        """Try `count` neighbours of each point, or until all have fooled the model."""
+        case, levels = self.case, levels_of(self.case.x)
+        # Of another seed than that of the search before, so that no neighbour is tried twice.
+        generator = case.generator().manual_seed(case.seed + len(case.ledger.entries))
         for number in range(count):
-            tried = _moved(case, x[left], x_adv[left], number, levels, generator)
-            wrong = logits_of(case.subject, tried).argmax(1) != y[left]
-            passes += len(left)
-            kept[left[wrong]] = tried[wrong]
-            left = left[~wrong]
-            if not len(left):
+            x_adv = self.x_adv[self.left]
+            tried = _moved(case, self.x[self.left], x_adv, number, levels, generator)
+            wrong = self._ask(tried)
+            if _turn(number, levels) == _REPLACE:
+                changed = (tried - x_adv).abs() > _CHANGED * case.eps
+                self.replacements += zip(changed[wrong], tried[wrong], strict=True)
+            if not len(self.left):
                 break
-    return kept, passes
+
+    def share_replacements(self) -> None:
+        """Try pixels that fooled the model at one image at all others: a key fits everywhere."""
+        for changed, pixels in self.replacements[:_SHARED]:
+            x = self.x[self.left]
+            tried = torch.where(changed, pixels, self.x_adv[self.left])
+            self._ask(x + project(tried - x, self.case.norm, self.case.eps))
+
+    def _ask(self, tried: Tensor) -> Tensor:
+        """Whether the model is wrong at a neighbour of each point that is left, `[left]` bool."""
+        if not len(self.left):
+            return torch.zeros_like(self.left, dtype=torch.bool)
+        wrong = logits_of(self.case.subject, tried).argmax(1) != self.y[self.left]
+        self.passes += len(self.left)
+        self.kept[self.left[wrong]] = tried[wrong]
+        self.left = self.left[~wrong]
+        return wrong
+
+
+def _turn(number: int, levels: Tensor | None) -> int:
+    """Which of the moves the neighbour of this number is made by; snapping needs levels."""
+    return number % (_SNAP if levels is None else _SNAP + 1)
 
 
 def _moved(
@@ -99,17 +146,17 @@ def _moved(
     delta = x_adv - x
     # In L2 one pixel moves by eps / sqrt(d) when all of them do.
     per_pixel = case.eps if case.norm == "linf" else case.eps / x[0].numel() ** 0.5
-    turn = number % (3 if levels is None else 4)
-    if turn == 0:
+    turn = _turn(number, levels)
+    if turn == _SHAKE:
         width = per_pixel * _LEAST * (_MOST / _LEAST) ** size
         delta = delta + per_image(width, x) * (2 * chance[0] - 1)
-    elif turn == 1:
+    elif turn == _REPLACE:
         low, high = ((x + sign * per_pixel).clamp(0, 1) for sign in (-1, 1))
         delta = torch.where(chance[1] < _REPLACED, low + (high - low) * chance[0] - x, delta)
     else:
         delta = delta * (1 - (1 - _SHORTEST) * per_image(size, x) * chance[0])
     moved = (x + project(delta, case.norm, case.eps)).clamp(0, 1)
-    if turn < 3 or levels is None:
+    if turn != _SNAP or levels is None:
         return moved
     snapped = _snapped(moved, levels)
     return (x + project(snapped - x, case.norm, case.eps)).clamp(0, 1)
