@@ -120,9 +120,10 @@ class Square(RandomSearch):
         """
         covered = share(self.p_init, progress)
         window = _Window.covering(covered, plane(shape), self.norm, x.dtype, x.device)
+        (images,) = state
         if self.norm == "linf":
-            return (_recolour(*state, x, self.eps, window, generator),)
-        return (_move_energy(*state, x, self.eps, self.norm, window, generator),)
+            return (_recolour(images, x, self.eps, window, generator),)
+        return (_move_energy(images, x, self.eps, self.norm, window, generator),)
 
 
 def plane(shape: torch.Size) -> tuple[int, int]:

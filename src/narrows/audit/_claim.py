@@ -89,6 +89,9 @@ class Claim:
         training: images and labels to train other networks on; None without any.
     """
 
+    norm: Norm
+    near_norm: Norm
+
     def __init__(
         self,
         model: nn.Module,
@@ -113,7 +116,7 @@ class Claim:
             kind = type(model).__name__
             raise InputError(f"a model must be a torch.nn.Module, got {kind}; wrap it in one")
         self.model, self.eps, self.seed = unwrapped(model), eps, seed
-        self.norm: Norm = norm
+        self.norm = norm
         weights = [part for part in self.model.parameters() if part.is_floating_point()]
         images = check_images(x, like=weights[0] if weights else None)
         images = check_dense(images, "images", present=True)
