@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from narrows.audit import Case
-from narrows.audit._probe import by_gradient, correct_rows, counts, per_pixel, share, slope
+from narrows.audit._claim import per_pixel
+from narrows.audit._probe import by_gradient, correct_rows, counts, share, slope
 from scenarios_audit import SMALL, case_of
 
 

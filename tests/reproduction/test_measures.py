@@ -100,7 +100,10 @@ def test_active_units_are_those_that_are_not_zero(source):
 def test_counts_of_classes_are_of_a_thousand_images(source):
     numbers = [
         measured(
-            source, Column("x", "taken_for", eps=0.1, images=0, set=[f"class={i}", "label=3"])
+            source,
+            Column(
+                "x", "taken_for", eps=0.1, whole=1000.0, images=0, set=[f"class={i}", "label=3"]
+            ),
         ).value
         for i in range(10)
     ]
@@ -109,7 +112,8 @@ def test_counts_of_classes_are_of_a_thousand_images(source):
 
 def test_one_attack_has_all_counts_of_a_table(source, monkeypatch):
     columns = [
-        Column("x", "taken_for", eps=0.1, images=30, set=[f"class={i}", "label=3"]) for i in (0, 1)
+        Column("x", "taken_for", eps=0.1, whole=1000.0, images=30, set=[f"class={i}", "label=3"])
+        for i in (0, 1)
     ]
     first = measured(source, columns[0])
     monkeypatch.setattr("narrows.attacks.PGD.perturb", None)

@@ -105,6 +105,12 @@ def test_the_papers_own_spread_counts_over_as_many_seeds_as_ours():
     assert one_seed.std_error == pytest.approx(math.hypot(5.0, 6.0))
 
 
+def test_counts_have_the_standard_error_of_their_share():
+    counted = Cell("plane", "as bird", 352.0, [333.0], images=1000, whole=1000.0)
+    assert counted.std_error == pytest.approx(1000 * math.sqrt(0.333 * 0.667 / 1000))
+    assert counted.agrees
+
+
 def test_spreads_come_from_the_table_and_a_note_is_a_result():
     table = load_table("aib-table1-mnist")
     record = ReproductionRecord(

@@ -142,7 +142,7 @@ def _reevaluated(source: Source, member: Member, column: Column) -> Measured:
 
 
 def _taken_for(source: Source, member: Member, column: Column) -> Measured:
-    """Of the images of class `label` under PGD: how many of 1,000 are taken for `class`."""
+    """Of the images of class `label` under PGD: how many are taken for `class`, of `whole`."""
     wanted = plain_overrides(column.set)
     count = column.images or len(source.run.splits.test)
     key = (member, column.eps or 0.0, min(count, source.images or count))
@@ -151,7 +151,7 @@ def _taken_for(source: Source, member: Member, column: Column) -> Measured:
     row = source.taken[key][wanted["label"]]
     if not sum(row):
         raise StoreError(f"there is no image of class {wanted['label']}")
-    return Measured(1000 * row[wanted["class"]] / sum(row))
+    return Measured(column.whole * row[wanted["class"]] / sum(row), sum(row))
 
 
 def _taken(source: Source, member: Member, eps: float, images: int) -> list[list[int]]:

@@ -53,6 +53,7 @@ class Cell:
         note: why there is no number, where there is none.
         tolerance: how far ours may be from the paper's to count as reproduced.
         paper_spread: the standard deviation over seeds that the paper printed; 0 for none.
+        whole: what all images together give, where the number is a share of them.
     """
 
     row: str
@@ -64,6 +65,7 @@ class Cell:
     note: str = ""
     tolerance: float = 1.0
     paper_spread: float = 0.0
+    whole: float = 100.0
 
     @property
     def mean(self) -> float:
@@ -111,8 +113,8 @@ class Cell:
         if self.spread is not None:
             return self.spread / math.sqrt(len(self.values))
         if self.values and self.images:
-            share = min(max(self.mean / 100, 0.0), 1.0)
-            return 100 * math.sqrt(share * (1 - share) / self.images)
+            share = min(max(self.mean / self.whole, 0.0), 1.0)
+            return self.whole * math.sqrt(share * (1 - share) / self.images)
         return None
 
 
@@ -207,7 +209,8 @@ def compared(table: PaperTable, record: ReproductionRecord | None) -> Iterator[C
     for row, column, value in table.cells:
         place = (row.name, column.name)
         cell = cells.get(place) or Cell(*place, value)
-        cell = replace(cell, paper=value, paper_spread=spreads.get(place, 0.0))
+        spread = spreads.get(place, 0.0)
+        cell = replace(cell, paper=value, paper_spread=spread, whole=column.whole)
         reason = None
         # A note without a number says what came of a measurement that was made.
         if not (cell.values or cell.note):

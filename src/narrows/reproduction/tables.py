@@ -96,6 +96,7 @@ class Column:
         images: how many test images are attacked; 0 for all.
         mode: whether a stochastic code is drawn or decoded at its mean.
         unit: of the number.
+        whole: what all images together give, in that unit, where the number is a share of them.
         tolerance: how far ours may be from the paper's, in that unit, to count as reproduced.
     """
 
@@ -110,6 +111,7 @@ class Column:
     images: int = 1000
     mode: Literal["mean", "sample"] = "mean"
     unit: str = "%"
+    whole: float = field(default=100.0, repr=False)  # no part of what names a stored attack
     tolerance: float = 1.0
 
 
