@@ -121,7 +121,7 @@ def classes(count):
         (lambda x, y: {"eps": 127.5, "norm": "l2"}, "at most 8 in L2.*divide by 255"),
         (lambda x, y: {"eps": 0.0}, "eps must be positive"),
         (lambda x, y: {"eps": math.nan}, "eps must"),
-        (lambda x, y: {"norm": "l1"}, "norm must be"),
+        (lambda x, y: {"norm": "l3"}, "norm must be"),
         (lambda x, y: {"budget": "huge"}, "unknown budget 'huge'"),
         (lambda x, y: {"claimed": 90}, "divide percent by 100"),
         (lambda x, y: {"model": Broken()}, "NaN or infinity for all 40 images"),

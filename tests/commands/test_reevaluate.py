@@ -35,7 +35,7 @@ def test_a_run_is_evaluated_again_with_restarts(small_run, tmp_path, capsys):
                 assert left == sorted(left, reverse=True)
     code, out, _ = narrows(capsys, *words, "--png")
     assert "/16" not in out
-    pictures = [run.path / "reevaluation" / f"reevaluation-{i}.png" for i in (1, 2)]
+    pictures = [run.path / "reevaluation" / f"reevaluation-{i}.png" for i in (1, 2, 3)]
     assert out.splitlines() == [*(f"Picture: {path}" for path in pictures), f"Report: {page}"]
 
 

@@ -80,9 +80,8 @@ def _all_diverged(home: Path) -> Path:
 
 
 def _pair(home: Path) -> Path:
-    folder = run(home, *WORDS["finished"])
-    shutil.copytree(folder, home / "other")
-    return folder
+    shutil.copytree(run(home, *WORDS["finished"]), home / "other")
+    return home
 
 
 def _older(home: Path) -> Path:

@@ -30,6 +30,9 @@ SKIPPED = {
     "bash scripts/smoke.sh": "downloads, and builds an environment",
     "python -c pass": "is no command of ours",
     "python benchmarks/faults/mutate.py": "tests/fuzz runs it",
+    "python benchmarks/simulated_cluster.py": "starts a cluster, and measures for minutes",
+    "bash scripts/gpu_tables.sh": "works on a GPU, until its time is up",
+    "narrows mi X Z": "names no files; docs/information.md has commands that do",
 }
 
 # What stands for something, and what is typed in its place. RUN is the run of the last recipe

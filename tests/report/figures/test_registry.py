@@ -40,7 +40,7 @@ def maps(digits, monkeypatch):
         ("aib-4", "twelve_bit", 1),
         ("aib-4", "digits", 1),
         ("aib-5", "digits", 1),
-        ("aib-6", "digits", 4),
+        ("aib-6", "digits", 5),
         ("ib-rar-3", "maps", 1),
     ],
 )
