@@ -140,7 +140,7 @@ def very_noisy(model):
     return Noisy(model, 0.5)
 
 
-@pytest.mark.parametrize("wrap", [very_noisy, ScaledLogits])
+@pytest.mark.parametrize("wrap", [pytest.param(very_noisy, marks=pytest.mark.slow), ScaledLogits])
 def test_an_audit_broken_off_at_every_part_equals_an_unbroken_one(wrap, tmp_path):
     model, x, y = undefended()
     small = replace(SMALL, images=12, steps=4, queries=20, directions=2, draws=2, verify_draws=3)

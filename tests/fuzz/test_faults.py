@@ -9,7 +9,7 @@ import pytest
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_mutations_end_well(run_harness, seed):
-    run_harness("mutate.py", "--count", 150, "--seed", seed, "--fast", "--workers", 1)
+    run_harness("mutate.py", "--count", 100, "--seed", seed, "--fast", "--workers", 1)
 
 
 def test_commands_that_are_killed_end_as_if_nothing_had_happened(run_harness):

@@ -13,14 +13,23 @@ SEEDS = 2
 PAIRS = [
     (method, network) for method, (networks, _) in METHOD_CASES.items() for network in networks
 ]
-SMALL_PAIRS = [pair for pair in PAIRS if pair[1] not in LARGE]
+# Two more kinds of small convolutional networks, which take a minute of the whole.
+ALIKE = ("lenet", "carlini")
+SMALL_PAIRS = [
+    pytest.param(*pair, marks=pytest.mark.slow if pair[1] in ALIKE else ())
+    for pair in PAIRS
+    if pair[1] not in LARGE
+]
 LARGE_PAIRS = [pair for pair in PAIRS if pair[1] in LARGE]
 # Adversarial training: around every method on the first of its networks, and around
-# cross-entropy on every large network.
+# cross-entropy on every large network. By default each method has one of the wrappers in turn.
 WRAPPED = [
-    (method, networks[0], wrapper)
-    for method, (networks, _) in METHOD_CASES.items()
-    for wrapper in WRAPPER_CASES
+    pytest.param(
+        *(method, networks[0], wrapper),
+        marks=() if (place + turn) % len(WRAPPER_CASES) == 0 else pytest.mark.slow,
+    )
+    for place, (method, (networks, _)) in enumerate(METHOD_CASES.items())
+    for turn, wrapper in enumerate(WRAPPER_CASES)
 ]
 WRAPPED_LARGE = [
     ("cross_entropy", network, wrapper)

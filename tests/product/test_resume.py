@@ -12,7 +12,10 @@ CASES = [
     *((method, networks[0], None, True) for method, (networks, _) in METHOD_CASES.items()),
     *((method, networks[0], None, False) for method, (networks, _) in METHOD_CASES.items()),
     *(("vib", "mlp", wrapper, True) for wrapper in WRAPPER_CASES),
-    *(("cross_entropy", network, None, True) for network in LARGE),
+    *(
+        pytest.param("cross_entropy", network, None, True, marks=pytest.mark.slow if late else ())
+        for late, network in enumerate(LARGE)
+    ),
 ]
 
 
