@@ -30,7 +30,8 @@ for number in "${!lines[@]}"; do
 done
 left=0
 for number in "${!pids[@]}"; do
-  if wait "${pids[$number]}"; then
+  # The command ends well where it has left a table out, which its log names.
+  if wait "${pids[$number]}" && ! grep -q " left out: " "$out/line$number.log"; then
     echo "finished: ${lines[$number]}"
   else
     left=1

@@ -102,3 +102,14 @@ def test_audits_in_the_folder_of_the_run_say_what_may_be_claimed(small_run, tmp_
         "(Linf): confirmed."
     )
     assert claim == f"{BOUND} Of the models that no audit has tested, no robustness may be claimed."
+
+
+@pytest.mark.parametrize(
+    ("norm", "name"), [("linf", "Linf"), ("l2", "L2"), ("l1", "L1"), ("l0", "L0")]
+)
+def test_an_audit_in_any_norm_is_told(norm, name, small_run, tmp_path):
+    run = copied(small_run, tmp_path)
+    ours = audit(run.config.identity(), run.members(["vib"])[0], norm=norm)
+    (run.path / "audits" / "ours").mkdir(parents=True)
+    write_json(run.path / "audits" / "ours" / "record.json", "record of an audit", ours)
+    assert any(f"at eps = 0.1 ({name}): " in sentence for sentence in conclusions(run))

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from narrows.attacks.norms import per_image, project
 from narrows.audit._base import Case
+from narrows.audit._claim import per_pixel
 from narrows.audit._guided import guided_points
 from narrows.models.noise import forked_rng
 from narrows.models.outputs import logits_of
@@ -144,14 +145,13 @@ def _moved(
     chance = torch.rand((2, *x.shape), generator=generator, device=x.device).to(x.dtype)
     size = torch.rand(len(x), generator=generator, device=x.device).to(x.dtype)
     delta = x_adv - x
-    # In L2 one pixel moves by eps / sqrt(d) when all of them do.
-    per_pixel = case.eps if case.norm == "linf" else case.eps / x[0].numel() ** 0.5
+    step = per_pixel(case)
     turn = _turn(number, levels)
     if turn == _SHAKE:
-        width = per_pixel * _LEAST * (_MOST / _LEAST) ** size
+        width = step * _LEAST * (_MOST / _LEAST) ** size
         delta = delta + per_image(width, x) * (2 * chance[0] - 1)
     elif turn == _REPLACE:
-        low, high = ((x + sign * per_pixel).clamp(0, 1) for sign in (-1, 1))
+        low, high = ((x + sign * step).clamp(0, 1) for sign in (-1, 1))
         delta = torch.where(chance[1] < _REPLACED, low + (high - low) * chance[0] - x, delta)
     else:
         delta = delta * (1 - (1 - _SHORTEST) * per_image(size, x) * chance[0])

@@ -231,10 +231,10 @@ def _inner(number: int) -> View:
 
     def view(model: nn.Module, claim: Claim) -> nn.Module | None:
         sample = claim.x[:2].to(claim.subject.takes)
-        found = classifiers_in(claim.model, sample, claim.classes)
-        if len(found) < 2 or number >= len(found):
+        classifiers = classifiers_in(claim.model, sample, claim.classes)
+        if len(classifiers) < 2 or number >= len(classifiers):
             return None
-        return claim.subject.around(Core(claim.model, found[number]), claim.subject.takes)
+        return claim.subject.around(Core(claim.model, classifiers[number]), claim.subject.takes)
 
     return view
 

@@ -10,7 +10,6 @@ from narrows.runs.summary import BetaSummary, Spread
 __all__ = ["audits_of", "conclusions", "spread_in_percent"]
 
 _PLAIN = "cross_entropy"
-_NORMS = {"linf": "Linf", "l2": "L2"}
 
 
 def conclusions(run: Run) -> list[str]:
@@ -117,7 +116,7 @@ def _audited(audit: AuditRecord) -> str:
     return (
         f"The audit of {request.member} left {verdict.reached:.1%} ({verdict.low:.1%} to "
         f"{verdict.high:.1%}) on {verdict.images} images at eps = {request.eps:g} "
-        f"({_NORMS[request.norm]}): {verdict.outcome}."
+        f"({request.norm.capitalize()}): {verdict.outcome}."
     )
 
 

@@ -241,7 +241,8 @@ class PaperTable:
         return {
             (row.name, column.name): spread
             for row in self.rows
-            for column, spread in zip(self.columns, row.spreads, strict=bool(row.spreads))
+            if row.spreads
+            for column, spread in zip(self.columns, row.spreads, strict=True)
         }
 
     @property

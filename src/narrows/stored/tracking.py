@@ -213,8 +213,8 @@ def _log(library: ModuleType, client: Any, model: TrackedModel) -> None:
 
 
 def _experiment(client: Any, model: TrackedModel) -> str:
-    found = client.get_experiment_by_name(model.data)
-    return client.create_experiment(model.data) if found is None else found.experiment_id
+    stored = client.get_experiment_by_name(model.data)
+    return client.create_experiment(model.data) if stored is None else stored.experiment_id
 
 
 @contextlib.contextmanager
